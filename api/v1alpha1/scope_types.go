@@ -1,0 +1,142 @@
+package v1alpha1
+
+// The bounds below cap each list by itself; their product is capped in Go (internal/scope), since CEL cannot afford
+// to multiply them. Without both, one object could name millions of atoms of authority and stall whoever reads it.
+
+// Scope is a bound on authority: whoever is held to it may do what it names and nothing else. It is a plain list of
+// what is allowed. There are no wildcards in it, and an empty scope allows nothing.
+type Scope struct {
+	// namespaced lists what may be done in which namespaces.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Namespaced []NamespacedScope `json:"namespaced,omitempty"`
+
+	// cluster lists what may be done with cluster-scoped resources and non-resource URLs. Each hop that has such a
+	// rule costs a ClusterRoleBinding, which the API server looks at on every request in the cluster.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	Cluster []ClusterRule `json:"cluster,omitempty"`
+
+	// audiences lists the token audiences, beyond the API server's own, for which tokens may be made. A token for
+	// another audience cannot be called back before it expires.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	Audiences []string `json:"audiences,omitempty"`
+}
+
+// NamespacedScope allows each of its rules in each of its namespaces.
+type NamespacedScope struct {
+	// namespaces are the namespaces in which the rules hold. Each is named; there is no way to say "all".
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Namespaces []string `json:"namespaces,omitempty"`
+
+	// rules are what may be done in each of the namespaces.
+	// +required
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Rules []ResourceRule `json:"rules,omitempty"`
+}
+
+// ResourceRule allows each of its verbs on each of its resources in each of its API groups, with the meaning of an
+// RBAC rule. Wildcards are refused.
+type ResourceRule struct {
+	// apiGroups are the API groups of the resources; "" is the core group.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=253
+	APIGroups []string `json:"apiGroups,omitempty"`
+
+	// resources are plural resource names, a subresource behind a slash: pods, deployments/scale.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
+	Resources []string `json:"resources,omitempty"`
+
+	// verbs are API verbs: get, list, watch, create, update, patch, delete, deletecollection.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	Verbs []string `json:"verbs,omitempty"`
+
+	// resourceNames narrows the rule to objects of these names; absent means any name.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	ResourceNames []string `json:"resourceNames,omitempty"`
+}
+
+// ClusterRule allows verbs either on cluster-scoped resources or on non-resource URLs.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.nonResourceURLs) ? !has(self.apiGroups) && !has(self.resources) && !has(self.resourceNames) : has(self.apiGroups) && has(self.resources)",message="a cluster rule has either apiGroups and resources, or nonResourceURLs alone"
+type ClusterRule struct {
+	// apiGroups are the API groups of the resources; "" is the core group.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MaxLength=253
+	APIGroups []string `json:"apiGroups,omitempty"`
+
+	// resources are plural names of cluster-scoped resources.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=128
+	Resources []string `json:"resources,omitempty"`
+
+	// resourceNames narrows the rule to objects of these names; absent means any name.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	ResourceNames []string `json:"resourceNames,omitempty"`
+
+	// nonResourceURLs are URL paths such as /metrics. A rule with URLs names no resources.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	// +kubebuilder:validation:items:Pattern=`^/`
+	NonResourceURLs []string `json:"nonResourceURLs,omitempty"`
+
+	// verbs are API verbs, or HTTP methods in small letters for URLs.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	Verbs []string `json:"verbs,omitempty"`
+}
