@@ -1,0 +1,60 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// Subject is an identity as the API server knows it: a user name with its groups. A ServiceAccount is the user
+// system:serviceaccount:<namespace>:<name>; the groups that follow from a name (system:authenticated and those of
+// ServiceAccounts) are implied and never listed.
+type Subject struct {
+	// user is the user name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	User string `json:"user,omitempty"`
+
+	// groups are the groups that count for this subject, beyond those implied by its name.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=256
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=256
+	Groups []string `json:"groups,omitempty"`
+}
+
+// Lifetime bounds how long something is valid. Of duration and notAfter the earlier wins.
+//
+// +kubebuilder:validation:MinProperties=1
+type Lifetime struct {
+	// duration counts from the moment its holder first becomes valid: Go notation, from 1s to 8784h (a year).
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8784h')",message="must be from 1s to 8784h"
+	Duration *metav1.Duration `json:"duration,omitempty"`
+
+	// notAfter is a point in time, to the second.
+	// +optional
+	NotAfter *metav1.Time `json:"notAfter,omitempty"`
+}
+
+// Revocation ends what carries it, and all that came after, for good. It can be set and never changed or unset.
+type Revocation struct {
+	// reason says why, for whoever asks later.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Reason string `json:"reason,omitempty"`
+
+	// by is who revoked. Stamped at admission; what a request says here is overwritten.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	By string `json:"by,omitempty"`
+
+	// at is when it was revoked. Stamped at admission; what a request says here is overwritten.
+	// +optional
+	At *metav1.Time `json:"at,omitempty"`
+}

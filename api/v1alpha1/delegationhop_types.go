@@ -1,0 +1,237 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// DelegationHopSpec is one link of a delegated execution path: its place in the chain, its narrower scope and
+// lifetime, and what may run under it.
+//
+// +kubebuilder:validation:XValidation:rule="has(self.scope) != (has(self.inheritScope) && self.inheritScope)",message="say what the hop may do: either scope, or inheritScope: true"
+// +kubebuilder:validation:XValidation:rule="has(self.parentRef) == has(oldSelf.parentRef) && (!has(self.parentRef) || self.parentRef == oldSelf.parentRef)",message="parentRef is immutable: make a new hop",fieldPath=".parentRef",reason="FieldValueForbidden"
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.revoked) || (has(self.revoked) && self.revoked == oldSelf.revoked)",message="revoked is final: it can be set, never changed or unset",fieldPath=".revoked",reason="FieldValueForbidden"
+// +kubebuilder:validation:XValidation:rule="!has(self.token) || !has(self.token.audience) || !has(self.scope) || (has(self.scope.audiences) && self.token.audience in self.scope.audiences)",message="the token's audience must be one of scope.audiences",fieldPath=".token.audience"
+type DelegationHopSpec struct {
+	// pathRef names the path that this hop is a link of.
+	// +required
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="pathRef is immutable: make a new hop"
+	PathRef ObjectRef `json:"pathRef,omitempty,omitzero"`
+
+	// parentRef names the hop before this one; absent on a first hop.
+	// +optional
+	ParentRef *ObjectRef `json:"parentRef,omitempty"`
+
+	// author is who made the hop or last changed it, but for revoked. Absent, it is stamped from the request's user. To
+	// declare another one needs the right to impersonate it. The author must be the path's origin, or hold the verb
+	// delegate on the path.
+	// +optional
+	Author *Subject `json:"author,omitempty"`
+
+	// lifetime bounds the hop; its duration counts from the hop's own first Allow. It never outlasts the parent's.
+	// Absent, the parent's.
+	// +optional
+	Lifetime *Lifetime `json:"lifetime,omitempty"`
+
+	// scope is what the hop may do: a subset of the parent's scope, of the path's for a first hop.
+	// +optional
+	Scope *Scope `json:"scope,omitempty"`
+
+	// inheritScope gives the hop the whole scope of its parent.
+	// +optional
+	InheritScope *bool `json:"inheritScope,omitempty"`
+
+	// workload says what may run under this hop; absent, nothing runs.
+	// +optional
+	Workload *Workload `json:"workload,omitempty"`
+
+	// token asks for a credential in a Secret, for a delegate that is no pod.
+	// +optional
+	Token *Token `json:"token,omitempty"`
+
+	// revoked ends the hop and all its descendants, for good.
+	// +optional
+	Revoked *Revocation `json:"revoked,omitempty"`
+}
+
+// ObjectRef names an object of our own kinds.
+type ObjectRef struct {
+	// name is the object's name.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Name string `json:"name,omitempty"`
+
+	// namespace is the object's namespace; absent, that of the hop.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=63
+	Namespace string `json:"namespace,omitempty"`
+}
+
+// WorkloadKind is a kind of workload that may declare a hop.
+//
+// +kubebuilder:validation:Enum=Pod;Job;CronJob
+type WorkloadKind string
+
+// The kinds of workload that may declare a hop.
+const (
+	WorkloadPod     WorkloadKind = "Pod"
+	WorkloadJob     WorkloadKind = "Job"
+	WorkloadCronJob WorkloadKind = "CronJob"
+)
+
+// Workload says what may run under a hop.
+type Workload struct {
+	// kinds are the kinds that may declare the hop on their pod template.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=3
+	Kinds []WorkloadKind `json:"kinds,omitempty"`
+
+	// images are the container images that may run, compared with the image as it is written in the pod. A `*` may
+	// stand as the last character, behind the repository's : or @, and stands for the rest of the tag or digest.
+	// +required
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:Pattern=`^[^*\s]+([:@][^*/\s]*\*)?$`
+	Images []string `json:"images,omitempty"`
+}
+
+// Token asks for a short-lived credential in a Secret of the hop's namespace. With the API server as audience the
+// Secret holds a kubeconfig, too. The controller creates the Secret, and never touches one that is not its own.
+type Token struct {
+	// secretName is the name of the Secret.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`
+	SecretName string `json:"secretName,omitempty"`
+
+	// expiration is how long each token is valid, from 10m to 1h; it is rotated at 80 % of that. It never outlasts the
+	// hop. Absent, 10m.
+	// +optional
+	// +default="10m"
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
+	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('1h')",message="must be from 10m to 1h"
+	Expiration *metav1.Duration `json:"expiration,omitempty"`
+
+	// audience is one of scope.audiences; absent, the API server.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Audience string `json:"audience,omitempty"`
+}
+
+// DelegationHopStatus is what the controller found out about a hop and gave it. Only the controller writes it.
+//
+// +kubebuilder:validation:MinProperties=1
+type DelegationHopStatus struct {
+	// conditions are Ready, Reconciling and Stalled with the meaning of kstatus, Valid and Granted. Their reasons come
+	// out of the one vocabulary of this group.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the generation of the spec that the rest of the status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// pathUID is the path that the hop was first linked to. Another path of the same name does not revive the hop.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	PathUID string `json:"pathUID,omitempty"`
+
+	// parentUID is the parent hop that the hop was first linked to.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	ParentUID string `json:"parentUID,omitempty"`
+
+	// activeSince is when the hop was first allowed. Its duration counts from here. It is written once.
+	// +optional
+	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
+
+	// expiresAt is when the hop ends by itself: the earliest end along its chain.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// incarnation counts the identities that the hop has had. Each has a name of its own, and no name is used twice.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Incarnation int64 `json:"incarnation,omitempty"`
+
+	// serviceAccountName is the hop's identity in its namespace. It exists only while the hop is valid.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	ServiceAccountName string `json:"serviceAccountName,omitempty"`
+
+	// credential tells of the token in the Secret, never the token.
+	// +optional
+	Credential *Credential `json:"credential,omitempty"`
+}
+
+// Credential tells of a token.
+type Credential struct {
+	// id is the token's id (its jti claim), as it stands in the API server's audit log.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	ID string `json:"id,omitempty"`
+
+	// issuedAt is when the token was made.
+	// +required
+	IssuedAt metav1.Time `json:"issuedAt,omitempty,omitzero"`
+
+	// expiresAt is when the token ends by itself.
+	// +required
+	ExpiresAt metav1.Time `json:"expiresAt,omitempty,omitzero"`
+}
+
+// DelegationHop is one link of a delegated execution path. While it is valid it has an identity of its own, with
+// exactly its scope.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=dhop,categories=delegation
+// +kubebuilder:printcolumn:name="Path",type=string,JSONPath=`.spec.pathRef.name`
+// +kubebuilder:printcolumn:name="Parent",type=string,JSONPath=`.spec.parentRef.name`
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expiresAt`
+// +kubebuilder:printcolumn:name="Account",type=string,JSONPath=`.status.serviceAccountName`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63 && self.metadata.name.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$')",message="the name must be a DNS label of at most 63 characters: workloads declare it in a label"
+type DelegationHop struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
+
+	// spec is what the hop may be at most.
+	// +required
+	Spec DelegationHopSpec `json:"spec,omitempty,omitzero"`
+
+	// status is what the controller found out and gave.
+	// +optional
+	Status DelegationHopStatus `json:"status,omitempty,omitzero"`
+}
+
+// DelegationHopList is a list of hops.
+//
+// +kubebuilder:object:root=true
+type DelegationHopList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []DelegationHop `json:"items"`
+}

@@ -1,0 +1,180 @@
+package v1alpha1
+
+import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+// DelegationPathSpec is the envelope of a delegated execution path: who started it, why, what it may do at most,
+// and until when.
+//
+// +kubebuilder:validation:XValidation:rule="!has(oldSelf.revoked) || (has(self.revoked) && self.revoked == oldSelf.revoked)",message="revoked is final: it can be set, never changed or unset",fieldPath=".revoked",reason="FieldValueForbidden"
+type DelegationPathSpec struct {
+	// reason says what the path is for. It is shown wherever the path is shown.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=512
+	Reason string `json:"reason,omitempty"`
+
+	// origin is whose authority the path passes on. Absent, it is stamped from the request's user. To declare another
+	// one needs the right to impersonate that user and each of its groups (at most 8 declared, never system:masters).
+	// Whoever changes scope, lifetime or hops becomes the origin, unless they may impersonate the old one.
+	// +optional
+	Origin *Subject `json:"origin,omitempty"`
+
+	// lifetime bounds the path; its duration counts from the moment the path becomes active.
+	// +required
+	Lifetime Lifetime `json:"lifetime,omitempty,omitzero"`
+
+	// scope is the most that any hop of this path may ever do. It must lie inside what the origin may do.
+	// +required
+	Scope Scope `json:"scope,omitempty,omitzero"`
+
+	// hops bounds the chain: how deep it may grow and where its hops may live.
+	// +optional
+	Hops *HopBounds `json:"hops,omitempty"`
+
+	// suspend withdraws the path reversibly: whoever may patch the path may resume it. Against an adversary, revoke.
+	// +optional
+	Suspend *bool `json:"suspend,omitempty"`
+
+	// revoked ends the path and all its hops, for good.
+	// +optional
+	Revoked *Revocation `json:"revoked,omitempty"`
+}
+
+// HopBounds bounds the hops of a path.
+//
+// +kubebuilder:validation:MinProperties=1
+type HopBounds struct {
+	// maxDepth is how many hops may follow one another; a first hop has depth 1.
+	// +optional
+	// +default=1
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=16
+	MaxDepth *int32 `json:"maxDepth,omitempty"`
+
+	// namespaces are where hops may live; absent, the path's own namespace alone.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=63
+	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
+	Namespaces []string `json:"namespaces,omitempty"`
+}
+
+// DelegationPathStatus is what the controller found out about a path. Only the controller writes it.
+//
+// +kubebuilder:validation:MinProperties=1
+type DelegationPathStatus struct {
+	// conditions are Ready, Reconciling and Stalled with the meaning of kstatus, and OriginAuthorized. Their reasons
+	// come out of the one vocabulary of this group.
+	// +optional
+	// +listType=map
+	// +listMapKey=type
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	Conditions []metav1.Condition `json:"conditions,omitempty"`
+
+	// observedGeneration is the generation of the spec that the rest of the status speaks of.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
+
+	// activeSince is when the path first became active. Durations count from here. It is written once.
+	// +optional
+	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
+
+	// expiresAt is when the path ends by itself.
+	// +optional
+	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// hops counts the path's hops by state.
+	// +optional
+	Hops *HopCounts `json:"hops,omitempty"`
+
+	// history is the path's last 32 transitions, oldest first.
+	// +optional
+	// +listType=atomic
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	History []Transition `json:"history,omitempty"`
+}
+
+// HopCounts counts the hops of a path by state.
+type HopCounts struct {
+	// total is how many hops name this path.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Total *int32 `json:"total,omitempty"`
+
+	// ready is how many of them hold their grant.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Ready *int32 `json:"ready,omitempty"`
+
+	// stalled is how many of them will not become ready by themselves.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Stalled *int32 `json:"stalled,omitempty"`
+}
+
+// Transition is one change of a path's state.
+type Transition struct {
+	// time is when the controller saw it.
+	// +required
+	Time metav1.Time `json:"time,omitempty,omitzero"`
+
+	// actor is who caused it, as far as the API server knew; the controller itself where nobody did.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=256
+	Actor string `json:"actor,omitempty"`
+
+	// reason is the state's reason out of the vocabulary.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason Reason `json:"reason,omitempty"`
+
+	// message says more, for a person.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
+}
+
+// DelegationPath is a delegated execution path as a governed object: the envelope that no hop of it can leave.
+//
+// +kubebuilder:object:root=true
+// +kubebuilder:subresource:status
+// +kubebuilder:resource:shortName=dpath,categories=delegation
+// +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
+// +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expiresAt`
+// +kubebuilder:printcolumn:name="Origin",type=string,JSONPath=`.spec.origin.user`,priority=1
+// +kubebuilder:printcolumn:name="For",type=string,JSONPath=`.spec.reason`,priority=1
+// +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name must be at most 63 characters: it stands in labels"
+type DelegationPath struct {
+	metav1.TypeMeta `json:",inline"`
+	// metadata is standard object metadata.
+	// +optional
+	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
+
+	// spec is what the path may be at most.
+	// +required
+	Spec DelegationPathSpec `json:"spec,omitempty,omitzero"`
+
+	// status is what the controller found out.
+	// +optional
+	Status DelegationPathStatus `json:"status,omitempty,omitzero"`
+}
+
+// DelegationPathList is a list of paths.
+//
+// +kubebuilder:object:root=true
+type DelegationPathList struct {
+	metav1.TypeMeta `json:",inline"`
+	metav1.ListMeta `json:"metadata,omitempty"`
+	Items           []DelegationPath `json:"items"`
+}
