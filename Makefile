@@ -1,0 +1,131 @@
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-builtin-rules
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# Seconds of fuzzing, shared by all fuzz tests.
+FUZZTIME ?= 60
+# More arguments for go test, such as -run=Revoke or -v.
+TESTARGS ?=
+# KEEP=1 leaves the demo's cluster up.
+KEEP ?=
+
+# Tools are built once for each set of pins and each Go release, and found by the name of their folder ever after.
+TOOLS := bin/tools/$(shell { go env GOVERSION; cat hack/tools/go.mod hack/tools/go.sum; } | sha256sum | cut -c1-16)
+CONTROLLER_GEN := $(TOOLS)/controller-gen
+GOLANGCI_LINT := $(TOOLS)/golangci-lint
+KUSTOMIZE := $(TOOLS)/kustomize
+BENCHSTAT := $(TOOLS)/benchstat
+
+MODULES = $(sort $(dir $(shell find . -name go.mod)))
+# What `make generate` writes, and nobody else.
+FIND_GENERATED = find api config/crd/bases -type f \
+	\( -name 'zz_generated.*' -o -path 'api/applyconfiguration/*' -o -path 'config/crd/bases/*' \)
+
+##@ Everyday
+
+.PHONY: help
+help: ## Show this list
+	@awk 'BEGIN {FS = ":.*## "} \
+		/^##@ / {printf "\n%s\n", substr($$0, 5)} \
+		/^[a-z-]+:.*## / {printf "  make %-18s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## Build bin/wayleave
+	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o bin/wayleave ./cmd/wayleave
+
+.PHONY: demo
+demo: ## Play the incident-response story on a local cluster; KEEP=1 leaves the cluster up
+	KEEP='$(KEEP)' go run ./hack/demo
+
+.PHONY: clean
+clean: ## Remove what was built in this folder
+	rm -rf bin dist
+
+##@ Code
+
+.PHONY: generate
+generate: $(CONTROLLER_GEN) ## Regenerate deep copies, apply configurations and CRDs
+	@mkdir -p bin config/crd/bases
+	@# What this run does not write again belongs to a type that is gone.
+	@touch bin/.generated
+	$(CONTROLLER_GEN) object applyconfiguration crd paths=./api/v1alpha1 output:crd:artifacts:config=config/crd/bases
+	@$(FIND_GENERATED) ! -newer bin/.generated -print -delete
+
+.PHONY: fmt
+fmt: $(GOLANGCI_LINT) ## Format all Go code
+	$(GOLANGCI_LINT) fmt
+
+.PHONY: lint
+lint: $(GOLANGCI_LINT) ## Run the linters, the API linter among them
+	$(GOLANGCI_LINT) config verify
+	@for module in $(MODULES); do \
+		if [[ -n $$(find "$$module" -name '*.go' -print -quit) ]]; then (cd "$$module" && $(abspath $(GOLANGCI_LINT)) run ./...); fi; \
+	done
+
+.PHONY: verify
+verify: ## Regenerate and demand that nothing changes; check formatting and go.mod files
+	@checksums() { $(FIND_GENERATED) -exec sha256sum {} + | sort -k2; }; \
+	mkdir -p bin config/crd/bases; checksums >bin/.before; \
+	$(MAKE) --no-print-directory generate; \
+	checksums | diff bin/.before - || { echo 'verify: generated files were stale; commit what make generate wrote' >&2; exit 1; }
+	@unformatted=$$(gofmt -l .); if [[ -n $$unformatted ]]; then echo "verify: run make fmt for $$unformatted" >&2; exit 1; fi
+	@for module in $(MODULES); do \
+		(cd "$$module" && go mod tidy -diff) || { echo "verify: run go mod tidy in $$module" >&2; exit 1; }; \
+	done
+	@if [[ -n $${CI:-} && -n $$(git status --porcelain) ]]; then \
+		git status --short; echo 'verify: the tree is not clean' >&2; exit 1; \
+	fi
+
+##@ Tests
+
+.PHONY: test
+test: fuzz ## Run every test, with the control plane, and fuzz for a minute
+	packages=$$(go list ./...); \
+	go test -race -timeout=30m $(TESTARGS) $$(grep -vE '/wayleave/(cmd|hack|test)/' <<<"$$packages"); \
+	go test -count=1 -timeout=40m $(TESTARGS) $$(grep -E '/wayleave/(cmd|hack|test)/' <<<"$$packages")
+
+.PHONY: fuzz
+fuzz: ## Fuzz the laws of scope and delegation; FUZZTIME=600 for ten minutes
+	hack/fuzz.sh $(FUZZTIME) ./internal/scope ./internal/delegation
+
+.PHONY: bench
+bench: ## Benchmark the algebra, and the operator on a real control plane
+	go test -run='^$$' -bench=. -benchmem -timeout=60m $(TESTARGS) ./internal/... ./test/bench/...
+
+##@ Local cluster
+
+.PHONY: cluster
+cluster: ## Start a local cluster and print how to reach it
+	go run ./hack/cluster up
+
+.PHONY: cluster-down
+cluster-down: ## End the local cluster
+	go run ./hack/cluster down
+
+.PHONY: cluster-packages
+cluster-packages: ## Install the Debian packages that a node needs (root)
+	hack/cluster/packages.sh
+
+##@ Tools
+
+.PHONY: tools
+tools: $(CONTROLLER_GEN) $(GOLANGCI_LINT) $(KUSTOMIZE) $(BENCHSTAT) ## Build all pinned tools into bin/tools
+
+build-tool = cd hack/tools && go build -ldflags='-s -w' -o '$(abspath $@)'
+
+$(CONTROLLER_GEN):
+	$(build-tool) sigs.k8s.io/controller-tools/cmd/controller-gen
+
+# golangci-lint with the API linter compiled in.
+$(GOLANGCI_LINT):
+	@echo 'building the linters, which takes some minutes the first time'
+	$(build-tool) sigs.k8s.io/kube-api-linter/cmd/golangci-lint-kube-api-linter
+
+$(KUSTOMIZE):
+	$(build-tool) sigs.k8s.io/kustomize/kustomize/v5
+
+$(BENCHSTAT):
+	$(build-tool) golang.org/x/perf/cmd/benchstat
