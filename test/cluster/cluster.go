@@ -1,0 +1,222 @@
+//go:build unix
+
+// Package cluster starts a real Kubernetes on this machine, out of Go modules
+// and, where pods run, the distribution's own containerd. Tests, the demo and
+// `make cluster` use the same one.
+//
+// A cluster belongs to the process that started it. When that process ends, in
+// whatever way, the cluster ends too: see watchdog.go.
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// Options of a cluster. The zero value is a control plane alone, in a temporary
+// folder, without a word.
+type Options struct {
+	// Node adds a node on which pods run. CanRunNode says whether it can be.
+	Node bool
+	// Log takes progress for a person, a line at a time.
+	Log io.Writer
+	// Dir holds the cluster's state. Stop empties it but for the logs. When it
+	// is not named, the cluster makes its own and Stop removes it.
+	Dir string
+	// AuditPolicy is an audit policy in YAML. By default every request is
+	// logged at level Metadata once it is answered.
+	AuditPolicy string
+	// APIServerArgs follow the cluster's own arguments to kube-apiserver, so
+	// that they win.
+	APIServerArgs []string
+}
+
+// Cluster is a running cluster.
+type Cluster struct {
+	options  Options
+	binaries map[string]string
+	record   *record
+	watchdog *watchdog
+	pki      *pki
+	network  network
+	url      string
+
+	admin *rest.Config
+	// existing is set when the cluster is somebody else's.
+	existing   bool
+	kubeconfig string
+
+	mu        sync.Mutex
+	processes []*process
+	node      *node
+}
+
+// network is where a cluster listens, and which addresses it gives away.
+type network struct {
+	// host is the address of the API server and of the node. Loopback without
+	// a node, the bridge's with one.
+	host string
+	// services is the range of ClusterIPs, of which the first is the API server's.
+	services, apiService string
+	// pods is the range of pod addresses; empty without a node.
+	pods string
+}
+
+// Start starts a cluster and returns when it can be used: the API server is
+// ready, the default ServiceAccount is there and, with a node, the node is
+// Ready. The context bounds the start and not the cluster's life.
+//
+// With WAYLEAVE_USE_KUBECONFIG naming a kubeconfig, Start returns the cluster
+// that its current context names instead.
+func Start(ctx context.Context, o Options) (*Cluster, error) {
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	if path := os.Getenv(UseKubeconfig); path != "" {
+		return useExisting(ctx, o, path)
+	}
+	if o.Node {
+		if err := CanRunNode(); err != nil {
+			return nil, err
+		}
+	}
+	binaries, err := Binaries(ctx, o.Log, needed(o)...)
+	if err != nil {
+		return nil, err
+	}
+	if err := Sweep(); err != nil {
+		return nil, fmt.Errorf("removing what an earlier cluster left: %w", err)
+	}
+	for try := 1; ; try++ {
+		c, err := start(ctx, o, binaries)
+		// Ports are chosen before they are bound, so another process can take one in between.
+		if err == nil || try == 3 || !strings.Contains(err.Error(), "address already in use") {
+			return c, err
+		}
+	}
+}
+
+func needed(o Options) []string {
+	if o.Node {
+		return append(controlPlaneBinaries(), "kube-scheduler", "kubelet", "kube-proxy")
+	}
+	return controlPlaneBinaries()
+}
+
+func start(ctx context.Context, o Options, binaries map[string]string) (*Cluster, error) {
+	began := time.Now()
+	rec, err := newRecord(o.Dir)
+	if err != nil {
+		return nil, fmt.Errorf("preparing the state folder: %w", err)
+	}
+	c := &Cluster{options: o, binaries: binaries, record: rec}
+	if err := c.bringUp(ctx); err != nil {
+		return nil, errors.Join(err, c.Stop())
+	}
+	c.logf("cluster up in %.1fs at %s", time.Since(began).Seconds(), c.url)
+	return c, nil
+}
+
+func (c *Cluster) bringUp(ctx context.Context) error {
+	var err error
+	if c.watchdog, err = startWatchdog(c.record); err != nil {
+		return fmt.Errorf("starting the watchdog: %w", err)
+	}
+	c.network = network{host: "127.0.0.1", services: "10.96.0.0/16", apiService: "10.96.0.1"}
+	if c.options.Node {
+		if err := c.prepareNode(ctx); err != nil {
+			return fmt.Errorf("preparing the node: %w", err)
+		}
+	}
+	if err := c.startControlPlane(ctx); err != nil {
+		return fmt.Errorf("starting the control plane: %w", err)
+	}
+	if c.options.Node {
+		if err := c.startNode(ctx); err != nil {
+			return fmt.Errorf("starting the node: %w", err)
+		}
+	}
+	return nil
+}
+
+// Stop ends the cluster and removes everything that it made. It may be called
+// more than once. A cluster named by WAYLEAVE_USE_KUBECONFIG is left alone.
+func (c *Cluster) Stop() error {
+	if c.existing {
+		return nil
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := c.record.remove(); err != nil {
+		return fmt.Errorf("stopping the cluster in %s: %w", c.record.Dir, err)
+	}
+	c.watchdog.dismiss()
+	return nil
+}
+
+// Config returns a client configuration with every right on the cluster. They
+// come from RBAC, as an administrator's do, and not from system:masters.
+func (c *Cluster) Config() *rest.Config {
+	return rest.CopyConfig(c.admin)
+}
+
+// UserConfig returns a client configuration for a user without any rights but
+// those that RBAC gives to the user and its groups.
+func (c *Cluster) UserConfig(user string, groups ...string) *rest.Config {
+	if c.existing {
+		config := c.Config()
+		config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
+		return config
+	}
+	return c.clientConfig(c.pki.clients.issue(certificate{name: user, groups: groups}))
+}
+
+// Kubeconfig returns the path of a kubeconfig file with the rights of Config.
+func (c *Cluster) Kubeconfig() string { return c.kubeconfig }
+
+// Kubectl returns the path of a kubectl that fits the cluster.
+func (c *Cluster) Kubectl() string { return c.binaries["kubectl"] }
+
+// AuditLogPath returns the path of the API server's audit log, one JSON event a
+// line. It is empty for a cluster that was there before.
+func (c *Cluster) AuditLogPath() string {
+	if c.existing {
+		return ""
+	}
+	return filepath.Join(c.record.logs(), "audit.log")
+}
+
+// RestartAPIServer ends the API server, as an upgrade of the control plane
+// does, and returns when it is ready again.
+func (c *Cluster) RestartAPIServer(ctx context.Context) error {
+	if c.existing {
+		return errors.New("restarting the API server: the cluster was not started here")
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for i, p := range c.processes {
+		if p.name != "kube-apiserver" {
+			continue
+		}
+		p.end(apiServerGrace)
+		again, err := c.record.start(p.name, p.path, p.args...)
+		if err != nil {
+			return err
+		}
+		c.processes[i] = again
+	}
+	return c.waitReady(ctx)
+}
+
+func (c *Cluster) logf(format string, args ...any) {
+	fmt.Fprintf(c.options.Log, format+"\n", args...)
+}
