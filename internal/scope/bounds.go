@@ -1,0 +1,199 @@
+package scope
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+// The bounds of a scope. The schema caps each list, but CEL cannot afford to multiply them: within the schema alone
+// one object may name 10^10 atoms, and whoever writes them out has no memory left to judge the next one.
+const (
+	// MaxEntryAtoms is how many atoms the rules of one entry of scope.namespaced may name in each of its namespaces.
+	MaxEntryAtoms = 256
+	// MaxNamespaces is how many different namespaces a scope may name: each is a Role and a RoleBinding to write.
+	MaxNamespaces = 32
+	// MaxAtoms is how many atoms a whole scope may name, with those of each namespace, of the cluster rules and the
+	// audiences added up.
+	MaxAtoms = 1024
+
+	// maxProblems ends the search for more: nobody reads on, and each sentence costs memory.
+	maxProblems = 16
+	// maxText is the longest name that Kubernetes has, in bytes.
+	maxText = 253
+)
+
+// Problem is one reason for which a scope is refused.
+type Problem struct {
+	// Field is the path within the scope, such as namespaced[0].rules[1].verbs[0].
+	Field string
+	// Message is a sentence that ends with the remedy.
+	Message string
+	// Risk is the risk that the path would have to accept; "" if nothing makes this fit.
+	Risk Risk
+}
+
+// String is the field and the message.
+func (p Problem) String() string {
+	return p.Field + ": " + p.Message
+}
+
+// Validate returns what makes a scope malformed or too large, nil if nothing does. Sizes are multiplied, never
+// expanded, and the search stops at the first bound that is passed: its work does not grow with the scope. Of several
+// problems it names the first few.
+func Validate(s v1alpha1.Scope) []Problem {
+	c := checker{namespaces: map[string]bool{}}
+	for i := 0; i < len(s.Namespaced) && !c.done(); i++ {
+		c.entry(element("namespaced", i), s.Namespaced[i])
+	}
+	for i := 0; i < len(s.Cluster) && !c.done(); i++ {
+		field := element("cluster", i)
+		c.count(field, c.rule(field, fromCluster(s.Cluster[i])))
+	}
+	if !c.done() {
+		c.count("audiences", min(len(s.Audiences), tooMany))
+		c.texts("audiences", s.Audiences)
+	}
+	return c.problems
+}
+
+// tooMany stands for every number of atoms that is too large, so that products do not overflow.
+const tooMany = MaxAtoms + 1
+
+// checker gathers problems and counts on the way.
+type checker struct {
+	problems   []Problem
+	atoms      int
+	namespaces map[string]bool
+}
+
+// done reports whether there is no sense in looking further.
+func (c *checker) done() bool {
+	return len(c.problems) >= maxProblems || c.atoms > MaxAtoms || len(c.namespaces) > MaxNamespaces
+}
+
+func (c *checker) refuse(field, format string, args ...any) {
+	if len(c.problems) < maxProblems {
+		c.problems = append(c.problems, Problem{Field: field, Message: fmt.Sprintf(format, args...)})
+	}
+}
+
+// count adds atoms to those of the whole scope.
+func (c *checker) count(field string, atoms int) {
+	c.atoms = min(c.atoms+atoms, tooMany)
+	if c.atoms > MaxAtoms {
+		c.refuse(field, "up to here the scope names more than %d atoms (apiGroups × resources × verbs × resourceNames × "+
+			"namespaces, added up): name less, or divide the work between several paths", MaxAtoms)
+	}
+}
+
+func (c *checker) entry(field string, e v1alpha1.NamespacedScope) {
+	c.placesOf(field+".namespaces", e.Namespaces)
+	if len(e.Rules) == 0 {
+		c.refuse(field+".rules", "the entry has no rule: add one, or leave the entry out")
+	}
+	atoms := 0
+	for i := 0; i < len(e.Rules) && !c.done(); i++ {
+		atoms += c.rule(element(field+".rules", i), fromNamespaced(e.Rules[i]))
+		if atoms > MaxEntryAtoms {
+			c.refuse(field, "the rules name more than %d atoms (apiGroups × resources × verbs × resourceNames, added up) "+
+				"in each namespace: name less, or divide the work between several hops", MaxEntryAtoms)
+			return
+		}
+	}
+	c.count(field, product(atoms, len(e.Namespaces)))
+}
+
+// placesOf checks the namespaces of one entry and adds them to those of the scope.
+func (c *checker) placesOf(field string, namespaces []string) {
+	if len(namespaces) == 0 {
+		c.refuse(field, "the entry has no namespace: name those in which its rules hold")
+	}
+	for i := 0; i < len(namespaces) && !c.done(); i++ {
+		c.text(field, i, namespaces[i])
+		if strings.Contains(namespaces[i], "*") {
+			c.refuse(element(field, i), "there is no wildcard for namespaces: name each one")
+		}
+		c.namespaces[namespaces[i]] = true
+	}
+	if len(c.namespaces) > MaxNamespaces {
+		c.refuse(field, "up to here the scope names more than %d namespaces: name fewer, or divide the work between "+
+			"several paths", MaxNamespaces)
+	}
+}
+
+// rule checks one rule and returns how many atoms it names, at most tooMany. A rule without verbs, groups or resources
+// is refused before anything is compared with it: it names nothing, and a product with a zero in it passes every bound.
+func (c *checker) rule(field string, r rbacv1.PolicyRule) int {
+	if len(r.Verbs) == 0 {
+		c.refuse(field+".verbs", "the rule has no verb: name what may be done")
+	}
+	atoms := c.shape(field, r)
+	if atoms == 0 || atoms > MaxAtoms {
+		return atoms // then a list may have any length, and reading it is work without a bound
+	}
+	for i := 0; i < len(r.APIGroups) && !c.done(); i++ {
+		if r.APIGroups[i] != "" { // the core group
+			c.text(field+".apiGroups", i, r.APIGroups[i])
+		}
+	}
+	c.texts(field+".resources", r.Resources)
+	c.texts(field+".verbs", r.Verbs)
+	c.texts(field+".resourceNames", r.ResourceNames)
+	c.texts(field+".nonResourceURLs", r.NonResourceURLs)
+	return atoms
+}
+
+// shape checks that the rule is either about resources or about URLs and returns its atoms as rule does; 0 if it is
+// neither.
+func (c *checker) shape(field string, r rbacv1.PolicyRule) int {
+	if len(r.NonResourceURLs) > 0 {
+		if len(r.APIGroups)+len(r.Resources)+len(r.ResourceNames) > 0 {
+			c.refuse(field, "the rule has nonResourceURLs and resources: make it two rules")
+			return 0
+		}
+		return product(len(r.NonResourceURLs), len(r.Verbs))
+	}
+	if len(r.APIGroups) == 0 {
+		c.refuse(field+".apiGroups", `the rule has no API group: name it ("" is the core group)`)
+	}
+	if len(r.Resources) == 0 {
+		c.refuse(field+".resources", "the rule has no resource: name what it is about")
+	}
+	return product(len(r.APIGroups), len(r.Resources), len(r.Verbs), max(1, len(r.ResourceNames)))
+}
+
+func (c *checker) texts(field string, texts []string) {
+	for i := 0; i < len(texts) && !c.done(); i++ {
+		c.text(field, i, texts[i])
+	}
+}
+
+// text refuses the empty string wherever it would be taken for something else. An empty resource name would read as
+// "any name" here, and RBAC lets it match every request that has none: list, watch, create.
+func (c *checker) text(field string, i int, s string) {
+	switch {
+	case s == "":
+		c.refuse(element(field, i), "it is empty: give it a value, or leave it out")
+	case len(s) > maxText:
+		c.refuse(element(field, i), "it is %d bytes long, and no name in Kubernetes has more than %d: shorten it", len(s), maxText)
+	}
+}
+
+// element is the path of the i-th element of a list.
+func element(field string, i int) string {
+	return field + "[" + strconv.Itoa(i) + "]"
+}
+
+// product multiplies, and returns tooMany for whatever is more than MaxAtoms.
+func product(factors ...int) int {
+	n := 1
+	for _, f := range factors {
+		n = min(n*min(f, tooMany), tooMany)
+	}
+	return n
+}

@@ -1,0 +1,287 @@
+package scope
+
+import (
+	"slices"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	rbacv1 "k8s.io/api/rbac/v1"
+	oracle "k8s.io/component-helpers/auth/rbac/validation"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+// source turns the bytes of a fuzzer into choices. When it runs dry it always chooses the first.
+type source []byte
+
+func (s *source) number(below int) int {
+	if len(*s) == 0 {
+		return 0
+	}
+	n := int((*s)[0]) % below
+	*s = (*s)[1:]
+	return n
+}
+
+// some picks at least least texts, often one.
+func (s *source) some(least int, from ...string) []string {
+	var picked []string
+	for range least + s.number(3) {
+		if text := from[s.number(len(from))]; !slices.Contains(picked, text) {
+			picked = append(picked, text)
+		}
+	}
+	return picked
+}
+
+func (s *source) resourceRule() v1alpha1.ResourceRule {
+	return v1alpha1.ResourceRule{
+		APIGroups: s.some(1, "", "apps"), Resources: s.some(1, "pods", "pods/log", "deployments", "deployments/scale", "*", "*/log"),
+		Verbs: s.some(1, "get", "list", "create", "*"), ResourceNames: s.some(0, "x", "y", "*"),
+	}
+}
+
+func (s *source) scope() v1alpha1.Scope {
+	var scope v1alpha1.Scope
+	for range s.number(3) {
+		e := v1alpha1.NamespacedScope{Namespaces: s.some(1, "a", "b", "c")}
+		for range 1 + s.number(2) {
+			e.Rules = append(e.Rules, s.resourceRule())
+		}
+		scope.Namespaced = append(scope.Namespaced, e)
+	}
+	for range s.number(3) {
+		cluster(s.resourceRule())(&scope)
+	}
+	for range s.number(3) {
+		scope.Cluster = append(scope.Cluster, v1alpha1.ClusterRule{
+			NonResourceURLs: s.some(1, "/", "/a", "/a/b", "/a/bc", "/b", "/a*"), Verbs: s.some(1, "get", "post"),
+		})
+	}
+	scope.Audiences = s.some(0, "vault", "aws")
+	return scope
+}
+
+// policies are rules of RBAC with everything that RBAC lets stand in them, also what makes no sense.
+func (s *source) policies() []rbacv1.PolicyRule {
+	var rules []rbacv1.PolicyRule
+	for range s.number(4) {
+		if s.number(3) == 0 {
+			rules = append(rules, rbacv1.PolicyRule{
+				NonResourceURLs: s.some(0, "/", "/a", "/a/*", "/a*", "/a**", "*", "/a/b", ""), Verbs: s.some(0, "get", "post", "*"),
+				ResourceNames: s.some(0, "x")[:s.number(1)],
+			})
+			continue
+		}
+		rules = append(rules, rbacv1.PolicyRule{
+			APIGroups: s.some(0, "", "apps", "*"), ResourceNames: s.some(0, "x", "y", "", "*"),
+			Resources: s.some(0, "pods", "pods/log", "deployments", "deployments/scale", "*", "*/scale", "*/log", "pods/*"),
+			Verbs:     s.some(0, "get", "list", "create", "*"), NonResourceURLs: s.some(0, "*")[:s.number(1)],
+		})
+	}
+	return rules
+}
+
+func (s *source) rights() Rights {
+	return Rights{
+		Cluster:    s.policies(),
+		Namespaced: map[string][]rbacv1.PolicyRule{"a": s.policies(), "b": s.policies()},
+	}
+}
+
+func seed(f *testing.F) {
+	f.Helper()
+	f.Add([]byte(nil))
+	for step := 1; step < 40; step++ {
+		b := make([]byte, 64+step*8)
+		for i := range b {
+			b[i] = byte(i * i * step / 3)
+		}
+		f.Add(b)
+	}
+}
+
+// asRule is an atom as the oracle reads it.
+func asRule(a Atom) []rbacv1.PolicyRule {
+	if a.URL != "" {
+		return []rbacv1.PolicyRule{{NonResourceURLs: []string{a.URL}, Verbs: []string{a.Verb}}}
+	}
+	r := policy(a.Verb, a.APIGroup, a.Resource)
+	if a.Name != "" {
+		r.ResourceNames = []string{a.Name}
+	}
+	return []rbacv1.PolicyRule{r}
+}
+
+// missingByOracle is MissingFrom, said by the library.
+func missingByOracle(atoms []Atom, rights Rights) []Atom {
+	var missing []Atom
+	for _, a := range atoms {
+		if a.Audience != "" {
+			continue
+		}
+		rules := rights.Cluster
+		if a.Namespace != "" {
+			rules = slices.Concat(rules, rights.Namespaced[a.Namespace])
+		}
+		if covered, _ := oracle.Covers(rules, asRule(a)); !covered {
+			missing = append(missing, a)
+		}
+	}
+	return missing
+}
+
+func FuzzMissingAgreesWithOracle(f *testing.F) {
+	seed(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := source(data)
+		scope, rights := s.scope(), s.rights()
+		set, problems := Parse(scope)
+		if len(problems) > 0 {
+			t.Fatalf("a small scope is refused: %v", problems)
+		}
+		want := missingByOracle(set.Atoms(), rights)
+		if diff := cmp.Diff(want, set.MissingFrom(rights)); diff != "" {
+			t.Errorf("missing of %+v\nfrom %+v (-oracle +ours):\n%s", scope, rights, diff)
+		}
+	})
+}
+
+// FuzzLaws holds the laws of inclusion, on scopes of which some are made to be inside others.
+func FuzzLaws(f *testing.F) {
+	seed(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := source(data)
+		scopes := []v1alpha1.Scope{s.scope(), s.scope()}
+		for range 3 {
+			scopes = append(scopes, s.without(scopes[len(scopes)-1]))
+		}
+		sets := make([]Set, len(scopes))
+		for i, scope := range scopes {
+			sets[i] = mustParse(scope)
+		}
+		for i, a := range sets {
+			if !a.Covers(a) {
+				t.Errorf("%v does not cover itself", a.Atoms())
+			}
+			if i > 1 && !sets[i-1].Covers(a) {
+				t.Errorf("%v is wider than %v, of which it is a part", a.Atoms(), sets[i-1].Atoms())
+			}
+			for _, b := range sets {
+				for _, c := range sets {
+					if a.Covers(b) && b.Covers(c) && !a.Covers(c) {
+						t.Errorf("inclusion is not transitive: %v, %v, %v", a.Atoms(), b.Atoms(), c.Atoms())
+					}
+				}
+				if a.Covers(b) && len(b.MissingFrom(a.Rights())) > 0 {
+					t.Errorf("the rights of %v do not allow %v, which is inside", a.Atoms(), b.Atoms())
+				}
+			}
+		}
+	})
+}
+
+// without returns the scope less one of its rules or audiences.
+func (s *source) without(scope v1alpha1.Scope) v1alpha1.Scope {
+	less := *scope.DeepCopy()
+	switch {
+	case s.number(2) == 0 && len(less.Namespaced) > 0:
+		e := &less.Namespaced[s.number(len(less.Namespaced))]
+		if i := s.number(len(e.Rules)); len(e.Rules) > 1 {
+			e.Rules = slices.Delete(e.Rules, i, i+1)
+		} else {
+			less.Namespaced = less.Namespaced[1:]
+		}
+	case len(less.Cluster) > 0:
+		i := s.number(len(less.Cluster))
+		less.Cluster = slices.Delete(less.Cluster, i, i+1)
+	case len(less.Audiences) > 0:
+		less.Audiences = less.Audiences[1:]
+	}
+	return less
+}
+
+// FuzzRightsGrantExactlyTheScope compares what is granted with the rules as they were written, both ways.
+func FuzzRightsGrantExactlyTheScope(f *testing.F) {
+	seed(f)
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := source(data)
+		scope := s.scope()
+		granted := mustParse(scope).Rights()
+		written := map[string][]rbacv1.PolicyRule{}
+		for l := range rulesOf(scope) {
+			if l.cluster {
+				written[""] = append(written[""], l.rule)
+			}
+			for _, namespace := range l.namespaces {
+				written[namespace] = append(written[namespace], l.rule)
+			}
+		}
+		for _, place := range []string{"", "a", "b", "c"} {
+			given := granted.Namespaced[place]
+			if place == "" {
+				given = granted.Cluster
+			}
+			if ok, more := oracle.Covers(written[place], given); !ok {
+				t.Errorf("in %q more is granted than written: %v", place, more)
+			}
+			if ok, less := oracle.Covers(given, written[place]); !ok {
+				t.Errorf("in %q less is granted than written: %v", place, less)
+			}
+		}
+		slices.Reverse(scope.Namespaced)
+		slices.Reverse(scope.Cluster)
+		if diff := cmp.Diff(granted, mustParse(scope).Rights()); diff != "" {
+			t.Errorf("the order of rules changes the rights:\n%s", diff)
+		}
+	})
+}
+
+// FuzzValidateBounded builds scopes of any size out of a few bytes.
+func FuzzValidateBounded(f *testing.F) {
+	seed(f)
+	pool := many("x", 1<<14)
+	pool[0], pool[1], pool[2] = "", "*", "pods"
+	f.Fuzz(func(t *testing.T, data []byte) {
+		s := source(data)
+		length := func() []string {
+			from := s.number(4)
+			return pool[from : from+s.number(4)<<s.number(13)]
+		}
+		var scope v1alpha1.Scope
+		for range s.number(6) << s.number(7) {
+			e := v1alpha1.NamespacedScope{Namespaces: length()}
+			for range s.number(6) << s.number(4) {
+				e.Rules = append(e.Rules, v1alpha1.ResourceRule{
+					APIGroups: length(), Resources: length(), Verbs: length(), ResourceNames: length(),
+				})
+			}
+			scope.Namespaced = append(scope.Namespaced, e)
+		}
+		for range s.number(6) << s.number(7) {
+			scope.Cluster = append(scope.Cluster, v1alpha1.ClusterRule{
+				APIGroups: length(), Resources: length(), Verbs: length(), ResourceNames: length(), NonResourceURLs: length(),
+			})
+		}
+		scope.Audiences = length()
+
+		set, problems := Parse(scope)
+		if len(set.Atoms()) > MaxAtoms || len(problems) > maxProblems {
+			t.Errorf("%d atoms, %d problems", len(set.Atoms()), len(problems))
+		}
+		if got := len(Amplifies(scope, Bearer{Token: true})); got > maxProblems {
+			t.Errorf("%d things amplify", got)
+		}
+		var rules []rbacv1.PolicyRule
+		for _, r := range scope.Cluster {
+			rules = append(rules, fromCluster(r))
+		}
+		missing, problems := set.MissingRequired(rules)
+		if len(missing) > MaxEntryAtoms || len(problems) > maxProblems {
+			t.Errorf("%d atoms required, %d problems", len(missing), len(problems))
+		}
+		if text := Describe(set.Atoms()); len(text) > 100_000 {
+			t.Errorf("a description of %d bytes", len(text))
+		}
+	})
+}
