@@ -93,7 +93,8 @@ fuzz: ## Fuzz the laws of scope and delegation; FUZZTIME=600 for ten minutes
 
 .PHONY: bench
 bench: ## Benchmark the algebra, and the operator on a real control plane
-	go test -run='^$$' -bench=. -benchmem -timeout=60m $(TESTARGS) ./internal/... ./test/bench/...
+	packages=$$(go list ./...); \
+	go test -run='^$$' -bench=. -benchmem -timeout=60m $(TESTARGS) $$(grep -E '/wayleave/(internal|test/bench)(/|$$)' <<<"$$packages")
 
 ##@ Local cluster
 
