@@ -49,7 +49,7 @@ func newPKI() *pki {
 }
 
 func newAuthority(name string) *authority {
-	template := template(name)
+	template := unsigned(name)
 	template.IsCA, template.BasicConstraintsValid = true, true
 	template.KeyUsage = x509.KeyUsageCertSign | x509.KeyUsageDigitalSignature
 	key := newKey()
@@ -62,7 +62,7 @@ func newAuthority(name string) *authority {
 }
 
 func (a *authority) issue(c certificate) keyPair {
-	template := template(c.name)
+	template := unsigned(c.name)
 	template.Subject.Organization = c.groups
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
@@ -86,7 +86,7 @@ func (a *authority) keyPair() keyPair {
 	return keyPair{cert: a.pem, key: privatePEM(a.key)}
 }
 
-func template(name string) *x509.Certificate {
+func unsigned(name string) *x509.Certificate {
 	return &x509.Certificate{
 		SerialNumber: must(rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 120))),
 		Subject:      pkix.Name{CommonName: name},

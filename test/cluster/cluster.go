@@ -160,6 +160,7 @@ func (c *Cluster) Stop() error {
 		return fmt.Errorf("stopping the cluster in %s: %w", c.record.Dir, err)
 	}
 	c.watchdog.dismiss()
+	c.node.release()
 	return nil
 }
 

@@ -3,16 +3,272 @@ package cluster
 import (
 	"context"
 	"errors"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
 )
+
+const nodeName = "node-1"
+
+// node is what is known of a cluster's node while it runs.
+type node struct {
+	lock    net.Listener
+	plugins string // the folder of CNI plugins
+	pause   string // the image that holds a pod's namespaces
+}
+
+// release lets the next cluster have a node.
+func (n *node) release() {
+	if n != nil {
+		_ = n.lock.Close()
+	}
+}
+
+// tools are the programs of the distribution that a node needs, by package.
+var tools = []struct{ program, pkg string }{
+	{"containerd", "containerd"},
+	{"ctr", "containerd"},
+	{"runc", "runc"},
+	{"nft", "nftables"},
+	{"ip", "iproute2"},
+	{"mount", "mount"},
+}
+
+// MissingPackages returns the Debian packages without which no node runs here.
+func MissingPackages() []string {
+	var missing []string
+	for _, tool := range tools {
+		if lookPath(tool.program) == "" && !slices.Contains(missing, tool.pkg) {
+			missing = append(missing, tool.pkg)
+		}
+	}
+	if pluginFolder() == "" {
+		missing = append(missing, "containernetworking-plugins")
+	}
+	return missing
+}
 
 // CanRunNode returns nil, or one sentence why pods cannot run on this machine.
 func CanRunNode() error {
-	return errors.New("a cluster with a node needs Linux")
+	if os.Geteuid() != 0 {
+		return errors.New("a cluster with a node needs root")
+	}
+	if missing := MissingPackages(); len(missing) > 0 {
+		return fmt.Errorf("a cluster with a node needs the packages %s, which `go run ./hack/cluster install-packages` installs",
+			strings.Join(missing, ", "))
+	}
+	return nil
 }
 
-type node struct{}
-type traces struct{}
+// lookPath also looks where administrators' programs are, which not every shell does.
+func lookPath(program string) string {
+	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/local/sbin", "/usr/sbin", "/sbin") {
+		if path, err := exec.LookPath(filepath.Join(dir, program)); err == nil {
+			return path
+		}
+	}
+	return ""
+}
 
-func (*traces) remove(*record) error                 { return nil }
-func (c *Cluster) prepareNode(context.Context) error { return CanRunNode() }
-func (c *Cluster) startNode(context.Context) error   { return CanRunNode() }
+func pluginFolder() string {
+	for _, dir := range []string{"/usr/lib/cni", "/opt/cni/bin"} {
+		if exists(filepath.Join(dir, "bridge")) && exists(filepath.Join(dir, "host-local")) {
+			return dir
+		}
+	}
+	return ""
+}
+
+// tool runs a program of the distribution to its end.
+func tool(ctx context.Context, name string, args ...string) error {
+	said, err := exec.CommandContext(ctx, lookPath(name), args...).CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(said)))
+	}
+	return nil
+}
+
+// prepareNode makes what has to be there before the API server: it listens on
+// the node's address.
+func (c *Cluster) prepareNode(ctx context.Context) error {
+	lock, err := c.lockNode(ctx)
+	if err != nil {
+		return err
+	}
+	c.node = &node{lock: lock, plugins: pluginFolder()}
+	if err := noOtherNode(); err != nil {
+		return err
+	}
+	if c.network, err = chooseNetwork(); err != nil {
+		return err
+	}
+	c.binaries["containerd"] = lookPath("containerd")
+	// Written down before anything is made, so that it is found to be removed.
+	c.record.Node = &traces{
+		Bridge:  "wl" + c.record.ID,
+		Network: "wayleave-" + c.record.ID,
+		Cgroup:  "wayleave-" + c.record.ID,
+		Sysctls: readSysctls(),
+		Folders: missingFolders(),
+	}
+	if err := c.record.save(); err != nil {
+		return err
+	}
+	if err := makeCgroups(c.record.Node.Cgroup); err != nil {
+		return fmt.Errorf("making the cgroup of the pods: %w", err)
+	}
+	return c.makeBridge(ctx)
+}
+
+// noOtherNode keeps off a machine that is a node already, of a real cluster:
+// these two would be taken from it.
+func noOtherNode() error {
+	if tableExists("ip") || tableExists("ip6") {
+		return errors.New("this machine has the nftables of a kube-proxy that is not ours")
+	}
+	if conn, err := net.Dial("unix", filepath.Join(devicePlugins, "kubelet.sock")); err == nil {
+		_ = conn.Close()
+		return errors.New("a kubelet that is not ours runs on this machine")
+	}
+	return nil
+}
+
+// nodeWait is how long a node waits for another to end.
+const nodeWait = 5 * time.Minute
+
+// lockNode makes sure that one cluster with a node runs at a time: kube-proxy's
+// tables have fixed names. The lock is a name that the kernel knows and frees;
+// it is as wide as the tables are, which is a network namespace.
+func (c *Cluster) lockNode(ctx context.Context) (net.Listener, error) {
+	ctx, cancel := context.WithTimeoutCause(ctx, nodeWait, errors.New("gave up"))
+	defer cancel()
+	for first := true; ; first = false {
+		other, err := c.otherNode()
+		if err != nil {
+			return nil, err
+		}
+		lock, err := net.Listen("unix", "@wayleave/test/cluster/node")
+		if err == nil && other == "" {
+			return lock, nil
+		}
+		if err == nil {
+			_ = lock.Close() // its owner is gone, but its watchdog is still at work
+		}
+		if first {
+			c.logf("waiting for the other cluster with a node to end%s", other)
+		}
+		select {
+		case <-ctx.Done():
+			return nil, fmt.Errorf("one cluster with a node can run at a time, and there is another%s: %w", other, context.Cause(ctx))
+		case <-time.After(200 * time.Millisecond):
+		}
+	}
+}
+
+func (c *Cluster) otherNode() (string, error) {
+	if err := Sweep(); err != nil {
+		return "", err
+	}
+	infos, err := Running()
+	for _, info := range infos {
+		if info.Node && info.Dir != c.record.Dir {
+			return fmt.Sprintf(" (process %d, state in %s)", info.PID, info.Dir), err
+		}
+	}
+	return "", err
+}
+
+// startNode starts what runs on a node, and the scheduler, which has nothing to
+// do without one.
+func (c *Cluster) startNode(ctx context.Context) error {
+	if err := c.writeNodeFiles(); err != nil {
+		return err
+	}
+	if err := c.run("kube-scheduler", "--kubeconfig="+c.record.path("config", "scheduler.kubeconfig"),
+		"--leader-elect=false", "--secure-port=0"); err != nil {
+		return err
+	}
+	if err := c.startContainerd(ctx); err != nil {
+		return err
+	}
+	if err := c.run("kubelet", "--config="+c.record.path("config", "kubelet.yaml"),
+		"--kubeconfig="+c.record.path("config", "kubelet.kubeconfig"),
+		"--root-dir="+c.record.path("kubelet"),
+		"--hostname-override="+nodeName, "--node-ip="+c.network.host); err != nil {
+		return err
+	}
+	if err := c.run("kube-proxy", "--config="+c.record.path("config", "kube-proxy.yaml")); err != nil {
+		return err
+	}
+	return c.waitNode(ctx)
+}
+
+func (c *Cluster) startContainerd(ctx context.Context) error {
+	if err := c.run("containerd", "--config="+c.record.path("config", "containerd.toml")); err != nil {
+		return err
+	}
+	err := c.until(ctx, "containerd", func(ctx context.Context) error {
+		return c.ctr(ctx, "version")
+	})
+	if err != nil {
+		return err
+	}
+	pause := c.record.path("images", "pause")
+	if err := BuildProgram(ctx, "github.com/wayleave/wayleave/hack/images/pause", pause); err != nil {
+		return err
+	}
+	_, err = c.LoadImage(ctx, pauseImage, pause)
+	return err
+}
+
+func (c *Cluster) ctr(ctx context.Context, args ...string) error {
+	return tool(ctx, "ctr", append([]string{"--address", c.socket(), "--namespace", "k8s.io"}, args...)...)
+}
+
+func (c *Cluster) socket() string { return c.record.path("containerd", "sock") }
+
+// waitNode waits until pods can be scheduled, and Services reached.
+func (c *Cluster) waitNode(ctx context.Context) error {
+	client, err := kubernetes.NewForConfig(c.admin)
+	if err != nil {
+		return err
+	}
+	err = c.until(ctx, "the node to be Ready", func(ctx context.Context) error {
+		n, err := client.CoreV1().Nodes().Get(ctx, nodeName, metav1.GetOptions{})
+		if err != nil {
+			return err
+		}
+		return schedulable(n)
+	})
+	if err != nil {
+		return err
+	}
+	return c.until(ctx, "kube-proxy", func(ctx context.Context) error {
+		conn, err := (&net.Dialer{Timeout: time.Second}).DialContext(ctx, "tcp", c.network.apiService+":443")
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+}
+
+func schedulable(n *corev1.Node) error {
+	if len(n.Spec.Taints) > 0 {
+		return fmt.Errorf("the node has the taint %s", n.Spec.Taints[0].Key)
+	}
+	for _, condition := range n.Status.Conditions {
+		if condition.Type == corev1.NodeReady && condition.Status == corev1.ConditionTrue {
+			return nil
+		}
+	}
+	return errors.New("the node is not Ready")
+}

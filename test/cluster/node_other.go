@@ -13,9 +13,15 @@ func CanRunNode() error {
 }
 
 type node struct{}
+
+func (*node) release() {}
+
 type traces struct{}
 
 func (*traces) remove(*record) error                                         { return nil }
 func (c *Cluster) prepareNode(context.Context) error                         { return CanRunNode() }
 func (c *Cluster) startNode(context.Context) error                           { return CanRunNode() }
 func (c *Cluster) LoadImage(context.Context, string, string) (string, error) { return "", CanRunNode() }
+
+// MissingPackages is about Debian, and empty here.
+func MissingPackages() []string { return nil }

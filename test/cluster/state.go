@@ -79,6 +79,10 @@ func newRecord(dir string) (*record, error) {
 	if err := r.empty(); err != nil {
 		return nil, err
 	}
+	// An audit log goes on where it ended; nobody wants to read two clusters' in one.
+	if err := os.RemoveAll(r.logs()); err != nil {
+		return nil, err
+	}
 	return r, os.MkdirAll(r.logs(), 0o700)
 }
 

@@ -1,0 +1,118 @@
+//go:build unix
+
+package cluster
+
+import (
+	"archive/tar"
+	"bytes"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+)
+
+// descriptor points to a blob of an image, as the OCI image layout has it.
+type descriptor struct {
+	MediaType   string            `json:"mediaType"`
+	Digest      string            `json:"digest"`
+	Size        int               `json:"size"`
+	Annotations map[string]string `json:"annotations,omitempty"`
+}
+
+type blob struct {
+	descriptor
+	content []byte
+}
+
+func newBlob(kind string, content []byte) blob {
+	sum := sha256.Sum256(content)
+	return blob{content: content, descriptor: descriptor{
+		MediaType: "application/vnd.oci.image." + kind,
+		Digest:    "sha256:" + hex.EncodeToString(sum[:]),
+		Size:      len(content),
+	}}
+}
+
+// writeImage writes an image whose one file is a static program, as a tar of
+// the OCI image layout. It returns the name with the digest in the tag's place;
+// the image has both names. The same program makes the same digest.
+func writeImage(out io.Writer, name, program string) (string, error) {
+	repository, err := repositoryOf(name)
+	if err != nil {
+		return "", err
+	}
+	layer, err := programLayer(program)
+	if err != nil {
+		return "", err
+	}
+	config := newBlob("config.v1+json", encode(map[string]any{
+		"architecture": runtime.GOARCH,
+		"os":           "linux",
+		"config":       map[string]any{"Entrypoint": []string{"/" + filepath.Base(program)}, "User": "65532:65532"},
+		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{layer.Digest}},
+	}))
+	manifest := newBlob("manifest.v1+json", encode(map[string]any{
+		"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
+		"config": config.descriptor, "layers": []descriptor{layer.descriptor},
+	}))
+	pinned := repository + "@" + manifest.Digest
+	index := encode(map[string]any{"schemaVersion": 2, "manifests": []descriptor{manifest.named(name), manifest.named(pinned)}})
+	files := map[string][]byte{"oci-layout": []byte(`{"imageLayoutVersion":"1.0.0"}`), "index.json": index}
+	for _, b := range []blob{layer, config, manifest} {
+		files["blobs/sha256/"+strings.TrimPrefix(b.Digest, "sha256:")] = b.content
+	}
+	return pinned, writeTar(out, files, 0o644)
+}
+
+// named gives an image its name in containerd.
+func (b blob) named(name string) descriptor {
+	d := b.descriptor
+	d.Annotations = map[string]string{"io.containerd.image.name": name}
+	return d
+}
+
+func programLayer(program string) (blob, error) {
+	content, err := os.ReadFile(program)
+	if err != nil {
+		return blob{}, err
+	}
+	var layer bytes.Buffer
+	if err := writeTar(&layer, map[string][]byte{filepath.Base(program): content}, 0o755); err != nil {
+		return blob{}, err
+	}
+	return newBlob("layer.v1.tar", layer.Bytes()), nil
+}
+
+// repositoryOf insists on a registry and a tag: a node would add its own idea
+// of them to the name of a pod's image.
+func repositoryOf(name string) (string, error) {
+	registry, path, _ := strings.Cut(name, "/")
+	path, tag, _ := strings.Cut(path, ":")
+	if !strings.ContainsAny(registry, ".:") || path == "" || tag == "" || strings.Contains(tag, "@") {
+		return "", fmt.Errorf("the image name %q is not like example.com/name:tag", name)
+	}
+	return registry + "/" + path, nil
+}
+
+func writeTar(out io.Writer, files map[string][]byte, mode int64) error {
+	w := tar.NewWriter(out)
+	for _, name := range slices.Sorted(maps.Keys(files)) {
+		content := files[name]
+		if err := w.WriteHeader(&tar.Header{Name: name, Size: int64(len(content)), Mode: mode}); err != nil {
+			return err
+		}
+		if _, err := w.Write(content); err != nil {
+			return err
+		}
+	}
+	return w.Close()
+}
+
+func encode(value any) []byte { return must(json.Marshal(value)) }

@@ -1,0 +1,108 @@
+//go:build unix
+
+package cluster
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	. "github.com/onsi/gomega"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/kubernetes"
+)
+
+func TestNode(t *testing.T) {
+	g := NewWithT(t)
+	if why := CanRunNode(); why != nil {
+		_, err := Start(t.Context(), Options{Node: true})
+		g.Expect(err).To(MatchError(why))
+		return
+	}
+	before := machine(g)
+	c := startForTest(t, Options{Node: true})
+
+	probe := filepath.Join(t.TempDir(), "probe")
+	g.Expect(BuildProgram(t.Context(), "./testdata/probe", probe)).To(Succeed())
+	pinned, err := c.LoadImage(t.Context(), "example.com/probe:test", probe)
+	g.Expect(err).NotTo(HaveOccurred())
+	runPod(t, c, "by-tag", "example.com/probe:test")
+	runPod(t, c, "by-digest", pinned)
+
+	// The pod's own token, seen by the API server, through kube-proxy.
+	g.Eventually(func() string { return kubectl(c, "logs", "by-tag") }, 20*time.Second).
+		Should(ContainSubstring(`"username":"system:serviceaccount:default:default"`))
+	g.Expect(kubectl(c, "exec", "by-digest", "--", "/probe", "hello", "exec")).To(Equal("hello exec\n"))
+
+	g.Expect(c.Stop()).To(Succeed())
+	expectNothingLeft(g, c.record)
+	// Some of it goes a moment after: processes are reaped, namespaces dissolve.
+	g.Eventually(func() string { return machine(g) }, 5*time.Second).Should(Equal(before))
+}
+
+func TestKilledNode(t *testing.T) {
+	if CanRunNode() != nil {
+		return // TestNode says that there is nothing to be killed
+	}
+	g := NewWithT(t)
+	before := machine(g)
+	r := killOwner(g, "node")
+	g.Eventually(func(g Gomega) {
+		expectNothingLeft(g, r)
+		g.Expect(machine(g)).To(Equal(before))
+	}, 20*time.Second).Should(Succeed())
+}
+
+func runPod(t *testing.T, c *Cluster, name, image string) {
+	t.Helper()
+	client := kubernetes.NewForConfigOrDie(c.Config())
+	_, err := client.CoreV1().Pods("default").Create(t.Context(), &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Name: name},
+		Spec: corev1.PodSpec{
+			Containers: []corev1.Container{{Name: "main", Image: image, ImagePullPolicy: corev1.PullNever}},
+			DNSPolicy:  corev1.DNSDefault,
+		},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	NewWithT(t).Eventually(func() corev1.PodPhase {
+		pod, err := client.CoreV1().Pods("default").Get(t.Context(), name, metav1.GetOptions{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return pod.Status.Phase
+	}, 30*time.Second).Should(Equal(corev1.PodRunning))
+}
+
+func kubectl(c *Cluster, args ...string) string {
+	command := exec.Command(c.Kubectl(), append([]string{"--kubeconfig", c.Kubeconfig()}, args...)...)
+	command.Env = append(os.Environ(), "KUBECACHEDIR="+c.record.path("kubectl"))
+	said, _ := command.CombinedOutput()
+	return string(said)
+}
+
+// machine is what a cluster changes on a machine.
+func machine(g Gomega) string {
+	var state []string
+	for _, command := range [][]string{
+		{"ip", "-o", "link", "show", "type", "bridge"},
+		{"ip", "-o", "link", "show", "type", "veth"},
+		{"ip", "route"},
+		{"nft", "list", "tables"},
+		{"sh", "-c", "ps -eo pid,args | grep -E 'containerd|kubelet|kube-|/probe' | grep -v grep; true"},
+		{"sh", "-c", "find /sys/fs/cgroup -name 'wayleave-*'; find /run/containerd /var/lib/cni /var/lib/kubelet /var/log/containers; true"},
+		{"sysctl", "net.ipv4.ip_forward", "vm.overcommit_memory", "kernel.panic"},
+	} {
+		said, err := exec.Command(command[0], command[1:]...).CombinedOutput()
+		g.Expect(err).NotTo(HaveOccurred(), "%s: %s", command, said)
+		state = append(state, string(said))
+	}
+	mounts, err := os.ReadFile("/proc/mounts")
+	g.Expect(err).NotTo(HaveOccurred())
+	return strings.Join(append(state, string(mounts)), "\n")
+}
