@@ -95,6 +95,7 @@ func servedSubresource(r request) bool {
 
 // unclean is met by URLs that a server may take for another than the one that is written.
 func unclean(r request) bool {
-	return r.URL != "" && (!strings.HasPrefix(r.URL, "/") || strings.ContainsAny(r.URL, "%?#\\") ||
-		slices.ContainsFunc([]string{"//", "/./", "/../"}, func(s string) bool { return strings.Contains(r.URL+"/", s) }))
+	path := strings.TrimSuffix(r.URL, "/") + "/"
+	return r.URL != "" && (!strings.HasPrefix(r.URL, "/") || strings.ContainsAny(r.URL, "%?#\\;") ||
+		strings.Contains(path, "//") || strings.Contains(path, "/./") || strings.Contains(path, "/../"))
 }

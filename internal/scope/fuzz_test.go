@@ -69,14 +69,14 @@ func (s *source) policies() []rbacv1.PolicyRule {
 		if s.number(3) == 0 {
 			rules = append(rules, rbacv1.PolicyRule{
 				NonResourceURLs: s.some(0, "/", "/a", "/a/*", "/a*", "/a**", "*", "/a/b", ""), Verbs: s.some(0, "get", "post", "*"),
-				ResourceNames: s.some(0, "x")[:s.number(1)],
+				ResourceNames: s.some(0, "x"),
 			})
 			continue
 		}
 		rules = append(rules, rbacv1.PolicyRule{
 			APIGroups: s.some(0, "", "apps", "*"), ResourceNames: s.some(0, "x", "y", "", "*"),
 			Resources: s.some(0, "pods", "pods/log", "deployments", "deployments/scale", "*", "*/scale", "*/log", "pods/*"),
-			Verbs:     s.some(0, "get", "list", "create", "*"), NonResourceURLs: s.some(0, "*")[:s.number(1)],
+			Verbs:     s.some(0, "get", "list", "create", "*"), NonResourceURLs: s.some(0, "*", "/a"),
 		})
 	}
 	return rules

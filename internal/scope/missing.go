@@ -108,7 +108,10 @@ func (x *index) subtract(where mask, rules []rbacv1.PolicyRule) {
 		if !where.meets(x.left) {
 			return
 		}
-		if x.matchResources(where, &rules[i]) || x.matchURLs(where, &rules[i]) {
+		if x.matchResources(where, &rules[i]) {
+			x.left.remove(x.matched)
+		}
+		if x.matchURLs(where, &rules[i]) {
 			x.left.remove(x.matched)
 		}
 	}
