@@ -49,7 +49,7 @@ type HopBounds struct {
 	// +default=1
 	// +kubebuilder:validation:Minimum=1
 	// +kubebuilder:validation:Maximum=16
-	MaxDepth *int32 `json:"maxDepth,omitempty"`
+	MaxDepth int32 `json:"maxDepth,omitempty"`
 
 	// namespaces are where hops may live; absent, the path's own namespace alone.
 	// +optional

@@ -21,6 +21,8 @@ const (
 	AnnotationRequires = GroupName + "/requires"
 	// AnnotationChangedBy is stamped at admission with the user who last changed the spec.
 	AnnotationChangedBy = GroupName + "/changed-by"
+	// AnnotationCredentialID names, on the Secret of a token, the token that it holds.
+	AnnotationCredentialID = GroupName + "/credential-id"
 
 	// AccountPrefix begins the name of each hop's ServiceAccount, and of each pod that runs under a hop.
 	AccountPrefix = "dhop-"

@@ -1,5 +1,7 @@
 package v1alpha1
 
+import "maps"
+
 // Reason is why something is as it is. The list below is the one vocabulary: conditions, Events, audit lines, metrics
 // and denials use these words and no others.
 type Reason string
@@ -59,6 +61,8 @@ const (
 	ReasonWorkloadNotAllowed Reason = "WorkloadNotAllowed"
 	// ReasonImageNotAllowed: the hop does not list a container's image.
 	ReasonImageNotAllowed Reason = "ImageNotAllowed"
+	// ReasonSecretTaken: the Secret that a hop names for its token exists and is not the hop's.
+	ReasonSecretTaken Reason = "SecretTaken"
 	// ReasonWrongServiceAccount: a workload names an account that is not the hop's, or a hop's account without declaring it.
 	ReasonWrongServiceAccount Reason = "WrongServiceAccount"
 )
@@ -106,6 +110,7 @@ var classes = map[Reason]Class{
 	ReasonNotPermittedToUse:      ClassFixable,
 	ReasonWorkloadNotAllowed:     ClassFixable,
 	ReasonImageNotAllowed:        ClassFixable,
+	ReasonSecretTaken:            ClassFixable,
 	ReasonWrongServiceAccount:    ClassFixable,
 
 	ReasonPathNotFound:   ClassWaiting,
@@ -130,8 +135,6 @@ func (r Reason) Class() Class {
 // Reasons returns the whole vocabulary, with the class of each.
 func Reasons() map[Reason]Class {
 	all := make(map[Reason]Class, len(classes))
-	for r, c := range classes {
-		all[r] = c
-	}
+	maps.Copy(all, classes)
 	return all
 }

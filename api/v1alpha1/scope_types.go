@@ -4,7 +4,9 @@ package v1alpha1
 // to multiply them. Without both, one object could name millions of atoms of authority and stall whoever reads it.
 
 // Scope is a bound on authority: whoever is held to it may do what it names and nothing else. It is a plain list of
-// what is allowed. There are no wildcards in it, and an empty scope allows nothing.
+// what is allowed. There are no wildcards in it.
+//
+// +kubebuilder:validation:MinProperties=1
 type Scope struct {
 	// namespaced lists what may be done in which namespaces.
 	// +optional
@@ -60,6 +62,7 @@ type ResourceRule struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=0
 	// +kubebuilder:validation:items:MaxLength=253
 	APIGroups []string `json:"apiGroups,omitempty"`
 
@@ -100,6 +103,7 @@ type ClusterRule struct {
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=16
+	// +kubebuilder:validation:items:MinLength=0
 	// +kubebuilder:validation:items:MaxLength=253
 	APIGroups []string `json:"apiGroups,omitempty"`
 

@@ -1,0 +1,136 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/spf13/cobra"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/controllers"
+	"github.com/wayleave/wayleave/internal/audit"
+)
+
+type controllerOptions struct {
+	common
+	leaderElect bool
+	server      string
+	caFile      string
+	maxFactAge  time.Duration
+	sweepEvery  time.Duration
+	concurrency int
+}
+
+func controllerCommand() *cobra.Command {
+	var o controllerOptions
+	cmd := &cobra.Command{
+		Use:   "controller",
+		Short: "Give each valid hop its identity and rights, and withdraw them",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return o.run(ctrl.SetupSignalHandler()) },
+	}
+	flags := cmd.Flags()
+	o.bind(flags)
+	flags.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas work, by a Lease in --namespace")
+	flags.StringVar(&o.server, "api-server", "", "URL of the API server in the kubeconfigs of token Secrets (default: the one that this process uses)")
+	flags.StringVar(&o.caFile, "api-server-ca-file", "", "PEM file with the certificates that sign --api-server's (default: those that this process trusts)")
+	flags.DurationVar(&o.maxFactAge, "max-fact-age", 10*time.Minute, "how long a grant stands while a fact that decides cannot be found out")
+	flags.DurationVar(&o.sweepEvery, "sweep-interval", 10*time.Minute, "how often to look for grants that lost their hop")
+	flags.IntVar(&o.concurrency, "concurrency", 16, "how many hops to work on at the same time")
+	return cmd
+}
+
+func (o *controllerOptions) run(ctx context.Context) error {
+	cfg, err := config()
+	if err != nil {
+		return err
+	}
+	kubeconfig, err := o.kubeconfig(cfg)
+	if err != nil {
+		return err
+	}
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme:                        newScheme(),
+		Cache:                         controllerCache(),
+		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress:        o.healthAddress,
+		LeaderElection:                o.leaderElect,
+		LeaderElectionID:              "wayleave-controller",
+		LeaderElectionNamespace:       o.namespace,
+		LeaderElectionReleaseOnCancel: true,
+	})
+	if err != nil {
+		return fmt.Errorf("setting up the controller: %w", err)
+	}
+	if err := controllers.Setup(ctx, mgr, controllers.Options{
+		Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout), Kubeconfig: kubeconfig,
+		MaxFactAge: o.maxFactAge, SweepEvery: o.sweepEvery, Concurrency: o.concurrency,
+	}); err != nil {
+		return err
+	}
+	if err := addChecks(mgr, nil); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+// controllerCache holds of ServiceAccounts, Secrets and pods only those that have to do with hops, and drops what is
+// never read: managed fields can be half of an object.
+func controllerCache() cache.Options {
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	pod := &metav1.PartialObjectMetadata{}
+	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
+	ours, declared := withLabel(controllers.CacheLabel), withLabel(v1alpha1.LabelHop)
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.ServiceAccount{}: {Label: ours},
+			secret:                   {Label: ours},
+			pod:                      {Label: declared},
+		},
+	}
+}
+
+func withLabel(key string) labels.Selector {
+	exists, err := labels.NewRequirement(key, selection.Exists, nil)
+	if err != nil { // the keys are constants of ours
+		panic(err)
+	}
+	return labels.NewSelector().Add(*exists)
+}
+
+func (o *controllerOptions) kubeconfig(cfg *rest.Config) (controllers.Kubeconfig, error) {
+	k := controllers.Kubeconfig{Server: o.server, CA: cfg.CAData}
+	if k.Server == "" {
+		k.Server = cfg.Host
+	}
+	file := o.caFile
+	if file == "" && len(k.CA) == 0 {
+		file = cfg.CAFile
+	}
+	if file == "" {
+		if len(k.CA) == 0 {
+			return k, errors.New("no certificates are known that sign the API server's: set --api-server-ca-file")
+		}
+		return k, nil
+	}
+	ca, err := os.ReadFile(file)
+	if err != nil {
+		return k, fmt.Errorf("reading the certificates that sign the API server's: %w", err)
+	}
+	k.CA = ca
+	return k, nil
+}

@@ -1,0 +1,78 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"net/http"
+
+	"github.com/spf13/pflag"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+
+	"github.com/wayleave/wayleave/internal/facts"
+	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/scope"
+)
+
+// common are the options of every process.
+type common struct {
+	namespace      string
+	controllerUser string
+	metricsAddress string
+	healthAddress  string
+}
+
+func (c *common) bind(flags *pflag.FlagSet) {
+	flags.StringVar(&c.namespace, "namespace", scope.DefaultOperatorNamespace, "namespace that Wayleave runs in")
+	flags.StringVar(&c.controllerUser, "controller-user", "", "user name under which the controller grants (default: ServiceAccount wayleave-controller of --namespace)")
+	flags.StringVar(&c.metricsAddress, "metrics-bind-address", "0", "address of the metrics endpoint, such as :8080; 0 turns it off")
+	flags.StringVar(&c.healthAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 turns them off")
+}
+
+func (c *common) gatherer(mgr ctrl.Manager) *facts.Gatherer {
+	user := c.controllerUser
+	if user == "" {
+		user = rights.ServiceAccountUser(c.namespace, "wayleave-controller")
+	}
+	return &facts.Gatherer{
+		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Access: mgr.GetClient(),
+		Controller: user, OperatorNamespace: c.namespace,
+	}
+}
+
+// config is the connection to the cluster. The client's own throttle is off: a withdrawal must not queue behind it,
+// and the API server has priority and fairness of its own.
+func config() (*rest.Config, error) {
+	cfg, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("finding the cluster (set --kubeconfig or KUBECONFIG, or run in a pod): %w", err)
+	}
+	cfg.QPS = -1
+	return cfg, nil
+}
+
+// errNotReady is what /readyz says while the caches are filling.
+var errNotReady = errors.New("the caches are not filled yet")
+
+// addChecks makes /readyz red until the caches are filled and all else that is named here holds.
+func addChecks(mgr ctrl.Manager, more map[string]healthz.Checker) error {
+	if err := mgr.AddHealthzCheck("ping", healthz.Ping); err != nil {
+		return fmt.Errorf("adding a health check: %w", err)
+	}
+	checks := map[string]healthz.Checker{"caches": func(r *http.Request) error {
+		if !mgr.GetCache().WaitForCacheSync(r.Context()) {
+			return errNotReady
+		}
+		return nil
+	}}
+	for name, check := range more {
+		checks[name] = check
+	}
+	for name, check := range checks {
+		if err := mgr.AddReadyzCheck(name, check); err != nil {
+			return fmt.Errorf("adding a readiness check: %w", err)
+		}
+	}
+	return nil
+}

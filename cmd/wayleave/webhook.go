@@ -1,0 +1,84 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+	rbacv1 "k8s.io/api/rbac/v1"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/audit"
+	"github.com/wayleave/wayleave/webhooks"
+)
+
+type webhookOptions struct {
+	common
+	host    string
+	port    int
+	certDir string
+}
+
+func webhookCommand() *cobra.Command {
+	var o webhookOptions
+	cmd := &cobra.Command{
+		Use:   "webhook",
+		Short: "Answer the API server's admission requests",
+		Args:  cobra.NoArgs,
+		RunE:  func(cmd *cobra.Command, _ []string) error { return o.run(ctrl.SetupSignalHandler()) },
+	}
+	flags := cmd.Flags()
+	o.bind(flags)
+	flags.StringVar(&o.host, "host", "", "address to listen on; empty means all")
+	flags.IntVar(&o.port, "port", 9443, "port to listen on")
+	flags.StringVar(&o.certDir, "cert-dir", "/certs", "folder with tls.crt and tls.key; they are read again when they change")
+	return cmd
+}
+
+func (o *webhookOptions) run(ctx context.Context) error {
+	cfg, err := config()
+	if err != nil {
+		return err
+	}
+	server := webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir})
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme:                 newScheme(),
+		Cache:                  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
+		HealthProbeBindAddress: o.healthAddress,
+		WebhookServer:          server,
+	})
+	if err != nil {
+		return fmt.Errorf("setting up the webhook: %w", err)
+	}
+	if err := webhooks.Setup(ctx, mgr, webhooks.Options{Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout)}); err != nil {
+		return err
+	}
+	if err := warm(ctx, mgr); err != nil {
+		return err
+	}
+	if err := addChecks(mgr, map[string]healthz.Checker{"webhook": server.StartedChecker()}); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+// warm has the informers filled before the first request instead of by it.
+func warm(ctx context.Context, mgr ctrl.Manager) error {
+	for _, o := range []client.Object{
+		&v1alpha1.DelegationPath{}, &v1alpha1.DelegationHop{},
+		&rbacv1.Role{}, &rbacv1.RoleBinding{}, &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{},
+	} {
+		if _, err := mgr.GetCache().GetInformer(ctx, o, cache.BlockUntilSynced(false)); err != nil {
+			return fmt.Errorf("setting up the informer of %T: %w", o, err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,87 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/rights"
+)
+
+// Field indexes of the cache. Each value is a namespace/name.
+const (
+	pathIndex   = "path"   // hops by their path
+	parentIndex = "parent" // hops by their parent hop
+	hopIndex    = "hop"    // what was made for a hop, and what runs under it, by the hop
+)
+
+func index(ctx context.Context, indexer client.FieldIndexer) error {
+	if err := rights.Index(ctx, indexer); err != nil {
+		return err
+	}
+	hopKeys := map[string]func(*v1alpha1.DelegationHop) types.NamespacedName{
+		pathIndex: delegation.PathKey, parentIndex: delegation.ParentKey,
+	}
+	for name, key := range hopKeys {
+		if err := indexer.IndexField(ctx, &v1alpha1.DelegationHop{}, name, func(o client.Object) []string {
+			hop, ok := o.(*v1alpha1.DelegationHop)
+			if k := (types.NamespacedName{}); !ok || key(hop) == k {
+				return nil
+			}
+			return []string{key(hop).String()}
+		}); err != nil {
+			return fmt.Errorf("indexing hops by %s: %w", name, err)
+		}
+	}
+	for _, o := range append(grantTypes(), podMetadata()) {
+		if err := indexer.IndexField(ctx, o, hopIndex, func(o client.Object) []string {
+			if key, ok := hopOf(o); ok {
+				return []string{key.String()}
+			}
+			return nil
+		}); err != nil {
+			return fmt.Errorf("indexing %T by hop: %w", o, err)
+		}
+	}
+	return nil
+}
+
+// grantTypes are the types that a grant is made of, as the cache holds them: of Secrets their metadata alone, since
+// their content is nothing that this process needs to know.
+func grantTypes() []client.Object {
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	return []client.Object{
+		&corev1.ServiceAccount{}, secret,
+		&rbacv1.Role{}, &rbacv1.RoleBinding{}, &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{},
+	}
+}
+
+func podMetadata() *metav1.PartialObjectMetadata {
+	pod := &metav1.PartialObjectMetadata{}
+	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
+	return pod
+}
+
+// hopOf is the hop that an object was made for, or runs under, by its labels.
+func hopOf(o client.Object) (types.NamespacedName, bool) {
+	labels := o.GetLabels()
+	key := types.NamespacedName{Namespace: labels[v1alpha1.LabelHopNamespace], Name: labels[v1alpha1.LabelHop]}
+	if key.Name == "" {
+		return key, false
+	}
+	if key.Namespace == "" { // a pod declares a hop of its own namespace
+		key.Namespace = o.GetNamespace()
+	}
+	return key, true
+}
+
+// CacheLabel selects what the cache holds of ServiceAccounts and Secrets: those made for a hop.
+const CacheLabel = v1alpha1.LabelHopUID

@@ -1,0 +1,94 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+)
+
+// observe returns what stands in the cluster for a hop, as the cache knows it.
+func (b *base) observe(ctx context.Context, hop types.NamespacedName) ([]delegation.Object, error) {
+	return b.observeWith(ctx, b.Client, lists(), everything, client.MatchingFields{hopIndex: hop.String()}, client.UnsafeDisableDeepCopy)
+}
+
+// observeBindings returns the bindings that stand for a hop, as the cache knows it.
+func (b *base) observeBindings(ctx context.Context, hop types.NamespacedName) ([]delegation.Object, error) {
+	bindings := []client.ObjectList{&rbacv1.RoleBindingList{}, &rbacv1.ClusterRoleBindingList{}}
+	return b.observeWith(ctx, b.Client, bindings, everything, client.MatchingFields{hopIndex: hop.String()}, client.UnsafeDisableDeepCopy)
+}
+
+// observeLive returns what stands for a hop, as the API server knows it.
+func (b *base) observeLive(ctx context.Context, hop types.UID) ([]delegation.Object, error) {
+	return b.observeWith(ctx, b.live, lists(), everything, client.MatchingLabels{v1alpha1.LabelHopUID: string(hop)})
+}
+
+func everything(client.Object) (bool, error) { return true, nil }
+
+// observeWith lists objects and returns those to keep, as a plan sees them.
+func (b *base) observeWith(ctx context.Context, from client.Reader, lists []client.ObjectList, keep func(client.Object) (bool, error), opts ...client.ListOption) ([]delegation.Object, error) {
+	var objects []delegation.Object
+	for _, list := range lists {
+		if err := from.List(ctx, list, opts...); err != nil {
+			return nil, fmt.Errorf("listing what was granted: %w", err)
+		}
+		if err := meta.EachListItem(list, func(item runtime.Object) error {
+			object, ok := item.(client.Object)
+			if !ok {
+				return fmt.Errorf("a list of grants holds a %T", item)
+			}
+			kept, err := keep(object)
+			if err != nil || !kept {
+				return err
+			}
+			seen, err := observed(object)
+			objects = append(objects, seen)
+			return err
+		}); err != nil {
+			return nil, err
+		}
+	}
+	return objects, nil
+}
+
+// lists are empty lists of all kinds of a grant.
+func lists() []client.ObjectList {
+	secrets := &metav1.PartialObjectMetadataList{}
+	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
+	return []client.ObjectList{
+		&corev1.ServiceAccountList{}, secrets,
+		&rbacv1.RoleList{}, &rbacv1.RoleBindingList{}, &rbacv1.ClusterRoleList{}, &rbacv1.ClusterRoleBindingList{},
+	}
+}
+
+// observed is an object as a plan sees it.
+func observed(item client.Object) (delegation.Object, error) {
+	var kind delegation.Kind
+	var content string
+	switch o := item.(type) {
+	case *corev1.ServiceAccount:
+		kind = delegation.ServiceAccount
+	case *metav1.PartialObjectMetadata:
+		kind = delegation.Secret
+	case *rbacv1.Role:
+		kind, content = delegation.Role, delegation.RoleContent(o.Rules)
+	case *rbacv1.ClusterRole:
+		kind, content = delegation.ClusterRole, delegation.RoleContent(o.Rules)
+	case *rbacv1.RoleBinding:
+		kind, content = delegation.RoleBinding, delegation.BindingContent(o.RoleRef, o.Subjects)
+	case *rbacv1.ClusterRoleBinding:
+		kind, content = delegation.ClusterRoleBinding, delegation.BindingContent(o.RoleRef, o.Subjects)
+	default:
+		return delegation.Object{}, fmt.Errorf("a grant holds no %T", item)
+	}
+	return delegation.Object{Kind: kind, UID: item.GetUID(), Content: content, Key: client.ObjectKeyFromObject(item)}, nil
+}

@@ -1,0 +1,176 @@
+package controllers
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+)
+
+// Kubeconfig says how a delegate that is no pod reaches the API server.
+type Kubeconfig struct {
+	// Server is the API server's URL.
+	Server string
+	// CA are the PEM certificates that sign the API server's.
+	CA []byte
+}
+
+// minExpiration is the shortest token that the API server makes. A token that outlasts its hop for that long is worth
+// nothing all the same: it dies with the Secret and the account that it is bound to.
+const minExpiration = 10 * time.Minute
+
+// ensureToken keeps a token in the hop's Secret, bound to that Secret, and replaces it at 80 % of its life.
+func (r *HopReconciler) ensureToken(ctx context.Context, s *state, g delegation.Grant) error {
+	if g.SecretName == "" {
+		s.next.Credential = nil
+		return nil
+	}
+	secret, err := r.ensureSecret(ctx, s, g)
+	if err != nil {
+		return err
+	}
+	if c := s.next.Credential; c != nil && secret.Annotations[v1alpha1.AnnotationCredentialID] == c.ID && s.in.Now.Before(delegation.TokenDue(s.hop, s.in.Now)) {
+		return nil
+	}
+	request, err := r.mint(ctx, s, secret)
+	if err != nil {
+		return err
+	}
+	id, err := credentialID(request.Status.Token)
+	if err != nil {
+		return err
+	}
+	if err := r.fill(ctx, s, secret, id, request.Status.Token); err != nil {
+		return err
+	}
+	s.next.Credential = &v1alpha1.Credential{
+		ID: id, IssuedAt: metav1.NewTime(s.in.Now.Truncate(time.Second)), ExpiresAt: request.Status.ExpirationTimestamp,
+	}
+	return nil
+}
+
+// ensureSecret returns the metadata of the hop's Secret, which it makes if there is none. One that is not the hop's is
+// never touched.
+func (r *HopReconciler) ensureSecret(ctx context.Context, s *state, g delegation.Grant) (metav1.ObjectMeta, error) {
+	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+		Namespace: s.hop.Namespace, Name: g.SecretName, Labels: g.Labels, OwnerReferences: ownedBy(s.hop),
+	}}
+	standing := &metav1.PartialObjectMetadata{}
+	standing.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := r.live.Get(ctx, client.ObjectKeyFromObject(secret), standing)
+	if apierrors.IsNotFound(err) {
+		if err := r.Create(ctx, secret, FieldOwner); err != nil {
+			return metav1.ObjectMeta{}, fmt.Errorf("making Secret %s: %w", secret.Name, err)
+		}
+		return secret.ObjectMeta, nil
+	}
+	if err != nil {
+		return metav1.ObjectMeta{}, fmt.Errorf("reading Secret %s: %w", secret.Name, err)
+	}
+	if standing.Labels[v1alpha1.LabelHopUID] != string(s.hop.UID) || !metav1OwnedBy(standing, s.hop) {
+		return metav1.ObjectMeta{}, refusal{delegation.Finding{Reason: v1alpha1.ReasonSecretTaken, Field: "spec.token.secretName",
+			Message: fmt.Sprintf("Secret %q exists and is not this hop's: name another one, or delete it", secret.Name)}}
+	}
+	return standing.ObjectMeta, nil
+}
+
+func metav1OwnedBy(o metav1.Object, hop *v1alpha1.DelegationHop) bool {
+	for _, ref := range o.GetOwnerReferences() {
+		if ref.UID == hop.UID {
+			return true
+		}
+	}
+	return false
+}
+
+// mint makes a token for the hop's account that dies with the Secret.
+func (r *HopReconciler) mint(ctx context.Context, s *state, secret metav1.ObjectMeta) (*authenticationv1.TokenRequest, error) {
+	expiration := minExpiration
+	if e := s.hop.Spec.Token.Expiration; e != nil {
+		expiration = e.Duration
+	}
+	expiration = max(minExpiration, min(expiration, s.verdict.NotAfter.Sub(s.in.Now)))
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		ExpirationSeconds: ptr.To(int64(expiration / time.Second)),
+		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Secret", Name: secret.Name, UID: secret.UID},
+	}}
+	if audience := s.hop.Spec.Token.Audience; audience != "" {
+		request.Spec.Audiences = []string{audience}
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: s.hop.Namespace, Name: s.next.ServiceAccountName}}
+	if err := r.SubResource("token").Create(ctx, account, request); err != nil {
+		return nil, fmt.Errorf("making a token for ServiceAccount %s: %w", account.Name, err)
+	}
+	return request, nil
+}
+
+// fill writes the token into the Secret. The resource version makes it fail if somebody else wrote there meanwhile.
+func (r *HopReconciler) fill(ctx context.Context, s *state, meta metav1.ObjectMeta, id, token string) error {
+	secret := &corev1.Secret{ObjectMeta: *meta.DeepCopy(), Data: map[string][]byte{"token": []byte(token)}}
+	secret.ManagedFields = nil
+	if secret.Annotations == nil {
+		secret.Annotations = map[string]string{}
+	}
+	secret.Annotations[v1alpha1.AnnotationCredentialID] = id
+	if s.hop.Spec.Token.Audience == "" {
+		kubeconfig, err := r.Kubeconfig.withToken(s.hop.Namespace, s.next.ServiceAccountName, token)
+		if err != nil {
+			return err
+		}
+		secret.Data["kubeconfig"], secret.Data["ca.crt"], secret.Data["namespace"] = kubeconfig, r.Kubeconfig.CA, []byte(s.hop.Namespace)
+	}
+	if err := r.Update(ctx, secret, FieldOwner); err != nil {
+		return fmt.Errorf("writing the token into Secret %s: %w", secret.Name, err)
+	}
+	return nil
+}
+
+func (k Kubeconfig) withToken(namespace, user, token string) ([]byte, error) {
+	const name = "wayleave"
+	config := clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{name: {Server: k.Server, CertificateAuthorityData: k.CA}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{user: {Token: token}},
+		Contexts:       map[string]*clientcmdapi.Context{name: {Cluster: name, AuthInfo: user, Namespace: namespace}},
+		CurrentContext: name,
+	}
+	raw, err := clientcmd.Write(config)
+	if err != nil {
+		return nil, fmt.Errorf("writing a kubeconfig: %w", err)
+	}
+	return raw, nil
+}
+
+// credentialID is the id of a token as it stands in the API server's audit log. The token is our own and fresh from the
+// API server, so its signature is not asked about.
+func credentialID(token string) (string, error) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return "", errors.New("the API server made a token that is no JWT")
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return "", fmt.Errorf("decoding the claims of a token: %w", err)
+	}
+	var claims struct {
+		ID string `json:"jti"`
+	}
+	if err := json.Unmarshal(raw, &claims); err != nil {
+		return "", fmt.Errorf("reading the claims of a token: %w", err)
+	}
+	return claims.ID, nil
+}

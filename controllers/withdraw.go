@@ -1,0 +1,185 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+)
+
+// hopGone is why everything is withdrawn from a hop that does not exist any more.
+var hopGone = delegation.Finding{Reason: v1alpha1.ReasonHopNotFound, Message: "the hop does not exist any more"}
+
+// withdrawHop takes everything from a hop and forgets its identity: if it comes back, it is as another one.
+func (r *HopReconciler) withdrawHop(ctx context.Context, s *state, why delegation.Finding) error {
+	if err := r.withdraw(ctx, delegation.HopKey(s.hop), s.hop, why); err != nil {
+		return err
+	}
+	s.next.ServiceAccountName, s.next.Credential = "", nil
+	return nil
+}
+
+// withdraw takes everything from a hop, which is nil if it is gone. The order matters: bindings first, its own and
+// those of all hops below it, since the API server feels their absence at once; then what authenticates; then what
+// runs, since only the end of a process ends its open streams; last the roles, which give nothing by themselves.
+func (r *HopReconciler) withdraw(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, why delegation.Finding) error {
+	keys, err := r.withDescendants(ctx, key)
+	if err != nil {
+		return err
+	}
+	if err := r.unbind(ctx, keys); err != nil {
+		return err
+	}
+	observed, err := r.observe(ctx, key)
+	if err != nil {
+		return err
+	}
+	if hop != nil && hop.Status.ServiceAccountName != "" {
+		// What this process made a moment ago may not be in its cache yet. Nothing is called withdrawn on a cache's word.
+		if observed, err = r.observeLive(ctx, hop.UID); err != nil {
+			return err
+		}
+	}
+	for _, step := range delegation.PlanFor(nil, observed).Remove {
+		if err := r.remove(ctx, step); err != nil {
+			return err
+		}
+	}
+	return r.stopWorkloads(ctx, key, hop, why)
+}
+
+// unbind removes the bindings of hops, all at the same time.
+func (b *base) unbind(ctx context.Context, hops []types.NamespacedName) error {
+	var bindings []delegation.Object
+	for _, hop := range hops {
+		of, err := b.observeBindings(ctx, hop)
+		if err != nil {
+			return err
+		}
+		bindings = append(bindings, of...)
+	}
+	return b.remove(ctx, bindings)
+}
+
+// writesAtOnce bounds how many objects one reconcile writes at the same time.
+const writesAtOnce = 16
+
+// remove deletes objects, at the same time. One that is gone, or is another one by now, is fine. It tries them all.
+func (b *base) remove(ctx context.Context, objects []delegation.Object) error {
+	errs := make([]error, len(objects))
+	var group errgroup.Group
+	group.SetLimit(writesAtOnce)
+	for i, o := range objects {
+		group.Go(func() error {
+			errs[i] = b.removeOne(ctx, o)
+			return nil
+		})
+	}
+	_ = group.Wait() // each object has its own error
+	return errors.Join(errs...)
+}
+
+func (b *base) removeOne(ctx context.Context, o delegation.Object) error {
+	object := typed(o)
+	err := b.Delete(ctx, object, client.Preconditions{UID: &o.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {
+		return nil
+	}
+	return fmt.Errorf("deleting %s %s: %w", o.Kind, o.Key, err)
+}
+
+// typed is an empty object of the kind and key.
+func typed(o delegation.Object) client.Object {
+	meta := metav1.ObjectMeta{Namespace: o.Key.Namespace, Name: o.Key.Name}
+	switch o.Kind {
+	case delegation.ServiceAccount:
+		return &corev1.ServiceAccount{ObjectMeta: meta}
+	case delegation.Secret:
+		return &corev1.Secret{ObjectMeta: meta}
+	case delegation.Role:
+		return &rbacv1.Role{ObjectMeta: meta}
+	case delegation.RoleBinding:
+		return &rbacv1.RoleBinding{ObjectMeta: meta}
+	case delegation.ClusterRole:
+		return &rbacv1.ClusterRole{ObjectMeta: meta}
+	default:
+		return &rbacv1.ClusterRoleBinding{ObjectMeta: meta}
+	}
+}
+
+// stopGrace is how many seconds a pod has to end when its hop is withdrawn.
+const stopGrace = 5
+
+// stopWorkloads suspends the Jobs that declare a hop and deletes their pods. The Jobs stay: they are evidence, and a
+// GitOps tool would only make them anew.
+func (r *HopReconciler) stopWorkloads(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, why delegation.Finding) error {
+	pods := &metav1.PartialObjectMetadataList{}
+	pods.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
+	if err := r.List(ctx, pods, client.MatchingFields{hopIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing the pods of hop %s: %w", key, err)
+	}
+	held := hop == nil || hop.Status.ServiceAccountName != ""
+	if len(pods.Items) == 0 && !held {
+		return nil
+	}
+	errs := []error{r.suspendJobs(ctx, key, why)}
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		if !pod.DeletionTimestamp.IsZero() {
+			continue
+		}
+		err := r.Delete(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}},
+			client.Preconditions{UID: &pod.UID}, client.GracePeriodSeconds(stopGrace))
+		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+			errs = append(errs, fmt.Errorf("deleting pod %s/%s: %w", pod.Namespace, pod.Name, err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// suspendJobs suspends the Jobs of a namespace that declare a hop. They are listed live: withdrawal is rare, and a
+// watch of all Jobs of the cluster would cost more.
+func (r *HopReconciler) suspendJobs(ctx context.Context, hop types.NamespacedName, why delegation.Finding) error {
+	var jobs batchv1.JobList
+	if err := r.live.List(ctx, &jobs, client.InNamespace(hop.Namespace)); err != nil {
+		return fmt.Errorf("listing the Jobs of hop %s: %w", hop, err)
+	}
+	var errs []error
+	for i := range jobs.Items {
+		job := &jobs.Items[i]
+		if job.Spec.Template.Labels[v1alpha1.LabelHop] != hop.Name || finished(job) || job.Spec.Suspend != nil && *job.Spec.Suspend {
+			continue
+		}
+		patch := fmt.Sprintf(`{"metadata":{"uid":%q},"spec":{"suspend":true}}`, job.UID)
+		err := r.Patch(ctx, &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name}}, client.RawPatch(types.MergePatchType, []byte(patch)))
+		switch {
+		case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
+		case err != nil:
+			errs = append(errs, fmt.Errorf("suspending Job %s/%s: %w", job.Namespace, job.Name, err))
+		default:
+			r.recorder.Eventf(job, nil, corev1.EventTypeWarning, string(why.Reason), "Suspend", "%s", fmt.Sprintf("suspended: hop %s was withdrawn: %s", hop, why))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func finished(job *batchv1.Job) bool {
+	for _, c := range job.Status.Conditions {
+		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
+			return true
+		}
+	}
+	return false
+}

@@ -1,0 +1,118 @@
+package delegation
+
+import (
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+// MaxChain is the longest chain that is ever followed. The schema allows no deeper path; the bound here stops a loop
+// of parents from holding whoever follows it.
+const MaxChain = 16
+
+// Chain is a hop with all its ancestors.
+type Chain struct {
+	// Hops are the links, from the first to the one asked about. Where the chain could not be followed to its
+	// beginning, they are the part that could.
+	Hops []*v1alpha1.DelegationHop
+	// Breaks say where and why the chain does not hold together.
+	Breaks []Finding
+}
+
+// Last is the hop that the chain was linked for; nil on an empty chain.
+func (c Chain) Last() *v1alpha1.DelegationHop {
+	if len(c.Hops) == 0 {
+		return nil
+	}
+	return c.Hops[len(c.Hops)-1]
+}
+
+// Lookup finds a hop; nil means that there is none. An error means that it could not be found out.
+type Lookup func(types.NamespacedName) (*v1alpha1.DelegationHop, error)
+
+// Link follows the parents of a hop to the first one. It always ends. It fails only if the lookup does.
+func Link(hop *v1alpha1.DelegationHop, lookup Lookup) (Chain, error) {
+	chain := Chain{Hops: []*v1alpha1.DelegationHop{hop}}
+	seen := map[types.NamespacedName]bool{HopKey(hop): true}
+	for child := hop; child.Spec.ParentRef != nil; {
+		key := ParentKey(child)
+		if seen[key] {
+			chain.fail(child, v1alpha1.ReasonChainBroken, "the chain comes back to hop %s: name a parent that does not descend from this hop", key)
+			break
+		}
+		if len(chain.Hops) == MaxChain {
+			chain.fail(child, v1alpha1.ReasonDepthExceeded, "the chain is longer than %d hops", MaxChain)
+			break
+		}
+		parent, err := lookup(key)
+		if err != nil {
+			return Chain{}, fmt.Errorf("looking up parent hop %s: %w", key, err)
+		}
+		if !chain.joins(child, parent, key) {
+			break
+		}
+		seen[key] = true
+		chain.Hops = append(chain.Hops, parent)
+		child = parent
+	}
+	slices.Reverse(chain.Hops)
+	return chain, nil
+}
+
+// joins says whether the parent found is the one that the child was linked to, and notes why where it is not.
+func (c *Chain) joins(child, parent *v1alpha1.DelegationHop, key types.NamespacedName) bool {
+	pinned := child.Status.ParentUID
+	switch {
+	case (parent == nil || !parent.DeletionTimestamp.IsZero()) && pinned == "":
+		c.fail(child, v1alpha1.ReasonParentNotReady, "parent hop %s does not exist yet", key)
+	case parent == nil || !parent.DeletionTimestamp.IsZero():
+		c.fail(child, v1alpha1.ReasonChainBroken, "parent hop %s was deleted: make a new hop below one that exists", key)
+	case pinned != "" && pinned != string(parent.UID):
+		c.fail(child, v1alpha1.ReasonChainBroken, "parent hop %s was made anew since this hop was linked to it: make this hop anew, too", key)
+	case PathKey(parent) != PathKey(child):
+		c.fail(child, v1alpha1.ReasonChainBroken, "parent hop %s belongs to path %s, this hop to path %s", key, PathKey(parent), PathKey(child))
+	default:
+		return true
+	}
+	return false
+}
+
+func (c *Chain) fail(at *v1alpha1.DelegationHop, reason v1alpha1.Reason, format string, args ...any) {
+	link := ""
+	if at != c.Hops[0] { // the hop asked about stands first until the chain is turned round
+		link = linkName(at)
+	}
+	c.Breaks = append(c.Breaks, Finding{Reason: reason, Link: link, Field: "spec.parentRef", Message: fmt.Sprintf(format, args...)})
+}
+
+// HopKey is the key of a hop.
+func HopKey(hop *v1alpha1.DelegationHop) types.NamespacedName {
+	return types.NamespacedName{Namespace: hop.Namespace, Name: hop.Name}
+}
+
+// PathKey is the key of the path that a hop names.
+func PathKey(hop *v1alpha1.DelegationHop) types.NamespacedName {
+	return resolve(hop.Spec.PathRef, hop.Namespace)
+}
+
+// ParentKey is the key of the parent that a hop names; empty on a first hop.
+func ParentKey(hop *v1alpha1.DelegationHop) types.NamespacedName {
+	if hop.Spec.ParentRef == nil {
+		return types.NamespacedName{}
+	}
+	return resolve(*hop.Spec.ParentRef, hop.Namespace)
+}
+
+func resolve(ref v1alpha1.ObjectRef, namespace string) types.NamespacedName {
+	if ref.Namespace != "" {
+		namespace = ref.Namespace
+	}
+	return types.NamespacedName{Namespace: namespace, Name: ref.Name}
+}
+
+func linkName(hop *v1alpha1.DelegationHop) string {
+	return "hop " + HopKey(hop).String()
+}

@@ -1,0 +1,294 @@
+package delegation
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/scope"
+)
+
+// Evaluate judges a path, a hop, or a workload that declares a hop. Every link of the chain is judged afresh; nothing
+// is taken over from an earlier verdict.
+func Evaluate(in Input) Verdict {
+	e := &evaluation{in: in}
+	e.path()
+	for i := range in.Chain.Hops {
+		e.hop(i)
+	}
+	e.findings = append(e.findings, in.Chain.Breaks...)
+	e.grantable()
+	e.workload()
+	return e.verdict()
+}
+
+// evaluation walks down the chain and carries along what the next link is measured against.
+type evaluation struct {
+	in       Input
+	findings []Finding
+
+	written   v1alpha1.Scope
+	scope     scope.Set               // of the link above
+	end       time.Time               // of the link above
+	lifetimes []*v1alpha1.Lifetime    // declared by the links above
+	above     *v1alpha1.DelegationHop // the link above; nil: the path
+}
+
+func (e *evaluation) verdict() Verdict {
+	worstFirst(e.findings)
+	v := Verdict{Outcome: Allow, Findings: e.findings, NotAfter: e.end, Scope: e.scope}
+	for _, f := range e.findings {
+		if f.Reason != v1alpha1.ReasonUndetermined {
+			v.Outcome = Deny
+			break
+		}
+		v.Outcome = Undetermined
+	}
+	return v
+}
+
+func (e *evaluation) find(f Finding) { e.findings = append(e.findings, f) }
+
+// begins is when something begins to count its duration: when it was first allowed, or now if it is what is asked
+// about, since an Allow is what makes it begin.
+func (e *evaluation) begins(since *metav1.Time, asked bool) *metav1.Time {
+	if since == nil && asked {
+		now := metav1.NewTime(e.in.Now.Truncate(time.Second))
+		return &now
+	}
+	return since
+}
+
+// pathLink is how findings about the path name it when the question is about a hop.
+func (e *evaluation) pathLink() string {
+	if len(e.in.Chain.Hops) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("path %s/%s", e.in.Path.Namespace, e.in.Path.Name)
+}
+
+func (e *evaluation) path() {
+	p := e.in.Path
+	if p == nil || !p.DeletionTimestamp.IsZero() {
+		if hop := e.in.Chain.Last(); hop != nil {
+			e.find(Finding{Reason: v1alpha1.ReasonPathNotFound, Field: "spec.pathRef", Message: fmt.Sprintf("path %s does not exist", PathKey(hop))})
+		} else if e.in.Workload == nil {
+			e.find(Finding{Reason: v1alpha1.ReasonPathNotFound, Message: "the path does not exist"})
+		}
+		return
+	}
+	link := e.pathLink()
+	e.revoked(p.Spec.Revoked, link)
+	if p.Spec.Suspend != nil && *p.Spec.Suspend {
+		e.find(Finding{Reason: v1alpha1.ReasonSuspended, Link: link, Field: "spec.suspend", Message: "the path is suspended until somebody sets suspend to false"})
+	}
+	since := e.begins(p.Status.ActiveSince, len(e.in.Chain.Hops) == 0)
+	e.expires(end(&p.Spec.Lifetime, since), p.Status.ExpiresAt, link)
+	e.lifetimes = append(e.lifetimes, &p.Spec.Lifetime)
+	e.written = p.Spec.Scope
+	e.scope = e.parse(p.Spec.Scope, false, link)
+	e.origin(p, link)
+	if since == nil {
+		e.find(Finding{Reason: v1alpha1.ReasonNotYetValid, Link: link, Message: "the path is not active yet"})
+	}
+}
+
+func (e *evaluation) origin(p *v1alpha1.DelegationPath, link string) {
+	if p.Spec.Origin == nil {
+		e.find(Finding{Reason: v1alpha1.ReasonOriginUnauthorized, Link: link, Field: "spec.origin", Message: "the path has no origin: nobody's authority stands behind it; apply it again with the admission webhook in place"})
+		return
+	}
+	who := p.Spec.Origin.User
+	e.answer(e.in.Facts.Origin, Finding{Reason: v1alpha1.ReasonScopeExceedsOrigin, Link: link, Field: "spec.scope",
+		Message: fmt.Sprintf("the origin %q may not itself %s", who, scope.Describe(e.in.Facts.Origin.Missing))},
+		fmt.Sprintf("what the origin %q may do", who))
+}
+
+// hop judges the i-th link of the chain.
+func (e *evaluation) hop(i int) {
+	h := e.in.Chain.Hops[i]
+	asked := i == len(e.in.Chain.Hops)-1
+	link := ""
+	if !asked {
+		link = linkName(h)
+	}
+	if !h.DeletionTimestamp.IsZero() {
+		e.find(Finding{Reason: v1alpha1.ReasonHopNotFound, Link: link, Message: "the hop is being deleted"})
+	}
+	e.revoked(h.Spec.Revoked, link)
+	e.place(h, i, link)
+	e.author(h, i, link)
+
+	hopScope := e.hopScope(h, link)
+	since := e.begins(h.Status.ActiveSince, asked)
+	hopEnd := earlier(e.end, end(h.Spec.Lifetime, since))
+	e.expires(hopEnd, h.Status.ExpiresAt, link)
+	if slices.ContainsFunc(e.lifetimes, func(above *v1alpha1.Lifetime) bool { return longer(h.Spec.Lifetime, above) }) {
+		e.find(Finding{Reason: v1alpha1.ReasonLifetimeExceedsParent, Link: link, Field: "spec.lifetime", Message: "the lifetime is longer than that of the path or of a hop above"})
+	}
+	if since == nil {
+		e.find(Finding{Reason: v1alpha1.ReasonParentNotReady, Link: link, Message: "the hop was not granted anything yet"})
+	}
+	e.scope, e.above = hopScope, h
+	e.lifetimes = append(e.lifetimes, h.Spec.Lifetime)
+}
+
+// place judges where in the chain, and where in the cluster, a hop stands.
+func (e *evaluation) place(h *v1alpha1.DelegationHop, i int, link string) {
+	p := e.in.Path
+	if p == nil {
+		return
+	}
+	if pinned := h.Status.PathUID; pinned != "" && pinned != string(p.UID) {
+		e.find(Finding{Reason: v1alpha1.ReasonChainBroken, Link: link, Field: "spec.pathRef", Message: "the path was made anew since this hop was linked to it: make the hop anew, too"})
+	}
+	depth := i + 1
+	if limit := MaxDepth(p); depth > limit {
+		e.find(Finding{Reason: v1alpha1.ReasonDepthExceeded, Link: link, Field: "spec.parentRef", Message: fmt.Sprintf("the hop has depth %d, the path allows %d: raise hops.maxDepth of the path, or name an earlier parent", depth, limit)})
+	}
+	if allowed := HopNamespaces(p); !slices.Contains(allowed, h.Namespace) {
+		e.find(Finding{Reason: v1alpha1.ReasonNamespaceNotAllowed, Link: link, Field: "metadata.namespace", Message: fmt.Sprintf("the path does not let hops live in namespace %q: add it to hops.namespaces of the path", h.Namespace)})
+	}
+}
+
+func (e *evaluation) author(h *v1alpha1.DelegationHop, i int, link string) {
+	if e.in.Path == nil {
+		return
+	}
+	if h.Spec.Author == nil {
+		e.find(Finding{Reason: v1alpha1.ReasonNotPermittedToDelegate, Link: link, Field: "spec.author", Message: "the hop has no author; apply it again with the admission webhook in place"})
+		return
+	}
+	who := h.Spec.Author.User
+	e.answer(e.in.Facts.author(i), Finding{Reason: v1alpha1.ReasonNotPermittedToDelegate, Link: link, Field: "spec.author",
+		Message: fmt.Sprintf("the author %q is not the path's origin and does not hold the verb %s on the path", who, v1alpha1.VerbDelegate)},
+		fmt.Sprintf("whether the author %q may delegate", who))
+}
+
+// hopScope judges a hop's scope against the one above and returns it.
+func (e *evaluation) hopScope(h *v1alpha1.DelegationHop, link string) scope.Set {
+	reason := v1alpha1.ReasonScopeExceedsParent
+	if e.above == nil {
+		reason = v1alpha1.ReasonScopeExceedsPath
+	}
+	own, token := e.scope, h.Spec.Token
+	if h.Spec.Scope != nil {
+		e.written = *h.Spec.Scope
+	}
+	if h.Spec.Scope != nil || token != nil { // what is inherited as it is was judged above
+		own = e.parse(e.written, token != nil, link)
+	}
+	if missing := own.Missing(e.scope); len(missing) > 0 && e.in.Path != nil {
+		e.find(Finding{Reason: reason, Link: link, Field: "spec.scope", Message: fmt.Sprintf("%s may not %s", e.aboveName(), scope.Describe(missing))})
+	}
+	if token != nil && token.Audience != "" && !slices.Contains(e.written.Audiences, token.Audience) {
+		e.find(Finding{Reason: reason, Link: link, Field: "spec.token.audience", Message: fmt.Sprintf("audience %q is not one of the scope's audiences", token.Audience)})
+	}
+	return own
+}
+
+func (e *evaluation) aboveName() string {
+	if e.above == nil {
+		return "the path"
+	}
+	return "the parent " + linkName(e.above)
+}
+
+// parse judges a scope by itself and returns it; one that cannot be judged allows nothing.
+func (e *evaluation) parse(written v1alpha1.Scope, token bool, link string) scope.Set {
+	set, problems := scope.Parse(written)
+	if len(problems) > 0 {
+		e.problems(v1alpha1.ReasonScopeInvalid, problems, link)
+		return set
+	}
+	bearer := scope.Bearer{Token: token, OperatorNamespace: e.in.OperatorNamespace}
+	e.problems(v1alpha1.ReasonScopeAmplifies, scope.Amplifies(written, bearer), link)
+	return set
+}
+
+func (e *evaluation) problems(reason v1alpha1.Reason, problems []scope.Problem, link string) {
+	for _, p := range problems {
+		e.find(Finding{Reason: reason, Link: link, Field: "spec.scope." + p.Field, Message: p.Message})
+	}
+}
+
+func (e *evaluation) revoked(r *v1alpha1.Revocation, link string) {
+	if r == nil {
+		return
+	}
+	f := Finding{Reason: v1alpha1.ReasonRevoked, Link: link, Field: "spec.revoked", Actor: r.By, Message: r.Reason}
+	if r.At != nil {
+		f.At = r.At.Time
+	}
+	e.find(f)
+}
+
+// expires judges the end of a link and carries it down the chain.
+func (e *evaluation) expires(at time.Time, recorded *metav1.Time, link string) {
+	over, yes := ended(e.in.Now, at, recorded)
+	if yes && !e.alreadyExpired(over) {
+		e.find(Finding{Reason: v1alpha1.ReasonExpired, Link: link, Field: "spec.lifetime", At: over, Message: "the lifetime has ended"})
+	}
+	e.end = at
+}
+
+// alreadyExpired says whether a link above was found to have ended at that same moment: its end is told once.
+func (e *evaluation) alreadyExpired(at time.Time) bool {
+	return slices.ContainsFunc(e.findings, func(f Finding) bool {
+		return f.Reason == v1alpha1.ReasonExpired && !f.At.After(at)
+	})
+}
+
+// grantable judges whether the controller may grant the scope of the hop asked about.
+func (e *evaluation) grantable() {
+	if len(e.in.Chain.Hops) == 0 {
+		return
+	}
+	e.answer(e.in.Facts.Ceiling, Finding{Reason: v1alpha1.ReasonScopeExceedsCeiling, Field: "spec.scope",
+		Message: fmt.Sprintf("the controller was not given the right to %s: bind a ClusterRole that allows it and is labelled %s=true to the controller there", scope.Describe(e.in.Facts.Ceiling.Missing), v1alpha1.LabelCeiling)},
+		"what the controller may grant")
+}
+
+// answer turns an answer that is not Allow into a finding: the given one for a Deny.
+func (e *evaluation) answer(a Answer, denied Finding, question string) {
+	switch a.Outcome {
+	case Allow:
+	case Deny:
+		e.find(denied)
+	default:
+		e.find(Finding{Reason: v1alpha1.ReasonUndetermined, Link: denied.Link, Field: denied.Field, Message: fmt.Sprintf("it could not be found out %s: %s", question, a.Detail)})
+	}
+}
+
+// MaxDepth is how deep a chain of the path may be.
+func MaxDepth(p *v1alpha1.DelegationPath) int {
+	if p.Spec.Hops == nil {
+		return 1
+	}
+	return max(1, int(p.Spec.Hops.MaxDepth))
+}
+
+// HopNamespaces are the namespaces in which the hops of a path may live.
+func HopNamespaces(p *v1alpha1.DelegationPath) []string {
+	if p.Spec.Hops == nil || len(p.Spec.Hops.Namespaces) == 0 {
+		return []string{p.Namespace}
+	}
+	return p.Spec.Hops.Namespaces
+}
+
+// WrittenScope is the scope of the hop asked about as somebody wrote it: its own, or the one that it inherits. There is
+// none where the chain to it is broken.
+func WrittenScope(in Input) (v1alpha1.Scope, bool) {
+	for _, h := range slices.Backward(in.Chain.Hops) {
+		if h.Spec.Scope != nil {
+			return *h.Spec.Scope, true
+		}
+	}
+	if in.Path == nil || len(in.Chain.Breaks) > 0 {
+		return v1alpha1.Scope{}, false
+	}
+	return in.Path.Spec.Scope, true
+}

@@ -1,0 +1,91 @@
+package delegation
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"k8s.io/apimachinery/pkg/util/duration"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+// Finding is one thing that stands in the way of an Allow.
+type Finding struct {
+	// Reason is out of the vocabulary of the API group.
+	Reason v1alpha1.Reason
+	// Link names the link of the chain that has the fault, such as `hop agents/triage`; empty where it is the object
+	// asked about.
+	Link string
+	// Field is the path of the field at fault, such as spec.scope.namespaced[0].rules[1].verbs[0]; empty where none is.
+	Field string
+	// Actor is who caused it, where somebody did.
+	Actor string
+	// At is when it came about, where that is known.
+	At time.Time
+	// Message is one sentence that a person can act on.
+	Message string
+}
+
+// String tells the finding with absolute times, so that the same finding always reads the same: for conditions.
+func (f Finding) String() string {
+	when := ""
+	if !f.At.IsZero() {
+		when = " at " + f.At.UTC().Format(time.RFC3339)
+	}
+	return f.tell(when)
+}
+
+// Told tells the finding with times relative to now: for answers that a person reads at that moment.
+func (f Finding) Told(now time.Time) string {
+	when := ""
+	if !f.At.IsZero() {
+		when = " " + duration.HumanDuration(now.Sub(f.At)) + " ago"
+	}
+	return f.tell(when)
+}
+
+func (f Finding) tell(when string) string {
+	var b strings.Builder
+	b.WriteString(string(f.Reason))
+	if f.Actor != "" {
+		b.WriteString(" by " + f.Actor)
+	}
+	b.WriteString(when)
+	switch {
+	case f.Message == "":
+	case f.Reason == v1alpha1.ReasonRevoked:
+		fmt.Fprintf(&b, " (%q)", f.Message)
+	default:
+		b.WriteString(": ")
+		if f.Field != "" && f.Reason.Class() == v1alpha1.ClassFixable {
+			b.WriteString(f.Field + ": ")
+		}
+		b.WriteString(f.Message)
+	}
+	if f.Link != "" {
+		b.WriteString(" [" + f.Link + "]")
+	}
+	return b.String()
+}
+
+var urgency = map[v1alpha1.Class]int{
+	v1alpha1.ClassFinal:   0,
+	v1alpha1.ClassFixable: 1,
+	v1alpha1.ClassWaiting: 2,
+	v1alpha1.ClassGood:    3,
+}
+
+// worstFirst sorts by class and keeps the order of the chain within a class. An unanswered question comes after what
+// is known.
+func worstFirst(findings []Finding) {
+	rank := func(f Finding) int {
+		if f.Reason == v1alpha1.ReasonUndetermined {
+			return len(urgency)
+		}
+		return urgency[f.Reason.Class()]
+	}
+	slices.SortStableFunc(findings, func(a, b Finding) int { return cmp.Compare(rank(a), rank(b)) })
+}

@@ -1,0 +1,88 @@
+package delegation
+
+import (
+	"time"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/scope"
+)
+
+// Outcome is one of three answers. The zero value is Undetermined: what nobody answered is never a yes.
+type Outcome string
+
+// The three answers.
+const (
+	Allow        Outcome = "Allow"
+	Deny         Outcome = "Deny"
+	Undetermined Outcome = ""
+)
+
+// String names the outcome.
+func (o Outcome) String() string {
+	if o == Undetermined {
+		return "Undetermined"
+	}
+	return string(o)
+}
+
+// Answer is what somebody found out who asked whether a right is there.
+type Answer struct {
+	Outcome Outcome
+	// Missing is what a Deny found missing, where that can be named.
+	Missing []scope.Atom
+	// Detail says why the answer is Undetermined.
+	Detail string
+}
+
+// Facts are what has to be looked up outside the objects themselves. A fact that nobody looked up is Undetermined.
+type Facts struct {
+	// Origin: may the path's origin do now all that the path's scope says?
+	Origin Answer
+	// Authors: may the author of each hop of the chain, in the chain's order, delegate on the path?
+	Authors []Answer
+	// Ceiling: may the controller grant the scope of the hop asked about?
+	Ceiling Answer
+}
+
+func (f Facts) author(i int) Answer {
+	if i < len(f.Authors) {
+		return f.Authors[i]
+	}
+	return Answer{Detail: "nobody looked up the author's rights"}
+}
+
+// Workload is a pod, or a pod template, that declares the last hop of the chain.
+type Workload struct {
+	// Kinds are the kinds as which the hop may allow it; the pod of a Job may be allowed as a Job, or as a CronJob.
+	Kinds []v1alpha1.WorkloadKind
+	// Template is true for what makes pods, false for a pod.
+	Template bool
+	// ServiceAccountName is as it stands in the pod spec.
+	ServiceAccountName string
+	// Images are those of all containers, of whatever sort.
+	Images []string
+	// Requires is what the workload says it needs; empty means nothing is said.
+	Requires []rbacv1.PolicyRule
+	// RequiresProblem says why its declaration could not be read; empty where it could.
+	RequiresProblem string
+	// Use: may the author of the workload use the hop?
+	Use Answer
+}
+
+// Input is all that a verdict depends on.
+type Input struct {
+	// Now is the time of the verdict.
+	Now time.Time
+	// Path is the path, nil where there is none.
+	Path *v1alpha1.DelegationPath
+	// Chain leads to the hop asked about; empty where the question is about the path.
+	Chain Chain
+	// Facts are what was looked up.
+	Facts Facts
+	// OperatorNamespace is where Wayleave itself runs; empty means scope.DefaultOperatorNamespace.
+	OperatorNamespace string
+	// Workload is what wants to run under the hop; nil where the question is about the hop itself.
+	Workload *Workload
+}

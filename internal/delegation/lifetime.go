@@ -1,0 +1,55 @@
+package delegation
+
+import (
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+// end is the earlier of what a lifetime says. A duration counts only once it has a beginning.
+func end(l *v1alpha1.Lifetime, since *metav1.Time) time.Time {
+	if l == nil {
+		return time.Time{}
+	}
+	var at time.Time
+	if l.NotAfter != nil {
+		at = l.NotAfter.Time
+	}
+	if l.Duration != nil && since != nil {
+		at = earlier(at, since.Add(l.Duration.Duration))
+	}
+	// To the second and not beyond: object times have no fractions, and rounding up would outlast the grant.
+	return at.Truncate(time.Second)
+}
+
+// earlier is the earlier of two times of which either may be unknown.
+func earlier(a, b time.Time) time.Time {
+	if a.IsZero() || (!b.IsZero() && b.Before(a)) {
+		return b
+	}
+	return a
+}
+
+// ended says whether an end has come, by the lifetime or by what the status recorded: an end that has passed once
+// stays, whatever a later change of the lifetime says.
+func ended(now, at time.Time, recorded *metav1.Time) (time.Time, bool) {
+	if recorded != nil && !now.Before(recorded.Time) {
+		return recorded.Time, true
+	}
+	return at, !at.IsZero() && !now.Before(at)
+}
+
+// longer says whether a lifetime declares more than the one above it: a later point in time, or a longer duration.
+// What merely runs longer because it began later is cut off, not refused, so that the answer never depends on when
+// the question is asked.
+func longer(l, above *v1alpha1.Lifetime) bool {
+	if l == nil || above == nil {
+		return false
+	}
+	if l.NotAfter != nil && above.NotAfter != nil && l.NotAfter.After(above.NotAfter.Time) {
+		return true
+	}
+	return l.Duration != nil && above.Duration != nil && l.Duration.Duration > above.Duration.Duration
+}

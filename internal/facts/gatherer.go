@@ -1,0 +1,151 @@
+// Package facts gathers what a verdict depends on: the path, the chain of hops, and the answers of RBAC and of the API
+// server's authorizers. Controllers and webhooks gather here, so that they cannot ask different questions.
+package facts
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/scope"
+)
+
+// Gatherer gathers inputs. It only reads, but for SubjectAccessReviews, which are questions in the form of a create.
+type Gatherer struct {
+	// Cache holds our kinds and RBAC, with the indexes of rights.Index.
+	Cache client.Reader
+	// Live is asked for what the cache does not hold (yet).
+	Live client.Reader
+	// Access answers SubjectAccessReviews.
+	Access Reviewer
+	// Controller is the user name under which the controller grants.
+	Controller string
+	// OperatorNamespace is where Wayleave itself runs.
+	OperatorNamespace string
+}
+
+// Path gathers what the verdict on a path depends on.
+func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input {
+	return delegation.Input{
+		Now:               now,
+		Path:              path,
+		OperatorNamespace: g.OperatorNamespace,
+		Facts:             delegation.Facts{Origin: g.origin(ctx, path)},
+	}
+}
+
+// Hop gathers what the verdict on a hop depends on. It fails only where objects could not be read; a question that
+// could not be answered is an answer, Undetermined.
+func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error) {
+	chain, err := delegation.Link(hop, func(key types.NamespacedName) (*v1alpha1.DelegationHop, error) {
+		return g.FindHop(ctx, key)
+	})
+	if err != nil {
+		return delegation.Input{}, fmt.Errorf("linking the chain of hop %s: %w", delegation.HopKey(hop), err)
+	}
+	path := &v1alpha1.DelegationPath{}
+	if err := g.find(ctx, delegation.PathKey(hop), path); apierrors.IsNotFound(err) {
+		path = nil
+	} else if err != nil {
+		return delegation.Input{}, fmt.Errorf("reading path %s: %w", delegation.PathKey(hop), err)
+	}
+	in := delegation.Input{Now: now, Path: path, Chain: chain, OperatorNamespace: g.OperatorNamespace}
+	if path != nil {
+		in.Facts.Origin = g.origin(ctx, path)
+		for _, h := range chain.Hops {
+			in.Facts.Authors = append(in.Facts.Authors, g.author(ctx, h, path))
+		}
+	}
+	in.Facts.Ceiling = g.ceiling(ctx, hop, in)
+	return in, nil
+}
+
+// FindHop finds a hop; nil means that there is none.
+func (g *Gatherer) FindHop(ctx context.Context, key types.NamespacedName) (*v1alpha1.DelegationHop, error) {
+	hop := &v1alpha1.DelegationHop{}
+	if err := g.find(ctx, key, hop); apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // nil is the answer "there is none"; the error is kept for "not found out"
+	} else if err != nil {
+		return nil, err
+	}
+	return hop, nil
+}
+
+// find reads from the cache, and asks the API server for what the cache does not hold: it may only not hold it yet.
+func (g *Gatherer) find(ctx context.Context, key types.NamespacedName, into client.Object) error {
+	err := g.Cache.Get(ctx, key, into)
+	if apierrors.IsNotFound(err) {
+		return g.Live.Get(ctx, key, into)
+	}
+	return err
+}
+
+func (g *Gatherer) origin(ctx context.Context, path *v1alpha1.DelegationPath) delegation.Answer {
+	if path.Spec.Origin == nil {
+		return delegation.Answer{Outcome: delegation.Deny}
+	}
+	set, problems := scope.Parse(path.Spec.Scope)
+	if len(problems) > 0 {
+		return delegation.Answer{Detail: "the scope cannot be judged"}
+	}
+	return g.May(ctx, *path.Spec.Origin, set)
+}
+
+// author answers whether a hop's author may delegate on the path: its origin may, and whoever holds the verb.
+func (g *Gatherer) author(ctx context.Context, hop *v1alpha1.DelegationHop, path *v1alpha1.DelegationPath) delegation.Answer {
+	author, origin := hop.Spec.Author, path.Spec.Origin
+	if author == nil || origin == nil {
+		return delegation.Answer{Outcome: delegation.Deny}
+	}
+	if author.User == origin.User {
+		return delegation.Answer{Outcome: delegation.Allow}
+	}
+	return g.May(ctx, *author, virtual(v1alpha1.VerbDelegate, "delegationpaths", path.Namespace, path.Name))
+}
+
+// MayUse answers whether somebody may make workloads that declare a hop.
+func (g *Gatherer) MayUse(ctx context.Context, who v1alpha1.Subject, hop types.NamespacedName) delegation.Answer {
+	return g.May(ctx, who, virtual(v1alpha1.VerbUse, "delegationhops", hop.Namespace, hop.Name))
+}
+
+// ceiling answers whether the controller was given what a hop asks for. Only RBAC can give it, so only RBAC is asked.
+func (g *Gatherer) ceiling(ctx context.Context, hop *v1alpha1.DelegationHop, in delegation.Input) delegation.Answer {
+	written, ok := delegation.WrittenScope(in)
+	if !ok {
+		return delegation.Answer{Outcome: delegation.Allow} // there is nothing to grant; the verdict says so itself
+	}
+	set, problems := scope.Parse(written)
+	if len(problems) > 0 {
+		return delegation.Answer{Outcome: delegation.Allow}
+	}
+	given, err := rights.Reader{Cache: g.Cache}.Ceiling(ctx, g.Controller)
+	if err != nil {
+		return delegation.Answer{Detail: fmt.Sprintf("reading the ceiling of hop %s: %v", delegation.HopKey(hop), err)}
+	}
+	return answerMissing(set.MissingFrom(given))
+}
+
+func answerMissing(missing []scope.Atom) delegation.Answer {
+	if len(missing) > 0 {
+		return delegation.Answer{Outcome: delegation.Deny, Missing: missing}
+	}
+	return delegation.Answer{Outcome: delegation.Allow}
+}
+
+// virtual is the right to a verb on one object of our own kinds.
+func virtual(verb, resource, namespace, name string) scope.Set {
+	set, _ := scope.Parse(v1alpha1.Scope{Namespaced: []v1alpha1.NamespacedScope{{
+		Namespaces: []string{namespace},
+		Rules: []v1alpha1.ResourceRule{{
+			APIGroups: []string{v1alpha1.GroupName}, Resources: []string{resource}, Verbs: []string{verb}, ResourceNames: []string{name},
+		}},
+	}}})
+	return set
+}

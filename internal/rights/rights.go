@@ -1,0 +1,198 @@
+// Package rights reads from RBAC, as the informers hold it, what a subject may do.
+package rights
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/scope"
+)
+
+// SubjectIndex is the field index of bindings by the subjects that they name.
+const SubjectIndex = "subject"
+
+// Index adds the indexes that a Reader needs.
+func Index(ctx context.Context, indexer client.FieldIndexer) error {
+	if err := indexer.IndexField(ctx, &rbacv1.RoleBinding{}, SubjectIndex, func(o client.Object) []string {
+		binding, ok := o.(*rbacv1.RoleBinding)
+		if !ok {
+			return nil
+		}
+		return subjectKeys(binding.Subjects, binding.Namespace)
+	}); err != nil {
+		return fmt.Errorf("indexing RoleBindings by subject: %w", err)
+	}
+	if err := indexer.IndexField(ctx, &rbacv1.ClusterRoleBinding{}, SubjectIndex, func(o client.Object) []string {
+		binding, ok := o.(*rbacv1.ClusterRoleBinding)
+		if !ok {
+			return nil
+		}
+		return subjectKeys(binding.Subjects, "")
+	}); err != nil {
+		return fmt.Errorf("indexing ClusterRoleBindings by subject: %w", err)
+	}
+	return nil
+}
+
+// Reader reads rights out of a cache that has the indexes of Index.
+type Reader struct {
+	Cache client.Reader
+}
+
+// Of returns what RBAC lets a subject do, by all bindings and all forms in which they can name it. Other authorizers
+// may allow more.
+func (r Reader) Of(ctx context.Context, s v1alpha1.Subject) (scope.Rights, error) {
+	return r.collect(ctx, keysOf(s), func(*rbacv1.ClusterRole) bool { return true })
+}
+
+// Ceiling returns what the controller, a user name, was given to grant: the rules of the ClusterRoles labelled as a
+// ceiling, where they are bound to it. All else that it holds does not count.
+func (r Reader) Ceiling(ctx context.Context, controller string) (scope.Rights, error) {
+	return r.collect(ctx, keysOf(v1alpha1.Subject{User: controller}), func(role *rbacv1.ClusterRole) bool {
+		return role != nil && IsCeiling(role)
+	})
+}
+
+// IsCeiling says whether an object bears the label of a ceiling.
+func IsCeiling(o client.Object) bool { return o.GetLabels()[v1alpha1.LabelCeiling] == "true" }
+
+// collect gathers the rules of all bindings with one of the keys whose role counts. The role is nil for a Role.
+func (r Reader) collect(ctx context.Context, keys []string, counts func(*rbacv1.ClusterRole) bool) (scope.Rights, error) {
+	rights := scope.Rights{Namespaced: map[string][]rbacv1.PolicyRule{}}
+	for _, key := range keys {
+		var bindings rbacv1.RoleBindingList
+		if err := r.Cache.List(ctx, &bindings, client.MatchingFields{SubjectIndex: key}, client.UnsafeDisableDeepCopy); err != nil {
+			return scope.Rights{}, fmt.Errorf("listing RoleBindings of %s: %w", key, err)
+		}
+		for i := range bindings.Items {
+			b := &bindings.Items[i]
+			rules, err := r.rules(ctx, b.RoleRef, b.Namespace, counts)
+			if err != nil {
+				return scope.Rights{}, err
+			}
+			if len(rules) > 0 {
+				rights.Namespaced[b.Namespace] = append(rights.Namespaced[b.Namespace], rules...)
+			}
+		}
+		var clusterBindings rbacv1.ClusterRoleBindingList
+		if err := r.Cache.List(ctx, &clusterBindings, client.MatchingFields{SubjectIndex: key}, client.UnsafeDisableDeepCopy); err != nil {
+			return scope.Rights{}, fmt.Errorf("listing ClusterRoleBindings of %s: %w", key, err)
+		}
+		for i := range clusterBindings.Items {
+			rules, err := r.rules(ctx, clusterBindings.Items[i].RoleRef, "", counts)
+			if err != nil {
+				return scope.Rights{}, err
+			}
+			rights.Cluster = append(rights.Cluster, rules...)
+		}
+	}
+	return rights, nil
+}
+
+// rules returns the rules that a binding refers to. A role that does not exist gives nothing.
+func (r Reader) rules(ctx context.Context, ref rbacv1.RoleRef, namespace string, counts func(*rbacv1.ClusterRole) bool) ([]rbacv1.PolicyRule, error) {
+	if ref.Kind == "Role" {
+		if !counts(nil) {
+			return nil, nil
+		}
+		var role rbacv1.Role
+		err := r.Cache.Get(ctx, types.NamespacedName{Namespace: namespace, Name: ref.Name}, &role)
+		return role.Rules, ignoreNotFound(err, ref)
+	}
+	var role rbacv1.ClusterRole
+	if err := r.Cache.Get(ctx, types.NamespacedName{Name: ref.Name}, &role); err != nil {
+		return nil, ignoreNotFound(err, ref)
+	}
+	if !counts(&role) {
+		return nil, nil
+	}
+	return role.Rules, nil
+}
+
+func ignoreNotFound(err error, ref rbacv1.RoleRef) error {
+	if err == nil || apierrors.IsNotFound(err) {
+		return nil
+	}
+	return fmt.Errorf("reading %s %q: %w", ref.Kind, ref.Name, err)
+}
+
+const serviceAccountPrefix = "system:serviceaccount:"
+
+// ServiceAccountUser is the user name of a ServiceAccount.
+func ServiceAccountUser(namespace, name string) string {
+	return serviceAccountPrefix + namespace + ":" + name
+}
+
+// ServiceAccountOf takes the user name of a ServiceAccount apart.
+func ServiceAccountOf(user string) (types.NamespacedName, bool) {
+	rest, ok := strings.CutPrefix(user, serviceAccountPrefix)
+	if !ok {
+		return types.NamespacedName{}, false
+	}
+	namespace, name, ok := strings.Cut(rest, ":")
+	return types.NamespacedName{Namespace: namespace, Name: name}, ok && namespace != "" && name != ""
+}
+
+// Groups are all groups of a subject: those that it lists, and those that its name implies.
+func Groups(s v1alpha1.Subject) []string {
+	groups := slices.Clone(s.Groups)
+	if s.User != "system:anonymous" {
+		groups = append(groups, "system:authenticated")
+	}
+	if account, ok := ServiceAccountOf(s.User); ok {
+		groups = append(groups, "system:serviceaccounts", "system:serviceaccounts:"+account.Namespace)
+	}
+	return groups
+}
+
+// Implied says whether a group follows from the name of a user and is therefore never listed.
+func Implied(group string) bool {
+	return group == "system:authenticated" || group == "system:unauthenticated" ||
+		group == "system:serviceaccounts" || strings.HasPrefix(group, "system:serviceaccounts:")
+}
+
+func keysOf(s v1alpha1.Subject) []string {
+	keys := []string{userKey(s.User)}
+	for _, group := range Groups(s) {
+		keys = append(keys, groupKey(group))
+	}
+	return keys
+}
+
+func userKey(user string) string   { return "user/" + user }
+func groupKey(group string) string { return "group/" + group }
+
+// subjectKeys are the keys of a binding's subjects. A ServiceAccount can be named as itself or as the user it is, and
+// has one key for both; without a namespace it is one of the binding's.
+func subjectKeys(subjects []rbacv1.Subject, namespace string) []string {
+	var keys []string
+	for _, s := range subjects {
+		switch s.Kind {
+		case rbacv1.UserKind:
+			keys = append(keys, userKey(s.Name))
+		case rbacv1.GroupKind:
+			keys = append(keys, groupKey(s.Name))
+		case rbacv1.ServiceAccountKind:
+			in := s.Namespace
+			if in == "" {
+				in = namespace
+			}
+			keys = append(keys, userKey(ServiceAccountUser(in, s.Name)))
+		}
+	}
+	slices.Sort(keys)
+	return slices.Compact(keys)
+}
+
+// Names says whether one of the subjects of a binding in a namespace is the user, by its own name.
+func Names(subjects []rbacv1.Subject, namespace, user string) bool {
+	return slices.Contains(subjectKeys(subjects, namespace), userKey(user))
+}

@@ -1,0 +1,205 @@
+package webhooks
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+	"time"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/rights"
+)
+
+// stamper writes into paths and hops who stands behind them: origin, author, and who revoked. It edits the object as
+// it came and touches nothing else, so that what a GitOps tool applies and what it reads back stay the same.
+type stamper struct{ base }
+
+// stampedKind says how a kind is stamped.
+type stampedKind struct {
+	// subject is the field of the spec that names who stands behind the object.
+	subject string
+	// passing are the fields of the spec whose change does not make somebody the subject.
+	passing []string
+}
+
+var stampedKinds = map[string]stampedKind{
+	"DelegationPath": {subject: "origin", passing: []string{"origin", "reason", "suspend", "revoked"}},
+	"DelegationHop":  {subject: "author", passing: []string{"author", "revoked"}},
+}
+
+// maxGroups is how many groups the schema lets a subject list.
+const maxGroups = 256
+
+// Handle stamps one object.
+func (h *stamper) Handle(ctx context.Context, req admission.Request) admission.Response {
+	kind, ok := stampedKinds[req.Kind.Kind]
+	if !ok {
+		return malformed(fmt.Errorf("nothing is stamped on a %s", req.Kind.Kind))
+	}
+	object, old, err := objects(req)
+	if err != nil {
+		return malformed(err)
+	}
+	who := requester(req.UserInfo)
+	if len(who.Groups) > maxGroups {
+		return refuse(fmt.Sprintf("you are in %d groups, more than the %d that can be stamped: declare spec.%s with the groups that count", len(who.Groups), maxGroups, kind.subject))
+	}
+	if err := h.stamp(ctx, kind, who, object, old); err != nil {
+		return failed(err)
+	}
+	stamped, err := object.MarshalJSON()
+	if err != nil {
+		return failed(fmt.Errorf("encoding the stamped object: %w", err))
+	}
+	return admission.PatchResponseFromRaw(req.Object.Raw, stamped)
+}
+
+func (h *stamper) stamp(ctx context.Context, kind stampedKind, who v1alpha1.Subject, object, old *unstructured.Unstructured) error {
+	spec, _, err := unstructured.NestedMap(object.Object, "spec")
+	if err != nil || spec == nil {
+		return nil //nolint:nilerr // a spec that is no object is refused by the schema, in its own words
+	}
+	oldSpec := map[string]any{}
+	if old != nil {
+		if oldSpec, _, err = unstructured.NestedMap(old.Object, "spec"); err != nil {
+			return fmt.Errorf("reading the old spec: %w", err)
+		}
+	}
+	if err := h.stampSubject(ctx, kind, who, spec, oldSpec, old == nil); err != nil {
+		return err
+	}
+	h.stampRevocation(who, spec, oldSpec)
+	stampChange(who, object, old, !equality.Semantic.DeepEqual(spec, oldSpec))
+	object.Object["spec"] = spec
+	return nil
+}
+
+// stampSubject names who stands behind the object. What is declared stays, for the judge to ask about. What was left
+// out, or left as it stood while something that matters was changed, becomes the requester, unless the requester may
+// act as the old subject anyway: then the change may pass as the old subject's.
+func (h *stamper) stampSubject(ctx context.Context, kind stampedKind, who v1alpha1.Subject, spec, oldSpec map[string]any, created bool) error {
+	declared, oldSubject := spec[kind.subject], oldSpec[kind.subject]
+	if declared != nil && (created || !equality.Semantic.DeepEqual(declared, oldSubject)) {
+		return nil
+	}
+	if oldSubject != nil {
+		keep := !matters(kind, spec, oldSpec)
+		if !keep && declared != nil {
+			subject, err := subjectFrom(oldSubject)
+			if err != nil {
+				return err
+			}
+			keep = isSelf(who, subject) || h.Gather.MayImpersonate(ctx, who, subject).Outcome == delegation.Allow
+		}
+		if keep {
+			spec[kind.subject] = oldSubject
+			return nil
+		}
+	}
+	stamp, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&who)
+	if err != nil {
+		return fmt.Errorf("stamping spec.%s: %w", kind.subject, err)
+	}
+	spec[kind.subject] = stamp
+	return nil
+}
+
+// isSelf says whether a subject claims nothing that the requester is not anyway.
+func isSelf(who, subject v1alpha1.Subject) bool {
+	outside := func(group string) bool { return !slices.Contains(who.Groups, group) && !rights.Implied(group) }
+	return subject.User == who.User && !slices.ContainsFunc(subject.Groups, outside)
+}
+
+// matters says whether a change touches more than what may pass without a new subject.
+func matters(kind stampedKind, spec, oldSpec map[string]any) bool {
+	return !equality.Semantic.DeepEqual(without(spec, kind.passing), without(oldSpec, kind.passing))
+}
+
+func without(spec map[string]any, fields []string) map[string]any {
+	rest := maps.Clone(spec)
+	for _, field := range fields {
+		delete(rest, field)
+	}
+	return rest
+}
+
+// stampRevocation says who revoked, and when. What a request claims is overwritten; what stands stays.
+func (h *stamper) stampRevocation(who v1alpha1.Subject, spec, oldSpec map[string]any) {
+	revoked, ok := spec["revoked"].(map[string]any)
+	if !ok {
+		return
+	}
+	if standing, ok := oldSpec["revoked"].(map[string]any); ok {
+		for _, field := range []string{"by", "at"} {
+			if revoked[field] == nil && standing[field] != nil {
+				revoked[field] = standing[field]
+			}
+		}
+		return
+	}
+	revoked["by"], revoked["at"] = who.User, h.Clock.Now().UTC().Format(time.RFC3339)
+}
+
+// stampChange notes who changed the spec last. Nobody can write the note by hand.
+func stampChange(who v1alpha1.Subject, object, old *unstructured.Unstructured, changed bool) {
+	by := who.User
+	if !changed && old != nil {
+		by = old.GetAnnotations()[v1alpha1.AnnotationChangedBy]
+	}
+	annotations := object.GetAnnotations()
+	if annotations[v1alpha1.AnnotationChangedBy] == by {
+		return
+	}
+	if annotations == nil {
+		annotations = map[string]string{}
+	}
+	annotations[v1alpha1.AnnotationChangedBy] = by
+	if by == "" {
+		delete(annotations, v1alpha1.AnnotationChangedBy)
+	}
+	object.SetAnnotations(annotations)
+}
+
+func subjectFrom(raw any) (v1alpha1.Subject, error) {
+	var s v1alpha1.Subject
+	m, ok := raw.(map[string]any)
+	if !ok {
+		return s, fmt.Errorf("a subject is a %T", raw)
+	}
+	if err := runtime.DefaultUnstructuredConverter.FromUnstructured(m, &s); err != nil {
+		return s, fmt.Errorf("reading a subject: %w", err)
+	}
+	return s, nil
+}
+
+// objects are the object of a request and the one that it replaces, nil where there is none.
+func objects(req admission.Request) (object, old *unstructured.Unstructured, err error) {
+	object = &unstructured.Unstructured{}
+	if err := object.UnmarshalJSON(req.Object.Raw); err != nil {
+		return nil, nil, fmt.Errorf("decoding the object: %w", err)
+	}
+	if req.Operation != admissionv1.Update {
+		return object, nil, nil
+	}
+	old = &unstructured.Unstructured{}
+	if err := old.UnmarshalJSON(req.OldObject.Raw); err != nil {
+		return nil, nil, fmt.Errorf("decoding the old object: %w", err)
+	}
+	return object, old, nil
+}
+
+func decodeInto(raw []byte, into any) error {
+	if err := json.Unmarshal(raw, into); err != nil {
+		return fmt.Errorf("decoding the object: %w", err)
+	}
+	return nil
+}
