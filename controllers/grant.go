@@ -31,7 +31,11 @@ func (r *HopReconciler) grant(ctx context.Context, s *state) error {
 	if err != nil {
 		return err
 	}
-	plan := delegation.PlanFor(g.Objects(), observed)
+	secrets, err := r.observeSecrets(ctx, s.hop)
+	if err != nil {
+		return err
+	}
+	plan := delegation.PlanFor(g.Objects(), append(observed, secrets...))
 	for _, step := range plan.Remove {
 		if err := r.remove(ctx, step); err != nil {
 			return err

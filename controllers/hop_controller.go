@@ -45,9 +45,8 @@ func (r *HopReconciler) setup(mgr ctrl.Manager) error {
 		Watches(&rbacv1.ClusterRole{}, toAll, ceiling).
 		Watches(&rbacv1.RoleBinding{}, toAll, ceiling).
 		Watches(&rbacv1.ClusterRoleBinding{}, toAll, ceiling).
-		WatchesMetadata(&corev1.Pod{}, toHop, ours).
-		WatchesMetadata(&corev1.Secret{}, toHop, ours)
-	for _, o := range []client.Object{&corev1.ServiceAccount{}, &rbacv1.Role{}, &rbacv1.RoleBinding{}, &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{}} {
+		WatchesMetadata(&corev1.Pod{}, toHop, ours)
+	for _, o := range grantTypes() {
 		b = b.Watches(o, toHop, ours)
 	}
 	return b.WithOptions(queueOptions(r.Concurrency)).Complete(r)

@@ -53,13 +53,11 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
-// grantTypes are the types that a grant is made of, as the cache holds them: of Secrets their metadata alone, since
-// their content is nothing that this process needs to know.
+// grantTypes are the types that the cache holds of grants. Secrets are not among them: to watch them is to be able to
+// read them all.
 func grantTypes() []client.Object {
-	secret := &metav1.PartialObjectMetadata{}
-	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	return []client.Object{
-		&corev1.ServiceAccount{}, secret,
+		&corev1.ServiceAccount{},
 		&rbacv1.Role{}, &rbacv1.RoleBinding{}, &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{},
 	}
 }
@@ -83,5 +81,5 @@ func hopOf(o client.Object) (types.NamespacedName, bool) {
 	return key, true
 }
 
-// CacheLabel selects what the cache holds of ServiceAccounts and Secrets: those made for a hop.
+// CacheLabel selects what the cache holds of ServiceAccounts: those made for a hop.
 const CacheLabel = v1alpha1.LabelHopUID

@@ -7,7 +7,6 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -60,12 +59,10 @@ func (b *base) observeWith(ctx context.Context, from client.Reader, lists []clie
 	return objects, nil
 }
 
-// lists are empty lists of all kinds of a grant.
+// lists are empty lists of the kinds of a grant that can be listed.
 func lists() []client.ObjectList {
-	secrets := &metav1.PartialObjectMetadataList{}
-	secrets.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("SecretList"))
 	return []client.ObjectList{
-		&corev1.ServiceAccountList{}, secrets,
+		&corev1.ServiceAccountList{},
 		&rbacv1.RoleList{}, &rbacv1.RoleBindingList{}, &rbacv1.ClusterRoleList{}, &rbacv1.ClusterRoleBindingList{},
 	}
 }
@@ -77,8 +74,6 @@ func observed(item client.Object) (delegation.Object, error) {
 	switch o := item.(type) {
 	case *corev1.ServiceAccount:
 		kind = delegation.ServiceAccount
-	case *metav1.PartialObjectMetadata:
-		kind = delegation.Secret
 	case *rbacv1.Role:
 		kind, content = delegation.Role, delegation.RoleContent(o.Rules)
 	case *rbacv1.ClusterRole:

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -59,7 +60,7 @@ func (r *HopReconciler) ensureToken(ctx context.Context, s *state, g delegation.
 		return err
 	}
 	s.next.Credential = &v1alpha1.Credential{
-		ID: id, IssuedAt: metav1.NewTime(s.in.Now.Truncate(time.Second)), ExpiresAt: request.Status.ExpirationTimestamp,
+		SecretName: secret.Name, ID: id, IssuedAt: metav1.NewTime(s.in.Now.Truncate(time.Second)), ExpiresAt: request.Status.ExpirationTimestamp,
 	}
 	return nil
 }
@@ -67,35 +68,67 @@ func (r *HopReconciler) ensureToken(ctx context.Context, s *state, g delegation.
 // ensureSecret returns the metadata of the hop's Secret, which it makes if there is none. One that is not the hop's is
 // never touched.
 func (r *HopReconciler) ensureSecret(ctx context.Context, s *state, g delegation.Grant) (metav1.ObjectMeta, error) {
-	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
-		Namespace: s.hop.Namespace, Name: g.SecretName, Labels: g.Labels, OwnerReferences: ownedBy(s.hop),
-	}}
-	standing := &metav1.PartialObjectMetadata{}
-	standing.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
-	err := r.live.Get(ctx, client.ObjectKeyFromObject(secret), standing)
-	if apierrors.IsNotFound(err) {
+	standing, err := r.secret(ctx, s.hop.Namespace, g.SecretName)
+	if err != nil {
+		return metav1.ObjectMeta{}, err
+	}
+	if standing == nil {
+		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
+			Namespace: s.hop.Namespace, Name: g.SecretName, Labels: g.Labels, OwnerReferences: ownedBy(s.hop),
+		}}
 		if err := r.Create(ctx, secret, FieldOwner); err != nil {
 			return metav1.ObjectMeta{}, fmt.Errorf("making Secret %s: %w", secret.Name, err)
 		}
 		return secret.ObjectMeta, nil
 	}
-	if err != nil {
-		return metav1.ObjectMeta{}, fmt.Errorf("reading Secret %s: %w", secret.Name, err)
-	}
-	if standing.Labels[v1alpha1.LabelHopUID] != string(s.hop.UID) || !metav1OwnedBy(standing, s.hop) {
+	if !isOf(standing, s.hop) {
 		return metav1.ObjectMeta{}, refusal{delegation.Finding{Reason: v1alpha1.ReasonSecretTaken, Field: "spec.token.secretName",
-			Message: fmt.Sprintf("Secret %q exists and is not this hop's: name another one, or delete it", secret.Name)}}
+			Message: fmt.Sprintf("Secret %q exists and is not this hop's: name another one, or delete it", g.SecretName)}}
 	}
 	return standing.ObjectMeta, nil
 }
 
-func metav1OwnedBy(o metav1.Object, hop *v1alpha1.DelegationHop) bool {
-	for _, ref := range o.GetOwnerReferences() {
-		if ref.UID == hop.UID {
-			return true
+// observeSecrets returns the token Secrets that stand for a hop: the one that its status tells of, and the one that its
+// spec names, which a crash may have kept out of the status.
+func (r *HopReconciler) observeSecrets(ctx context.Context, hop *v1alpha1.DelegationHop) ([]delegation.Object, error) {
+	var names []string
+	if c := hop.Status.Credential; c != nil {
+		names = append(names, c.SecretName)
+	}
+	if t := hop.Spec.Token; t != nil && !slices.Contains(names, t.SecretName) {
+		names = append(names, t.SecretName)
+	}
+	var objects []delegation.Object
+	for _, name := range names {
+		secret, err := r.secret(ctx, hop.Namespace, name)
+		if err != nil {
+			return nil, err
+		}
+		if secret != nil && isOf(secret, hop) {
+			objects = append(objects, delegation.Object{Kind: delegation.Secret, Key: client.ObjectKeyFromObject(secret), UID: secret.UID})
 		}
 	}
-	return false
+	return objects, nil
+}
+
+// secret reads the metadata of a Secret; nil if there is none.
+func (r *HopReconciler) secret(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
+	secret := &metav1.PartialObjectMetadata{}
+	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+	err := r.live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
+	if apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // nil is the answer "there is none"
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading Secret %s: %w", name, err)
+	}
+	return secret, nil
+}
+
+// isOf says whether a Secret was made for a hop.
+func isOf(secret *metav1.PartialObjectMetadata, hop *v1alpha1.DelegationHop) bool {
+	return secret.Labels[v1alpha1.LabelHopUID] == string(hop.UID) &&
+		slices.ContainsFunc(secret.OwnerReferences, func(ref metav1.OwnerReference) bool { return ref.UID == hop.UID })
 }
 
 // mint makes a token for the hop's account that dies with the Secret.

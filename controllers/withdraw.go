@@ -51,6 +51,11 @@ func (r *HopReconciler) withdraw(ctx context.Context, key types.NamespacedName, 
 		if observed, err = r.observeLive(ctx, hop.UID); err != nil {
 			return err
 		}
+		secrets, err := r.observeSecrets(ctx, hop)
+		if err != nil {
+			return err
+		}
+		observed = append(observed, secrets...)
 	}
 	for _, step := range delegation.PlanFor(nil, observed).Remove {
 		if err := r.remove(ctx, step); err != nil {

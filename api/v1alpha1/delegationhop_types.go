@@ -183,6 +183,12 @@ type DelegationHopStatus struct {
 
 // Credential tells of a token.
 type Credential struct {
+	// secretName is the Secret that holds it.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	SecretName string `json:"secretName,omitempty"`
+
 	// id is the token's id (its jti claim), as it stands in the API server's audit log.
 	// +optional
 	// +kubebuilder:validation:MinLength=1

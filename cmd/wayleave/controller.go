@@ -86,20 +86,16 @@ func (o *controllerOptions) run(ctx context.Context) error {
 	return mgr.Start(ctx)
 }
 
-// controllerCache holds of ServiceAccounts, Secrets and pods only those that have to do with hops, and drops what is
+// controllerCache holds of ServiceAccounts and pods only those that have to do with hops, and drops what is
 // never read: managed fields can be half of an object.
 func controllerCache() cache.Options {
-	secret := &metav1.PartialObjectMetadata{}
-	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
 	pod := &metav1.PartialObjectMetadata{}
 	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
-	ours, declared := withLabel(controllers.CacheLabel), withLabel(v1alpha1.LabelHop)
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
-			&corev1.ServiceAccount{}: {Label: ours},
-			secret:                   {Label: ours},
-			pod:                      {Label: declared},
+			&corev1.ServiceAccount{}: {Label: withLabel(controllers.CacheLabel)},
+			pod:                      {Label: withLabel(v1alpha1.LabelHop)},
 		},
 	}
 }

@@ -68,6 +68,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: issuedAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: secretName
+      type:
+        scalar: string
 - name: com.github.wayleave.wayleave.api.v1alpha1.DelegationHop
   map:
     fields:

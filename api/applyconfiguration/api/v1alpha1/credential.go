@@ -11,6 +11,8 @@ import (
 //
 // Credential tells of a token.
 type CredentialApplyConfiguration struct {
+	// secretName is the Secret that holds it.
+	SecretName *string `json:"secretName,omitempty"`
 	// id is the token's id (its jti claim), as it stands in the API server's audit log.
 	ID *string `json:"id,omitempty"`
 	// issuedAt is when the token was made.
@@ -23,6 +25,14 @@ type CredentialApplyConfiguration struct {
 // apply.
 func Credential() *CredentialApplyConfiguration {
 	return &CredentialApplyConfiguration{}
+}
+
+// WithSecretName sets the SecretName field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SecretName field is set to the value of the last call.
+func (b *CredentialApplyConfiguration) WithSecretName(value string) *CredentialApplyConfiguration {
+	b.SecretName = &value
+	return b
 }
 
 // WithID sets the ID field in the declarative configuration to the given value

@@ -1,0 +1,42 @@
+//go:build unix
+
+package cluster
+
+import (
+	"errors"
+	"time"
+)
+
+// Program is a program that runs beside a cluster and ends with it, in whatever
+// way the cluster ends.
+type Program struct{ process *process }
+
+// StartProgram starts a program whose output goes to the cluster's logs.
+func (c *Cluster) StartProgram(name, path string, args ...string) (*Program, error) {
+	if c.existing {
+		return nil, errors.New("starting a program beside a cluster that was not started here: its API server could not reach it")
+	}
+	p, err := c.record.start(name, path, args...)
+	if err != nil {
+		return nil, err
+	}
+	return &Program{process: p}, nil
+}
+
+// Dir returns the folder of the cluster's state, which Stop empties.
+func (c *Cluster) Dir() string { return c.record.Dir }
+
+// Stop asks the program to end, and ends it after ten seconds.
+func (p *Program) Stop() { p.process.end(10 * time.Second) }
+
+// Kill ends the program as a crash would.
+func (p *Program) Kill() {
+	_ = p.process.command.Process.Kill()
+	<-p.process.done
+}
+
+// Died returns an error with the program's last words, or nil while it runs.
+func (p *Program) Died() error { return p.process.died() }
+
+// Log returns the path of the program's output.
+func (p *Program) Log() string { return p.process.log }

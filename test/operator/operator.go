@@ -1,0 +1,298 @@
+//go:build unix
+
+// Package operator installs Wayleave on a local cluster and runs its processes beside it, each under its own
+// ServiceAccount with the rights of config/rbac and no others. Tests and the demo use the same one.
+package operator
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/test/cluster"
+)
+
+// Namespace is where Wayleave runs.
+const Namespace = "wayleave-system"
+
+// Operator is Wayleave on a cluster.
+type Operator struct {
+	cluster *cluster.Cluster
+	client  client.Client
+	dir     string
+	root    string
+	binary  string
+	port    int
+	log     io.Writer
+
+	programs map[string]*cluster.Program
+	health   map[string]string // readiness URL of each process
+	cancel   context.CancelFunc
+}
+
+// Options of an Operator.
+type Options struct {
+	// Root is the root of the repository.
+	Root string
+	// Log takes progress for a person, a line at a time; nil is silence.
+	Log io.Writer
+}
+
+// Scheme knows our kinds and those of Kubernetes.
+func Scheme() *runtime.Scheme {
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil { // registering constant types twice is the only way to fail
+			panic(err)
+		}
+	}
+	return scheme
+}
+
+// Start installs Wayleave and starts its processes. It returns when all of them are ready. They end with the cluster.
+func Start(ctx context.Context, c *cluster.Cluster, o Options) (*Operator, error) {
+	if o.Log == nil {
+		o.Log = io.Discard
+	}
+	admin, err := client.New(c.Config(), client.Options{Scheme: Scheme()})
+	if err != nil {
+		return nil, fmt.Errorf("connecting to the cluster: %w", err)
+	}
+	op := &Operator{
+		cluster: c, client: admin, root: o.Root, log: o.Log,
+		dir: filepath.Join(c.Dir(), "wayleave"), programs: map[string]*cluster.Program{}, health: map[string]string{},
+	}
+	if err := os.MkdirAll(op.certDir(), 0o700); err != nil {
+		return nil, fmt.Errorf("making the folder of the operator: %w", err)
+	}
+	op.binary = filepath.Join(op.dir, "wayleave-operator")
+	if err := cluster.BuildProgram(ctx, "github.com/wayleave/wayleave/cmd/wayleave", op.binary); err != nil {
+		return nil, fmt.Errorf("building the operator: %w", err)
+	}
+	if op.port, err = freePort(); err != nil {
+		return nil, err
+	}
+	if err := op.install(ctx); err != nil {
+		return nil, err
+	}
+	for _, start := range []func(context.Context) error{op.startCerts, op.StartWebhook, op.StartController} {
+		if err := start(ctx); err != nil {
+			return nil, err
+		}
+	}
+	return op, nil
+}
+
+func (op *Operator) certDir() string { return filepath.Join(op.dir, "certs") }
+
+// install applies what an installer would, with the webhook configurations pointing at this machine.
+func (op *Operator) install(ctx context.Context) error {
+	for _, part := range []string{"crd", "rbac", "webhook"} {
+		objects, err := Load(filepath.Join(op.root, "config", part))
+		if err != nil {
+			return err
+		}
+		for _, object := range objects {
+			if err := op.pointHere(object); err != nil {
+				return err
+			}
+			if err := op.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("installer"), client.ForceOwnership); err != nil {
+				return fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err)
+			}
+		}
+	}
+	return op.until(ctx, "the kinds of Wayleave to be served", func(ctx context.Context) error {
+		return op.client.List(ctx, &v1alpha1.DelegationHopList{})
+	})
+}
+
+// pointHere replaces the Service in a webhook configuration by a URL on this machine, where the webhook runs.
+func (op *Operator) pointHere(object *unstructured.Unstructured) error {
+	hooks, found, err := unstructured.NestedSlice(object.Object, "webhooks")
+	if err != nil || !found {
+		return err
+	}
+	for _, hook := range hooks {
+		config, _ := hook.(map[string]any)["clientConfig"].(map[string]any)
+		path, _, err := unstructured.NestedString(config, "service", "path")
+		if err != nil {
+			return fmt.Errorf("reading the path of a webhook: %w", err)
+		}
+		delete(config, "service")
+		config["url"] = fmt.Sprintf("https://localhost:%d%s", op.port, path)
+	}
+	return unstructured.SetNestedSlice(object.Object, hooks, "webhooks")
+}
+
+func (op *Operator) startCerts(ctx context.Context) error {
+	if err := op.run(ctx, "certs", "--cert-dir", op.certDir(), "--dns-name", "localhost"); err != nil {
+		return err
+	}
+	// What the kubelet would do: keep the Secret's content in the folder.
+	watch, cancel := context.WithCancel(context.Background())
+	op.cancel = cancel
+	go op.mountCertificate(watch)
+	return op.untilReady(ctx, "certs")
+}
+
+func (op *Operator) mountCertificate(ctx context.Context) {
+	for ctx.Err() == nil {
+		secret := &corev1.Secret{}
+		if err := op.client.Get(ctx, client.ObjectKey{Namespace: Namespace, Name: "wayleave-webhook-cert"}, secret); err == nil {
+			for name, content := range secret.Data {
+				path := filepath.Join(op.certDir(), name)
+				if standing, err := os.ReadFile(path); err != nil || string(standing) != string(content) {
+					_ = os.WriteFile(path, content, 0o600) // tried again in a moment
+				}
+			}
+		}
+		select {
+		case <-ctx.Done():
+		case <-time.After(500 * time.Millisecond):
+		}
+	}
+}
+
+// StartWebhook starts the webhook and returns when it is ready.
+func (op *Operator) StartWebhook(ctx context.Context) error {
+	if err := op.run(ctx, "webhook", "--cert-dir", op.certDir(), "--host", "127.0.0.1", "--port", strconv.Itoa(op.port)); err != nil {
+		return err
+	}
+	return op.untilReady(ctx, "webhook")
+}
+
+// StartController starts the controller and returns when it is ready.
+func (op *Operator) StartController(ctx context.Context) error {
+	if err := op.run(ctx, "controller", "--leader-elect=false"); err != nil {
+		return err
+	}
+	return op.untilReady(ctx, "controller")
+}
+
+// Kill ends a process as a crash would.
+func (op *Operator) Kill(name string) { op.programs[name].Kill() }
+
+// Log is the path of a process's output: its log, and its audit lines.
+func (op *Operator) Log(name string) string { return op.programs[name].Log() }
+
+// Stop ends the processes.
+func (op *Operator) Stop() {
+	if op.cancel != nil {
+		op.cancel()
+	}
+	for _, program := range op.programs {
+		program.Stop()
+	}
+}
+
+func (op *Operator) run(ctx context.Context, name string, args ...string) error {
+	kubeconfig, err := op.kubeconfig(ctx, name)
+	if err != nil {
+		return err
+	}
+	port, err := freePort()
+	if err != nil {
+		return err
+	}
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
+	op.health[name] = "http://" + address + "/readyz"
+	args = append([]string{name, "--kubeconfig", kubeconfig, "--health-probe-bind-address", address}, args...)
+	program, err := op.cluster.StartProgram("wayleave-"+name, op.binary, args...)
+	if err != nil {
+		return fmt.Errorf("starting wayleave %s: %w", name, err)
+	}
+	op.programs[name] = program
+	return nil
+}
+
+// kubeconfig makes a kubeconfig for a process's own ServiceAccount, and for nothing more.
+func (op *Operator) kubeconfig(ctx context.Context, name string) (string, error) {
+	account := &corev1.ServiceAccount{}
+	account.Namespace, account.Name = Namespace, "wayleave-"+name
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To[int64](24 * 3600)}}
+	if err := op.client.SubResource("token").Create(ctx, account, request); err != nil {
+		return "", fmt.Errorf("making a token for wayleave-%s: %w", name, err)
+	}
+	config := op.cluster.Config()
+	path := filepath.Join(op.dir, name+".kubeconfig")
+	if err := clientcmd.WriteToFile(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"local": {Server: config.Host, CertificateAuthorityData: config.CAData, CertificateAuthority: config.CAFile}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {Token: request.Status.Token}},
+		Contexts:       map[string]*clientcmdapi.Context{"local": {Cluster: "local", AuthInfo: name}},
+		CurrentContext: "local",
+	}, path); err != nil {
+		return "", fmt.Errorf("writing the kubeconfig of wayleave-%s: %w", name, err)
+	}
+	return path, nil
+}
+
+func (op *Operator) untilReady(ctx context.Context, name string) error {
+	return op.until(ctx, "wayleave "+name+" to be ready", func(ctx context.Context) error {
+		if err := op.programs[name].Died(); err != nil {
+			return err
+		}
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, op.health[name], http.NoBody)
+		if err != nil {
+			return err
+		}
+		response, err := http.DefaultClient.Do(request)
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		if response.StatusCode != http.StatusOK {
+			return fmt.Errorf("/readyz answers %s", response.Status)
+		}
+		return nil
+	})
+}
+
+// patience is for one step of a start, on a machine that does much else.
+const patience = 90 * time.Second
+
+func (op *Operator) until(ctx context.Context, what string, done func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		err := done(ctx)
+		if err == nil {
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return fmt.Errorf("waiting for %s: %w", what, err)
+		case <-time.After(100 * time.Millisecond):
+		}
+	}
+}
+
+// freePort finds a port on loopback that nobody listens on.
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("finding a free port: %w", err)
+	}
+	defer listener.Close()
+	address, ok := listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0, fmt.Errorf("a TCP listener has the address %v", listener.Addr())
+	}
+	return address.Port, nil
+}
