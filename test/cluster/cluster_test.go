@@ -11,6 +11,7 @@ import (
 	"time"
 
 	. "github.com/onsi/gomega"
+	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -41,9 +42,30 @@ func TestControlPlane(t *testing.T) {
 	_, err = admin.CoreV1().Namespaces().Get(ctx, "first", metav1.GetOptions{})
 	g.Expect(err).NotTo(HaveOccurred())
 
+	expectUsable(t, c.Kubeconfig())
+
 	g.Expect(c.Stop()).To(Succeed())
 	g.Expect(c.Stop()).To(Succeed(), "a second time")
 	expectNothingLeft(g, c.record)
+}
+
+// expectUsable takes a running cluster for somebody else's.
+func expectUsable(t *testing.T, kubeconfig string) {
+	t.Helper()
+	g := NewWithT(t)
+	t.Setenv(UseKubeconfig, kubeconfig)
+	c := startForTest(t, Options{})
+	review, err := kubernetes.NewForConfigOrDie(c.UserConfig("bob", "ops")).AuthenticationV1().SelfSubjectReviews().
+		Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
+	g.Expect(err).NotTo(HaveOccurred())
+	g.Expect(review.Status.UserInfo.Username).To(Equal("bob"))
+	g.Expect(review.Status.UserInfo.Groups).To(ConsistOf("ops", "system:authenticated"))
+	g.Expect(c.Stop()).To(Succeed())
+	_, err = kubernetes.NewForConfigOrDie(c.Config()).Discovery().ServerVersion()
+	g.Expect(err).NotTo(HaveOccurred(), "Stop leaves it alone")
+
+	_, err = Start(t.Context(), Options{Node: true})
+	g.Expect(err).To(MatchError("the cluster has no node that is Ready"))
 }
 
 func TestFailedStart(t *testing.T) {

@@ -6,8 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
-	"strconv"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -227,14 +227,18 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 // freePorts returns ports that nobody listens on.
 func freePorts(host string, n int) ([]string, error) {
 	var ports []string
+	var open []io.Closer // until all are chosen, so that they differ
 	for range n {
-		// Open until all are chosen, so that they differ.
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
+		listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 		if err != nil {
 			return nil, fmt.Errorf("looking for a free port: %w", err)
 		}
-		defer l.Close()
-		ports = append(ports, strconv.Itoa(l.Addr().(*net.TCPAddr).Port))
+		open = append(open, listener)
+		_, port, _ := net.SplitHostPort(listener.Addr().String()) // it always has one
+		ports = append(ports, port)
+	}
+	for _, listener := range open {
+		_ = listener.Close()
 	}
 	return ports, nil
 }

@@ -8,7 +8,6 @@ import (
 	"net/netip"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
 )
 
@@ -104,7 +103,7 @@ func (t *traces) removeBridge() error {
 	if lookPath("iptables") != "" {
 		_ = tool(context.Background(), "iptables", append([]string{"-D"}, forwardRule(t.Bridge)...)...)
 	}
-	ports, err := os.ReadDir(filepath.Join("/sys/class/net", t.Bridge, "brif"))
+	ports, err := os.ReadDir("/sys/class/net/" + t.Bridge + "/brif")
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -138,7 +137,7 @@ var sysctls = []string{
 func readSysctls() map[string]string {
 	values := map[string]string{}
 	for _, name := range sysctls {
-		if value, err := os.ReadFile(filepath.Join("/proc/sys", name)); err == nil {
+		if value, err := os.ReadFile("/proc/sys/" + name); err == nil {
 			values[name] = strings.TrimSpace(string(value))
 		}
 	}
@@ -148,7 +147,7 @@ func readSysctls() map[string]string {
 func restoreSysctls(values map[string]string) error {
 	var errs []error
 	for name, old := range values {
-		path := filepath.Join("/proc/sys", name)
+		path := "/proc/sys/" + name
 		if now, err := os.ReadFile(path); err == nil && strings.TrimSpace(string(now)) != old {
 			errs = append(errs, os.WriteFile(path, []byte(old), 0))
 		}

@@ -23,7 +23,6 @@ const nodeName = "node-1"
 type node struct {
 	lock    net.Listener
 	plugins string // the folder of CNI plugins
-	pause   string // the image that holds a pod's namespaces
 }
 
 // release lets the next cluster have a node.
@@ -43,8 +42,8 @@ var tools = []struct{ program, pkg string }{
 	{"mount", "mount"},
 }
 
-// MissingPackages returns the Debian packages without which no node runs here.
-func MissingPackages() []string {
+// missingPackages returns the Debian packages without which no node runs here.
+func missingPackages() []string {
 	var missing []string
 	for _, tool := range tools {
 		if lookPath(tool.program) == "" && !slices.Contains(missing, tool.pkg) {
@@ -62,8 +61,8 @@ func CanRunNode() error {
 	if os.Geteuid() != 0 {
 		return errors.New("a cluster with a node needs root")
 	}
-	if missing := MissingPackages(); len(missing) > 0 {
-		return fmt.Errorf("a cluster with a node needs the packages %s, which `go run ./hack/cluster install-packages` installs",
+	if missing := missingPackages(); len(missing) > 0 {
+		return fmt.Errorf("a cluster with a node needs the packages %s, which `make cluster-packages` installs",
 			strings.Join(missing, ", "))
 	}
 	return nil

@@ -12,16 +12,16 @@ func CanRunNode() error {
 	return errors.New("a cluster with a node needs Linux")
 }
 
+// LoadImage needs a node.
+func (c *Cluster) LoadImage(context.Context, string, string) (string, error) { return "", CanRunNode() }
+
+func (c *Cluster) prepareNode(context.Context) error { return CanRunNode() }
+func (c *Cluster) startNode(context.Context) error   { return CanRunNode() }
+
 type node struct{}
 
 func (*node) release() {}
 
 type traces struct{}
 
-func (*traces) remove(*record) error                                         { return nil }
-func (c *Cluster) prepareNode(context.Context) error                         { return CanRunNode() }
-func (c *Cluster) startNode(context.Context) error                           { return CanRunNode() }
-func (c *Cluster) LoadImage(context.Context, string, string) (string, error) { return "", CanRunNode() }
-
-// MissingPackages is about Debian, and empty here.
-func MissingPackages() []string { return nil }
+func (*traces) remove(*record) error { return nil }

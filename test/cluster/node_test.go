@@ -34,9 +34,12 @@ func TestNode(t *testing.T) {
 	runPod(t, c, "by-digest", pinned)
 
 	// The pod's own token, seen by the API server, through kube-proxy.
-	g.Eventually(func() string { return kubectl(c, "logs", "by-tag") }, 20*time.Second).
-		Should(ContainSubstring(`"username":"system:serviceaccount:default:default"`))
-	g.Expect(kubectl(c, "exec", "by-digest", "--", "/probe", "hello", "exec")).To(Equal("hello exec\n"))
+	whoAmI := ContainSubstring(`"username":"system:serviceaccount:default:default"`)
+	g.Eventually(func() string { return kubectl(c, "logs", "by-tag") }, 20*time.Second).Should(whoAmI)
+	// A Service, from another pod and from where the API server is.
+	url := "http://" + expose(t, c, "by-tag") + ":8080"
+	g.Eventually(func() string { return kubectl(c, "exec", "by-digest", "--", "/probe", "get", url) }, 20*time.Second).Should(whoAmI)
+	g.Expect(exec.Command(probe, "get", url).Output()).To(WithTransform(func(b []byte) string { return string(b) }, whoAmI))
 
 	g.Expect(c.Stop()).To(Succeed())
 	expectNothingLeft(g, c.record)
@@ -61,7 +64,7 @@ func runPod(t *testing.T, c *Cluster, name, image string) {
 	t.Helper()
 	client := kubernetes.NewForConfigOrDie(c.Config())
 	_, err := client.CoreV1().Pods("default").Create(t.Context(), &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Name: name},
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{"pod": name}},
 		Spec: corev1.PodSpec{
 			Containers: []corev1.Container{{Name: "main", Image: image, ImagePullPolicy: corev1.PullNever}},
 			DNSPolicy:  corev1.DNSDefault,
@@ -77,6 +80,19 @@ func runPod(t *testing.T, c *Cluster, name, image string) {
 		}
 		return pod.Status.Phase
 	}, 30*time.Second).Should(Equal(corev1.PodRunning))
+}
+
+// expose makes a Service of a pod and returns its address.
+func expose(t *testing.T, c *Cluster, pod string) string {
+	t.Helper()
+	service, err := kubernetes.NewForConfigOrDie(c.Config()).CoreV1().Services("default").Create(t.Context(), &corev1.Service{
+		ObjectMeta: metav1.ObjectMeta{Name: pod},
+		Spec:       corev1.ServiceSpec{Selector: map[string]string{"pod": pod}, Ports: []corev1.ServicePort{{Port: 8080}}},
+	}, metav1.CreateOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return service.Spec.ClusterIP
 }
 
 func kubectl(c *Cluster, args ...string) string {

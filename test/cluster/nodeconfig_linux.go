@@ -56,7 +56,7 @@ func (c *Cluster) writeNodeFiles() error {
 func snapshotter(dir string) string {
 	const overlay = 0x794c7630
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err == nil && int64(fs.Type) == overlay {
+	if err := syscall.Statfs(dir, &fs); err == nil && int64(fs.Type) == overlay { //nolint:unconvert // its type differs between architectures
 		return "native"
 	}
 	return "overlayfs"

@@ -92,9 +92,14 @@ func lastLines(path string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
+// patience is for one step of a start, on a machine that does much else.
+const patience = 2 * time.Minute
+
 // until waits for done to say so. It gives up when the context ends or when a
 // process of the cluster died, with the reason.
 func (c *Cluster) until(ctx context.Context, what string, done func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
 		err := done(attempt)

@@ -40,7 +40,7 @@ func carriesMarker(pid int, id string) bool {
 	if err != nil {
 		return false
 	}
-	for _, variable := range bytes.Split(environ, []byte{0}) {
+	for variable := range bytes.SplitSeq(environ, []byte{0}) {
 		if string(variable) == marker+"="+id {
 			return true
 		}

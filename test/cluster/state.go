@@ -26,7 +26,8 @@ type record struct {
 	// Node is written before the first of its traces is made.
 	Node *traces `json:"node,omitempty"`
 
-	lock *os.File
+	lock      *os.File
+	forgotten bool
 }
 
 // Cache is where binaries and the state of clusters are kept: WAYLEAVE_CACHE,
@@ -173,7 +174,7 @@ func (r *record) forget() error {
 		os.Remove(filepath.Join(parent, r.ID+".json")),
 		os.Remove(r.lock.Name()),
 		r.lock.Close())
-	r.lock = nil
+	r.lock, r.forgotten = nil, true
 	return err
 }
 
@@ -230,13 +231,18 @@ func Sweep() error {
 	return eachRecord(sweep)
 }
 
-func sweepOne(id string) error {
-	return eachRecord(func(r *record, lockPath string) error {
+// sweepOne does so for one cluster, and says whether nothing is left of it.
+func sweepOne(id string) (bool, error) {
+	gone := true
+	err := eachRecord(func(r *record, lockPath string) error {
 		if r.ID != id {
 			return nil
 		}
-		return sweep(r, lockPath)
+		err := sweep(r, lockPath)
+		gone = r.forgotten
+		return err
 	})
+	return gone, err
 }
 
 func sweep(r *record, lockPath string) error {

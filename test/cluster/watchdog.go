@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"syscall"
+	"time"
 )
 
 // watchdogEnv turns this program into a watchdog of the named cluster.
@@ -31,11 +32,16 @@ func init() {
 		return
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
-	if err := sweepOne(id); err != nil {
-		fmt.Fprintln(os.Stderr, err)
-		os.Exit(1)
+	// Whoever only looks at the record holds its lock for a moment, so more than once.
+	for range 100 {
+		if gone, err := sweepOne(id); gone {
+			os.Exit(0)
+		} else if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+		}
+		time.Sleep(100 * time.Millisecond)
 	}
-	os.Exit(0)
+	os.Exit(1)
 }
 
 func startWatchdog(r *record) (*watchdog, error) {

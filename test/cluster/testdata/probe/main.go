@@ -1,5 +1,6 @@
 // Command probe runs in a pod. It asks the API server who it is, with the
-// token of its ServiceAccount, and then says what it is told to.
+// token of its ServiceAccount, and then serves the answer. `probe get URL`
+// fetches a page.
 package main
 
 import (
@@ -16,17 +17,30 @@ import (
 const credentials = "/var/run/secrets/kubernetes.io/serviceaccount/"
 
 func main() {
-	if len(os.Args) > 1 {
-		fmt.Println(strings.Join(os.Args[1:], " "))
-		return
-	}
-	answer, err := ask()
-	if err != nil {
+	if err := run(os.Args[1:]); err != nil {
 		fmt.Println("error:", err)
 		os.Exit(1)
 	}
+}
+
+func run(args []string) error {
+	if len(args) == 2 && args[0] == "get" {
+		response, err := (&http.Client{Timeout: 5 * time.Second}).Get(args[1])
+		if err != nil {
+			return err
+		}
+		defer response.Body.Close()
+		_, err = io.Copy(os.Stdout, response.Body)
+		return err
+	}
+	answer, err := ask()
+	if err != nil {
+		return err
+	}
 	fmt.Println(answer)
-	time.Sleep(time.Hour)
+	return http.ListenAndServe(":8080", http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = io.WriteString(w, answer)
+	}))
 }
 
 func ask() (string, error) {

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# Installs the Debian packages that a node of the local cluster needs. Says and
+# does nothing when they are there.
+set -euo pipefail
+
+PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
+
+# Programs count, not packages: containerd may have come with Docker.
+missing=()
+need() {
+	local package=$1
+	shift
+	"$@" >/dev/null 2>&1 || missing+=("$package")
+}
+cni() { [[ -x /usr/lib/cni/bridge || -x /opt/cni/bin/bridge ]]; }
+need containerd command -v containerd
+need runc command -v runc
+need containernetworking-plugins cni
+need nftables command -v nft
+need iproute2 command -v ip
+need mount command -v mount
+[[ ${#missing[@]} -eq 0 ]] && exit 0
+
+if [[ $EUID -ne 0 ]]; then
+	echo "as root: apt-get install ${missing[*]}" >&2
+	exit 1
+fi
+
+# The cluster runs a containerd of its own; the system's is not to be started for it.
+policy=/usr/sbin/policy-rc.d
+if [[ ! -e $policy ]]; then
+	trap 'rm -f "$policy"' EXIT
+	printf '#!/bin/sh\nexit 101\n' >"$policy"
+	chmod +x "$policy"
+fi
+
+echo "installing ${missing[*]}"
+export DEBIAN_FRONTEND=noninteractive
+log=$(mktemp)
+install() { apt-get install --yes --no-install-recommends "${missing[@]}" >"$log" 2>&1; }
+# Lists that are old, or not there yet, are the usual reason for a failure.
+if ! install && ! { apt-get update >>"$log" 2>&1 && install; }; then
+	cat "$log" >&2
+	exit 1
+fi
+rm -f "$log"
