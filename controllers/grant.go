@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -12,10 +13,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	rbacac "k8s.io/client-go/applyconfigurations/rbac/v1"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
-
-	"golang.org/x/sync/errgroup"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
@@ -93,7 +91,7 @@ func (r *HopReconciler) ensureAccount(ctx context.Context, s *state) error {
 			Labels:          delegation.Labels(s.in.Path, s.hop, incarnation),
 			OwnerReferences: ownedBy(s.hop),
 		},
-		AutomountServiceAccountToken: ptr.To(false),
+		AutomountServiceAccountToken: new(false),
 	}
 	if err := r.Create(ctx, account, FieldOwner); apierrors.IsAlreadyExists(err) {
 		// It is not in the status, so nobody was told of it: left by a crash, or put there by somebody who guessed the

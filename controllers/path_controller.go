@@ -29,7 +29,7 @@ type PathReconciler struct {
 const countDelay = 500 * time.Millisecond
 
 func (r *PathReconciler) setup(mgr ctrl.Manager) error {
-	countHops := func(ctx context.Context, o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+	countHops := func(o client.Object, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
 		if hop, ok := o.(*v1alpha1.DelegationHop); ok {
 			q.AddAfter(reconcile.Request{NamespacedName: delegation.PathKey(hop)}, countDelay)
 		}
@@ -38,14 +38,14 @@ func (r *PathReconciler) setup(mgr ctrl.Manager) error {
 		Named("path").
 		For(&v1alpha1.DelegationPath{}).
 		Watches(&v1alpha1.DelegationHop{}, handler.Funcs{
-			CreateFunc: func(ctx context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-				countHops(ctx, e.Object, q)
+			CreateFunc: func(_ context.Context, e event.CreateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+				countHops(e.Object, q)
 			},
-			UpdateFunc: func(ctx context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-				countHops(ctx, e.ObjectNew, q)
+			UpdateFunc: func(_ context.Context, e event.UpdateEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+				countHops(e.ObjectNew, q)
 			},
-			DeleteFunc: func(ctx context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
-				countHops(ctx, e.Object, q)
+			DeleteFunc: func(_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request]) {
+				countHops(e.Object, q)
 			},
 		}).
 		WithOptions(queueOptions(4)).

@@ -4,9 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -22,16 +22,12 @@ type Sweeper struct {
 
 // Start sweeps until the context ends. It runs on the leader alone.
 func (s *Sweeper) Start(ctx context.Context) error {
-	for {
+	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		if err := s.sweep(ctx); err != nil {
 			ctrl.LoggerFrom(ctx).Error(err, "sweep failed, trying again", "after", s.SweepEvery)
 		}
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-time.After(s.SweepEvery):
-		}
-	}
+	}, s.SweepEvery)
+	return nil
 }
 
 func (s *Sweeper) sweep(ctx context.Context) error {

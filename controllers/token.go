@@ -16,7 +16,6 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
-	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -139,7 +138,7 @@ func (r *HopReconciler) mint(ctx context.Context, s *state, secret metav1.Object
 	}
 	expiration = max(minExpiration, min(expiration, s.verdict.NotAfter.Sub(s.in.Now)))
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
-		ExpirationSeconds: ptr.To(int64(expiration / time.Second)),
+		ExpirationSeconds: new(int64(expiration / time.Second)),
 		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Secret", Name: secret.Name, UID: secret.UID},
 	}}
 	if audience := s.hop.Spec.Token.Audience; audience != "" {

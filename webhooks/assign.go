@@ -27,7 +27,7 @@ const (
 	maxGrace = 30
 	// tokenVolume is the volume of our own; tokenPath is where client libraries look.
 	tokenVolume = "delegation-token"
-	tokenPath   = "/var/run/secrets/kubernetes.io/serviceaccount"
+	tokenPath   = "/var/run/secrets/kubernetes.io/serviceaccount" //nolint:gosec // a path, no secret
 	// injectedVolume begins the name of the volume that the API server injects.
 	injectedVolume = "kube-api-access-"
 )

@@ -31,7 +31,7 @@ func certsCommand() *cobra.Command {
 webhook configurations, and replaces both in time. It is a process of its own so that neither the
 webhook nor the controller may write webhook configurations.`,
 		Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error { return o.run(ctrl.SetupSignalHandler()) },
+		RunE: func(*cobra.Command, []string) error { return o.run(ctrl.SetupSignalHandler()) },
 	}
 	flags := cmd.Flags()
 	o.bind(flags)

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"net/http"
 
 	"github.com/spf13/pflag"
@@ -66,9 +67,7 @@ func addChecks(mgr ctrl.Manager, more map[string]healthz.Checker) error {
 		}
 		return nil
 	}}
-	for name, check := range more {
-		checks[name] = check
-	}
+	maps.Copy(checks, more)
 	for name, check := range checks {
 		if err := mgr.AddReadyzCheck(name, check); err != nil {
 			return fmt.Errorf("adding a readiness check: %w", err)

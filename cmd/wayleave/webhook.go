@@ -32,7 +32,7 @@ func webhookCommand() *cobra.Command {
 		Use:   "webhook",
 		Short: "Answer the API server's admission requests",
 		Args:  cobra.NoArgs,
-		RunE:  func(cmd *cobra.Command, _ []string) error { return o.run(ctrl.SetupSignalHandler()) },
+		RunE:  func(*cobra.Command, []string) error { return o.run(ctrl.SetupSignalHandler()) },
 	}
 	flags := cmd.Flags()
 	o.bind(flags)

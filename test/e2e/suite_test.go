@@ -47,7 +47,7 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "starting the cluster:", err)
 		return 1
 	}
-	defer suite.cluster.Stop() //nolint:errcheck // the next start removes what this one left
+	defer suite.cluster.Stop()
 	if suite.operator, err = operator.Start(ctx, suite.cluster, operator.Options{Root: root, Log: os.Stderr}); err != nil {
 		fmt.Fprintln(os.Stderr, "starting the operator:", err)
 		return 1

@@ -5,6 +5,7 @@
 package operator
 
 import (
+	"bytes"
 	"context"
 	"fmt"
 	"io"
@@ -158,7 +159,7 @@ func (op *Operator) mountCertificate(ctx context.Context) {
 		if err := op.client.Get(ctx, client.ObjectKey{Namespace: Namespace, Name: "wayleave-webhook-cert"}, secret); err == nil {
 			for name, content := range secret.Data {
 				path := filepath.Join(op.certDir(), name)
-				if standing, err := os.ReadFile(path); err != nil || string(standing) != string(content) {
+				if standing, err := os.ReadFile(path); err != nil || !bytes.Equal(standing, content) {
 					_ = os.WriteFile(path, content, 0o600) // tried again in a moment
 				}
 			}
