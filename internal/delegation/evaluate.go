@@ -14,6 +14,9 @@ import (
 // Evaluate judges a path, a hop, or a workload that declares a hop. Every link of the chain is judged afresh; nothing
 // is taken over from an earlier verdict.
 func Evaluate(in Input) Verdict {
+	if in.Path != nil && !in.Path.DeletionTimestamp.IsZero() {
+		in.Path = nil // what is going authorises nothing any more
+	}
 	e := &evaluation{in: in}
 	e.path()
 	for i := range in.Chain.Hops {
@@ -33,13 +36,21 @@ type evaluation struct {
 	written   v1alpha1.Scope
 	scope     scope.Set               // of the link above
 	end       time.Time               // of the link above
+	begun     time.Time               // the same, but for the duration of what has not begun
 	lifetimes []*v1alpha1.Lifetime    // declared by the links above
 	above     *v1alpha1.DelegationHop // the link above; nil: the path
 }
 
 func (e *evaluation) verdict() Verdict {
+	if len(e.findings) == 0 && e.end.IsZero() {
+		// The schema demands a lifetime of each path. Here is the one place through which every grant goes.
+		e.find(Finding{Reason: v1alpha1.ReasonUndetermined, Field: "spec.lifetime", Message: "it could not be found out when this ends: neither duration nor notAfter is given"})
+	}
 	worstFirst(e.findings)
 	v := Verdict{Outcome: Allow, Findings: e.findings, NotAfter: e.end, Scope: e.scope}
+	if len(e.findings) > 0 {
+		v.NotAfter = e.begun
+	}
 	for _, f := range e.findings {
 		if f.Reason != v1alpha1.ReasonUndetermined {
 			v.Outcome = Deny
@@ -52,16 +63,6 @@ func (e *evaluation) verdict() Verdict {
 
 func (e *evaluation) find(f Finding) { e.findings = append(e.findings, f) }
 
-// begins is when something begins to count its duration: when it was first allowed, or now if it is what is asked
-// about, since an Allow is what makes it begin.
-func (e *evaluation) begins(since *metav1.Time, asked bool) *metav1.Time {
-	if since == nil && asked {
-		now := metav1.NewTime(e.in.Now.Truncate(time.Second))
-		return &now
-	}
-	return since
-}
-
 // pathLink is how findings about the path name it when the question is about a hop.
 func (e *evaluation) pathLink() string {
 	if len(e.in.Chain.Hops) == 0 {
@@ -72,7 +73,7 @@ func (e *evaluation) pathLink() string {
 
 func (e *evaluation) path() {
 	p := e.in.Path
-	if p == nil || !p.DeletionTimestamp.IsZero() {
+	if p == nil {
 		if hop := e.in.Chain.Last(); hop != nil {
 			e.find(Finding{Reason: v1alpha1.ReasonPathNotFound, Field: "spec.pathRef", Message: fmt.Sprintf("path %s does not exist", PathKey(hop))})
 		} else if e.in.Workload == nil {
@@ -85,13 +86,12 @@ func (e *evaluation) path() {
 	if p.Spec.Suspend != nil && *p.Spec.Suspend {
 		e.find(Finding{Reason: v1alpha1.ReasonSuspended, Link: link, Field: "spec.suspend", Message: "the path is suspended until somebody sets suspend to false"})
 	}
-	since := e.begins(p.Status.ActiveSince, len(e.in.Chain.Hops) == 0)
-	e.expires(end(&p.Spec.Lifetime, since), p.Status.ExpiresAt, link)
-	e.lifetimes = append(e.lifetimes, &p.Spec.Lifetime)
+	asked := len(e.in.Chain.Hops) == 0
+	e.ends(&p.Spec.Lifetime, p.Status.ActiveSince, p.Status.ExpiresAt, asked, link)
 	e.written = p.Spec.Scope
 	e.scope = e.parse(p.Spec.Scope, false, link)
 	e.origin(p, link)
-	if since == nil {
+	if p.Status.ActiveSince == nil && !asked {
 		e.find(Finding{Reason: v1alpha1.ReasonNotYetValid, Link: link, Message: "the path is not active yet"})
 	}
 }
@@ -123,17 +123,14 @@ func (e *evaluation) hop(i int) {
 	e.author(h, i, link)
 
 	hopScope := e.hopScope(h, link)
-	since := e.begins(h.Status.ActiveSince, asked)
-	hopEnd := earlier(e.end, end(h.Spec.Lifetime, since))
-	e.expires(hopEnd, h.Status.ExpiresAt, link)
 	if slices.ContainsFunc(e.lifetimes, func(above *v1alpha1.Lifetime) bool { return longer(h.Spec.Lifetime, above) }) {
 		e.find(Finding{Reason: v1alpha1.ReasonLifetimeExceedsParent, Link: link, Field: "spec.lifetime", Message: "the lifetime is longer than that of the path or of a hop above"})
 	}
-	if since == nil {
+	e.ends(h.Spec.Lifetime, h.Status.ActiveSince, h.Status.ExpiresAt, asked, link)
+	if h.Status.ActiveSince == nil && !asked {
 		e.find(Finding{Reason: v1alpha1.ReasonParentNotReady, Link: link, Message: "the hop was not granted anything yet"})
 	}
 	e.scope, e.above = hopScope, h
-	e.lifetimes = append(e.lifetimes, h.Spec.Lifetime)
 }
 
 // place judges where in the chain, and where in the cluster, a hop stands.
@@ -226,16 +223,26 @@ func (e *evaluation) revoked(r *v1alpha1.Revocation, link string) {
 	e.find(f)
 }
 
-// expires judges the end of a link and carries it down the chain.
-func (e *evaluation) expires(at time.Time, recorded *metav1.Time, link string) {
-	over, yes := ended(e.in.Now, at, recorded)
-	if yes && !e.alreadyExpired(over) {
+// ends judges the end of a link and carries it down the chain. What is asked about begins with an Allow, so that its
+// duration counts from now if it has not begun.
+func (e *evaluation) ends(l *v1alpha1.Lifetime, since, recorded *metav1.Time, asked bool, link string) {
+	e.lifetimes = append(e.lifetimes, l)
+	e.begun = earlier(e.end, end(l, since))
+	e.end = e.begun
+	if since == nil && asked {
+		e.end = earlier(e.end, end(l, &metav1.Time{Time: e.in.Now.Truncate(time.Second)}))
+	}
+	over, yes := ended(e.in.Now, e.end, recorded)
+	if !yes {
+		return
+	}
+	if !e.alreadyExpired(over) {
 		e.find(Finding{Reason: v1alpha1.ReasonExpired, Link: link, Field: "spec.lifetime", At: over, Message: "the lifetime has ended"})
 	}
-	e.end = at
+	e.begun, e.end = over, over
 }
 
-// alreadyExpired says whether a link above was found to have ended at that same moment: its end is told once.
+// alreadyExpired says whether a link above was found to have ended by then: its end is told once.
 func (e *evaluation) alreadyExpired(at time.Time) bool {
 	return slices.ContainsFunc(e.findings, func(f Finding) bool {
 		return f.Reason == v1alpha1.ReasonExpired && !f.At.After(at)

@@ -42,7 +42,8 @@ func (f Finding) String() string {
 func (f Finding) Told(now time.Time) string {
 	when := ""
 	if !f.At.IsZero() {
-		when = " " + duration.HumanDuration(now.Sub(f.At)) + " ago"
+		// The clock that stamped it may be ahead of ours.
+		when = " " + duration.HumanDuration(max(0, now.Sub(f.At))) + " ago"
 	}
 	return f.tell(when)
 }

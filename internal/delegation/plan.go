@@ -74,6 +74,7 @@ func PlanFor(desired, observed []Object) Plan {
 	for _, o := range desired {
 		want[identity{o.Kind, o.Key}] = o
 	}
+	stands := make(map[identity]bool, len(observed))
 	var plan Plan
 	var remove, produce []Object
 	for _, o := range observed {
@@ -82,13 +83,15 @@ func PlanFor(desired, observed []Object) Plan {
 		switch {
 		case wanted && d.Content == o.Content:
 			plan.Keep = append(plan.Keep, o)
-			delete(want, id)
+			stands[id] = true
 		case !wanted || o.Kind == RoleBinding || o.Kind == ClusterRoleBinding:
 			remove = append(remove, o)
 		}
 	}
-	for _, o := range want {
-		produce = append(produce, o)
+	for id, o := range want {
+		if !stands[id] {
+			produce = append(produce, o)
+		}
 	}
 	plan.Remove = steps(remove, removal)
 	plan.Make = steps(produce, creation)

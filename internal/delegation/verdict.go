@@ -14,7 +14,8 @@ type Verdict struct {
 	Outcome Outcome
 	// Findings say what stands in the way, the worst first; none with an Allow.
 	Findings []Finding
-	// NotAfter is the earliest end along the chain, to the second; zero where it is not known yet.
+	// NotAfter is the earliest end along the chain, to the second. With an Allow it is never zero; else the duration of
+	// what has not begun counts for nothing, and it is zero where nothing else ends.
 	NotAfter time.Time
 	// Scope is what the path, or the hop asked about, may do.
 	Scope scope.Set
