@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
@@ -99,7 +100,7 @@ func tool(ctx context.Context, name string, args ...string) error {
 // prepareNode makes what has to be there before the API server: it listens on
 // the node's address.
 func (c *Cluster) prepareNode(ctx context.Context) error {
-	lock, err := c.lockNode(ctx)
+	lock, err := lockNode(ctx, c.options.Log)
 	if err != nil {
 		return err
 	}
@@ -147,11 +148,11 @@ const nodeWait = 5 * time.Minute
 // lockNode makes sure that one cluster with a node runs at a time: kube-proxy's
 // tables have fixed names. The lock is a name that the kernel knows and frees;
 // it is as wide as the tables are, which is a network namespace.
-func (c *Cluster) lockNode(ctx context.Context) (net.Listener, error) {
+func lockNode(ctx context.Context, log io.Writer) (net.Listener, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, nodeWait, errors.New("gave up"))
 	defer cancel()
 	for first := true; ; first = false {
-		other, err := c.otherNode()
+		other, err := otherNode()
 		if err != nil {
 			return nil, err
 		}
@@ -163,7 +164,7 @@ func (c *Cluster) lockNode(ctx context.Context) (net.Listener, error) {
 			_ = lock.Close() // its owner is gone, but its watchdog is still at work
 		}
 		if first {
-			c.logf("waiting for the other cluster with a node to end%s", other)
+			fmt.Fprintf(log, "waiting for the other cluster with a node to end%s\n", other)
 		}
 		select {
 		case <-ctx.Done():
@@ -173,13 +174,13 @@ func (c *Cluster) lockNode(ctx context.Context) (net.Listener, error) {
 	}
 }
 
-func (c *Cluster) otherNode() (string, error) {
+func otherNode() (string, error) {
 	if err := Sweep(); err != nil {
 		return "", err
 	}
 	infos, err := Running()
 	for _, info := range infos {
-		if info.Node && info.Dir != c.record.Dir {
+		if info.Node {
 			return fmt.Sprintf(" (process %d, state in %s)", info.PID, info.Dir), err
 		}
 	}

@@ -1,5 +1,3 @@
-//go:build unix
-
 package cluster
 
 import (
@@ -23,7 +21,7 @@ func TestNode(t *testing.T) {
 		g.Expect(err).To(MatchError(why))
 		return
 	}
-	before := machine(g)
+	before := machine(t)
 	c := startForTest(t, Options{Node: true})
 
 	probe := filepath.Join(t.TempDir(), "probe")
@@ -44,7 +42,7 @@ func TestNode(t *testing.T) {
 	g.Expect(c.Stop()).To(Succeed())
 	expectNothingLeft(g, c.record)
 	// Some of it goes a moment after: processes are reaped, namespaces dissolve.
-	g.Eventually(func() string { return machine(g) }, 5*time.Second).Should(Equal(before))
+	g.Eventually(func() string { return machine(t) }, 5*time.Second).Should(BeComparableTo(before))
 }
 
 func TestKilledNode(t *testing.T) {
@@ -52,12 +50,10 @@ func TestKilledNode(t *testing.T) {
 		return // TestNode says that there is nothing to be killed
 	}
 	g := NewWithT(t)
-	before := machine(g)
+	before := machine(t)
 	r := killOwner(g, "node")
-	g.Eventually(func(g Gomega) {
-		expectNothingLeft(g, r)
-		g.Expect(machine(g)).To(Equal(before))
-	}, 20*time.Second).Should(Succeed())
+	g.Eventually(func(g Gomega) { expectNothingLeft(g, r) }, 20*time.Second).Should(Succeed())
+	g.Eventually(func() string { return machine(t) }, 5*time.Second).Should(BeComparableTo(before))
 }
 
 func runPod(t *testing.T, c *Cluster, name, image string) {
@@ -102,23 +98,25 @@ func kubectl(c *Cluster, args ...string) string {
 	return string(said)
 }
 
-// machine is what a cluster changes on a machine.
-func machine(g Gomega) string {
-	var state []string
-	for _, command := range [][]string{
-		{"ip", "-o", "link", "show", "type", "bridge"},
-		{"ip", "-o", "link", "show", "type", "veth"},
-		{"ip", "route"},
-		{"nft", "list", "tables"},
-		{"sh", "-c", "ps -eo pid,args | grep -E 'containerd|kubelet|kube-|/probe' | grep -v grep; true"},
-		{"sh", "-c", "find /sys/fs/cgroup -name 'wayleave-*'; find /run/containerd /var/lib/cni /var/lib/kubelet /var/log/containers; true"},
-		{"sysctl", "net.ipv4.ip_forward", "vm.overcommit_memory", "kernel.panic"},
-	} {
-		said, err := exec.Command(command[0], command[1:]...).CombinedOutput()
-		g.Expect(err).NotTo(HaveOccurred(), "%s: %s", command, said)
-		state = append(state, string(said))
+// machine is what a node changes on a machine. It looks while no other test has one.
+func machine(t *testing.T) string {
+	t.Helper()
+	lock, err := lockNode(t.Context(), t.Output())
+	if err != nil {
+		t.Fatal(err)
 	}
-	mounts, err := os.ReadFile("/proc/mounts")
-	g.Expect(err).NotTo(HaveOccurred())
-	return strings.Join(append(state, string(mounts)), "\n")
+	defer lock.Close()
+	var state []string
+	for _, command := range []string{
+		"ip -o link show type bridge", "ip -o link show type veth", "ip route", "nft list tables",
+		"sysctl net.ipv4.ip_forward vm.overcommit_memory kernel.panic",
+		"ps -eo pid,args | grep -E 'containerd|kubelet|kube-proxy|/probe' | grep -v grep",
+		"find /sys/fs/cgroup -name 'wayleave-*'",
+		"find /run/containerd /var/lib/cni /var/lib/kubelet /var/log/containers",
+		"grep /wayleave /proc/mounts; grep -E 'cni|netns' /proc/mounts",
+	} {
+		said, _ := exec.Command("sh", "-c", "PATH=$PATH:/usr/sbin:/sbin; "+command).CombinedOutput() // "not found" is an answer
+		state = append(state, "$ "+command+"\n"+string(said))
+	}
+	return strings.Join(state, "")
 }
