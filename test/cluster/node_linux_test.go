@@ -110,7 +110,7 @@ func machine(t *testing.T) string {
 	for _, command := range []string{
 		"ip -o link show type bridge", "ip -o link show type veth", "ip route", "nft list tables",
 		"sysctl net.ipv4.ip_forward vm.overcommit_memory kernel.panic",
-		"ps -eo pid,args | grep -E 'containerd|kubelet|kube-proxy|/probe' | grep -v grep",
+		"ps -eo stat,pid,comm | grep -E ' (containerd.*|kubelet|kube-proxy|probe|pause)$' | grep -v ^Z",
 		"find /sys/fs/cgroup -name 'wayleave-*'",
 		"find /run/containerd /var/lib/cni /var/lib/kubelet /var/log/containers",
 		"grep /wayleave /proc/mounts; grep -E 'cni|netns' /proc/mounts",
