@@ -37,7 +37,7 @@ build: ## Build bin/wayleave
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o bin/wayleave ./cmd/wayleave
 
 .PHONY: demo
-demo: ## Play the incident-response story on a local cluster; KEEP=1 leaves the cluster up
+demo: cluster-ready ## Play the incident-response story on a local cluster; KEEP=1 leaves the cluster up
 	KEEP='$(KEEP)' go run ./hack/demo
 
 .PHONY: clean
@@ -82,7 +82,7 @@ verify: ## Regenerate and demand that nothing changes; check formatting and go.m
 ##@ Tests
 
 .PHONY: test
-test: fuzz ## Run every test, with the control plane, and fuzz for a minute
+test: cluster-ready fuzz ## Run every test, with the control plane, and fuzz for a minute
 	packages=$$(go list ./...); \
 	go test -race -timeout=30m $(TESTARGS) $$(grep -vE '/wayleave/(cmd|hack|test)/' <<<"$$packages"); \
 	go test -count=1 -timeout=40m $(TESTARGS) $$(grep -E '/wayleave/(cmd|hack|test)/' <<<"$$packages")
@@ -99,12 +99,19 @@ bench: ## Benchmark the algebra, and the operator on a real control plane
 ##@ Local cluster
 
 .PHONY: cluster
-cluster: ## Start a local cluster and print how to reach it
+cluster: cluster-ready ## Start a local cluster and print how to reach it
 	go run ./hack/cluster up
 
 .PHONY: cluster-down
 cluster-down: ## End the local cluster
 	go run ./hack/cluster down
+
+# Before anything that starts a cluster: what it needs is installed where that can be done, and built, so that the
+# first build shows its progress instead of being a silence in a test.
+.PHONY: cluster-ready
+cluster-ready:
+	@if [[ $$EUID -eq 0 ]] && command -v apt-get >/dev/null; then hack/cluster/packages.sh || echo 'going on without a node'; fi
+	@go run ./hack/cluster build
 
 .PHONY: cluster-packages
 cluster-packages: ## Install the Debian packages that a node needs (root)

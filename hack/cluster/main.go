@@ -50,6 +50,12 @@ func command() *cobra.Command {
 			RunE: func(*cobra.Command, []string) error { return down() },
 		},
 		&cobra.Command{
+			Use: "build", Short: "Build the programs of the cluster, unless they are built", Args: cobra.NoArgs,
+			RunE: func(c *cobra.Command, _ []string) error {
+				return cluster.Build(c.Context(), cluster.Options{Node: cluster.CanRunNode() == nil, Log: os.Stderr})
+			},
+		},
+		&cobra.Command{
 			Use: "status", Short: "Say which clusters run on this machine", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return status() },
 		},

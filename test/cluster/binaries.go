@@ -34,6 +34,13 @@ func controlPlaneBinaries() []string {
 	return []string{"etcd", "kube-apiserver", "kube-controller-manager", "kubectl"}
 }
 
+// Build has the programs of a cluster built, if they are not in the cache, so
+// that a Start finds them.
+func Build(ctx context.Context, o Options) error {
+	_, err := Binaries(ctx, o.Log, needed(o)...)
+	return err
+}
+
 // Binaries returns the paths of the named programs of Kubernetes and etcd. What
 // is not in the cache is built there first. KUBEBUILDER_ASSETS, when it is set,
 // names a folder whose programs are taken in their place.

@@ -23,8 +23,14 @@ func (c *Cluster) StartProgram(name, path string, args ...string) (*Program, err
 	return &Program{process: p}, nil
 }
 
-// Dir returns the folder of the cluster's state, which Stop empties.
-func (c *Cluster) Dir() string { return c.record.Dir }
+// Dir returns the folder of the cluster's state, which Stop empties. It is
+// empty for a cluster that was there before.
+func (c *Cluster) Dir() string {
+	if c.existing {
+		return ""
+	}
+	return c.record.Dir
+}
 
 // Stop asks the program to end, and ends it after ten seconds.
 func (p *Program) Stop() { p.process.end(10 * time.Second) }
