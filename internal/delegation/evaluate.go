@@ -42,10 +42,6 @@ type evaluation struct {
 }
 
 func (e *evaluation) verdict() Verdict {
-	if len(e.findings) == 0 && e.end.IsZero() {
-		// The schema demands a lifetime of each path. Here is the one place through which every grant goes.
-		e.find(Finding{Reason: v1alpha1.ReasonUndetermined, Field: "spec.lifetime", Message: "it could not be found out when this ends: neither duration nor notAfter is given"})
-	}
 	worstFirst(e.findings)
 	v := Verdict{Outcome: Allow, Findings: e.findings, NotAfter: e.end, Scope: e.scope}
 	if len(e.findings) > 0 {
@@ -88,6 +84,10 @@ func (e *evaluation) path() {
 	}
 	asked := len(e.in.Chain.Hops) == 0
 	e.ends(&p.Spec.Lifetime, p.Status.ActiveSince, p.Status.ExpiresAt, asked, link)
+	if p.Spec.Lifetime.Duration == nil && p.Spec.Lifetime.NotAfter == nil {
+		// The schema demands one. Should a path be without it all the same, no grant below it would ever go.
+		e.find(Finding{Reason: v1alpha1.ReasonUndetermined, Link: link, Field: "spec.lifetime", Message: "it could not be found out when the path ends: give it a duration, or notAfter"})
+	}
 	e.written = p.Spec.Scope
 	e.scope = e.parse(p.Spec.Scope, false, link)
 	e.origin(p, link)

@@ -147,6 +147,10 @@ func TestEvaluateHop(t *testing.T) {
 			twin: ask(path(noBounds), hop("triage", in("incident-response"))),
 			want: []fault{{Reason: v1alpha1.ReasonDepthExceeded, Field: "spec.parentRef"}},
 		},
+		"a path that bounds the namespaces alone": {
+			in: ask(path(hops(0, "agents")), below.Chain.Hops...), twin: ask(path(hops(0, "agents")), hop("triage")),
+			want: []fault{{Reason: v1alpha1.ReasonDepthExceeded, Field: "spec.parentRef"}},
+		},
 		"a hop in a namespace that the path does not name": {
 			in: ask(path(hops(1, "incident-response")), hop("isolate")), twin: ask(path(hops(1, "incident-response", "agents")), hop("isolate")),
 			want: []fault{{Reason: v1alpha1.ReasonNamespaceNotAllowed, Field: "metadata.namespace"}},

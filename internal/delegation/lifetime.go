@@ -8,20 +8,25 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// end is the earlier of what a lifetime says. A duration counts only once it has a beginning.
+// end is the earlier of what a lifetime says, zero if that is not known. A duration counts only once it has a beginning.
 func end(l *v1alpha1.Lifetime, since *metav1.Time) time.Time {
-	if l == nil {
-		return time.Time{}
-	}
 	var at time.Time
-	if l.NotAfter != nil {
-		at = l.NotAfter.Time
+	if l != nil && l.NotAfter != nil {
+		at = known(l.NotAfter.Time)
 	}
-	if l.Duration != nil && since != nil {
-		at = earlier(at, since.Add(l.Duration.Duration))
+	if l != nil && l.Duration != nil && since != nil {
+		at = earlier(at, known(since.Add(l.Duration.Duration)))
 	}
-	// To the second and not beyond: object times have no fractions, and rounding up would outlast the grant.
-	return at.Truncate(time.Second)
+	return at
+}
+
+// known is a time to the second and not beyond: object times have no fractions, and rounding up would outlast the grant.
+// It is never the zero time, which somebody may write, and which would pass for no end at all.
+func known(t time.Time) time.Time {
+	if epoch := time.Unix(0, 0).UTC(); t.Before(epoch) {
+		return epoch
+	}
+	return t.Truncate(time.Second)
 }
 
 // earlier is the earlier of two times of which either may be unknown.

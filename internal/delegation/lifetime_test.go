@@ -44,6 +44,13 @@ func TestLifetimesEnd(t *testing.T) {
 		"of duration and end the earlier end": {
 			in: ask(path(withPathLifetime(both(hour, -minute)))), twin: ask(path(withPathLifetime(both(hour, minute)))), want: expired(""),
 		},
+		"an end in the year one is an end like others": {
+			in: ask(path(withPathLifetime(v1alpha1.Lifetime{NotAfter: &metav1.Time{}}))), twin: ask(path(withPathLifetime(until(minute)))), want: expired(""),
+		},
+		"an end in the first second of the year one": {
+			in:   ask(path(), hop("isolate", withLifetime(v1alpha1.Lifetime{NotAfter: &metav1.Time{Time: time.Time{}.Add(1)}}))),
+			twin: ask(path(), hop("isolate", withLifetime(until(minute)))), want: expired(""),
+		},
 		"an end that came before anything began": {
 			in: ask(path(neverActive, withPathLifetime(both(hour, 0)))), twin: ask(path(neverActive, withPathLifetime(both(hour, minute)))), want: expired(""),
 		},
@@ -152,18 +159,22 @@ func TestWhatHasNotBegunHasNoEndOfItsOwn(t *testing.T) {
 	}
 }
 
-// TestNothingIsAllowedWithoutAnEnd: the schema demands a lifetime; should an object be without one all the same, a grant
-// of it would never go.
+// TestNothingIsAllowedWithoutAnEnd: the schema demands a lifetime of a path; should one be without it all the same, what
+// is granted below would never go.
 func TestNothingIsAllowedWithoutAnEnd(t *testing.T) {
 	endless := path(withPathLifetime(v1alpha1.Lifetime{}))
-	want := judgement{Undetermined, []fault{{v1alpha1.ReasonUndetermined, "", "spec.lifetime"}}}
-	for name, input := range map[string]Input{"path": ask(endless), "hop": ask(endless, hop("isolate"))} {
-		if diff := cmp.Diff(want, judge(input)); diff != "" {
+	for name, test := range map[string]struct {
+		in       Input
+		wantLink string
+	}{
+		"a path":                 {in: ask(endless)},
+		"a hop":                  {in: ask(endless, hop("isolate")), wantLink: thePath},
+		"a hop that has its own": {in: ask(endless, hop("isolate", withLifetime(until(time.Minute)))), wantLink: thePath},
+	} {
+		want := judgement{Undetermined, []fault{{v1alpha1.ReasonUndetermined, test.wantLink, "spec.lifetime"}}}
+		if diff := cmp.Diff(want, judge(test.in)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
-	}
-	if diff := cmp.Diff(judgement{Outcome: Allow}, judge(ask(endless, hop("isolate", withLifetime(until(time.Minute)))))); diff != "" {
-		t.Errorf("a hop that has an end (-want +got):\n%s", diff)
 	}
 }
 

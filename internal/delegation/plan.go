@@ -128,17 +128,10 @@ func RoleContent(rules []rbacv1.PolicyRule) string { return content(rules) }
 
 // BindingContent is the comparable form of a binding.
 func BindingContent(ref rbacv1.RoleRef, subjects []rbacv1.Subject) string {
-	plain := make([]rbacv1.Subject, len(subjects))
-	for i, s := range subjects {
-		if s.Kind == rbacv1.ServiceAccountKind {
-			s.APIGroup = "" // what the API server defaults
-		}
-		plain[i] = s
-	}
 	return content(struct {
 		Ref      rbacv1.RoleRef
 		Subjects []rbacv1.Subject
-	}{ref, plain})
+	}{ref, subjects})
 }
 
 func content(v any) string {

@@ -158,20 +158,17 @@ func TestBindingContentTellsApart(t *testing.T) {
 	ref := rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "g"}
 	account := rbacv1.Subject{Kind: "ServiceAccount", Namespace: "agents", Name: "g"}
 	ours := BindingContent(ref, []rbacv1.Subject{account})
-	defaulted := account
-	defaulted.APIGroup = ""
 	for name, test := range map[string]struct {
 		ref      rbacv1.RoleRef
 		subjects []rbacv1.Subject
 		wantSame bool
 	}{
-		"as it was made":             {ref, []rbacv1.Subject{account}, true},
-		"as the API server gives it": {ref, []rbacv1.Subject{defaulted}, true},
-		"one subject more":           {ref, []rbacv1.Subject{account, {Kind: "User", Name: "mallory"}}, false},
-		"no subject":                 {ref, nil, false},
-		"another account":            {ref, []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: "g"}}, false},
-		"a user of that name":        {ref, []rbacv1.Subject{{Kind: "User", Namespace: "agents", Name: "g"}}, false},
-		"another role":               {rbacv1.RoleRef{APIGroup: ref.APIGroup, Kind: "ClusterRole", Name: "g"}, []rbacv1.Subject{account}, false},
+		"as it was made":      {ref, []rbacv1.Subject{account}, true},
+		"one subject more":    {ref, []rbacv1.Subject{account, {Kind: "User", Name: "mallory"}}, false},
+		"no subject":          {ref, nil, false},
+		"another account":     {ref, []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "default", Name: "g"}}, false},
+		"a user of that name": {ref, []rbacv1.Subject{{Kind: "User", Namespace: "agents", Name: "g"}}, false},
+		"another role":        {rbacv1.RoleRef{APIGroup: ref.APIGroup, Kind: "ClusterRole", Name: "g"}, []rbacv1.Subject{account}, false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := BindingContent(test.ref, test.subjects) == ours; got != test.wantSame {

@@ -47,6 +47,7 @@ func TestNextWake(t *testing.T) {
 		"the token alone":           {tokenDue: after(time.Minute), want: time.Minute},
 		"a token that is due":       {end: after(time.Minute), tokenDue: noon, want: time.Minute},
 		"an end that is now":        {end: noon, want: 0},
+		"an end that is now, again": {end: noon, tokenDue: after(time.Minute), want: time.Minute},
 		"an end that was":           {end: after(-time.Minute), tokenDue: after(time.Minute), want: time.Minute},
 		"both have been":            {end: after(-time.Minute), tokenDue: after(-time.Second), want: 0},
 		"one nanosecond is a while": {end: after(1), want: 1},
