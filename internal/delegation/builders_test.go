@@ -71,7 +71,7 @@ func path(options ...pathOption) *v1alpha1.DelegationPath {
 	return p
 }
 
-// spec changes what somebody wrote.
+// pathSpec changes what somebody wrote.
 func pathSpec(change func(*v1alpha1.DelegationPathSpec)) pathOption {
 	return func(p *v1alpha1.DelegationPath) { change(&p.Spec) }
 }
@@ -152,10 +152,6 @@ func withToken(audience string) hopOption {
 
 func hopEnded(recorded *metav1.Time) hopOption {
 	return func(h *v1alpha1.DelegationHop) { h.Status.ExpiresAt = recorded }
-}
-
-func activeSince(t *metav1.Time) hopOption {
-	return func(h *v1alpha1.DelegationHop) { h.Status.ActiveSince = t }
 }
 
 func beingDeleted(o metav1.Object) { o.SetDeletionTimestamp(at(-time.Second)) }

@@ -10,7 +10,7 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-func both(d time.Duration, notAfter time.Duration) v1alpha1.Lifetime {
+func both(d, notAfter time.Duration) v1alpha1.Lifetime {
 	return v1alpha1.Lifetime{Duration: &metav1.Duration{Duration: d}, NotAfter: at(notAfter)}
 }
 

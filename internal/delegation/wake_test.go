@@ -35,7 +35,7 @@ func TestTokenDue(t *testing.T) {
 }
 
 func TestNextWake(t *testing.T) {
-	after := func(d time.Duration) time.Time { return noon.Add(d) }
+	after := noon.Add
 	for name, test := range map[string]struct {
 		end, tokenDue time.Time
 		want          time.Duration

@@ -1,0 +1,329 @@
+package rights
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/scope"
+)
+
+// indexer hands the indexes of a manager's cache to a fake client.
+type indexer struct{ *fake.ClientBuilder }
+
+func (i indexer) IndexField(_ context.Context, o client.Object, field string, extract client.IndexerFunc) error {
+	i.WithIndex(o, field, extract)
+	return nil
+}
+
+func reader(t *testing.T, objects []client.Object) Reader {
+	t.Helper()
+	builder := fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(objects...)
+	if err := Index(t.Context(), indexer{builder}); err != nil {
+		t.Fatal(err)
+	}
+	return Reader{Cache: builder.Build()}
+}
+
+// may is a rule of one verb on pods, by which tests tell roles apart.
+func may(verb string) []rbacv1.PolicyRule {
+	return []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{verb}}}
+}
+
+func role(namespace, name, verb string) client.Object {
+	return &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, Rules: may(verb)}
+}
+
+func clusterRole(name, verb string, labels ...string) client.Object {
+	r := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: may(verb)}
+	for _, value := range labels {
+		r.Labels = map[string]string{v1alpha1.LabelCeiling: value}
+	}
+	return r
+}
+
+func ref(kind, name string) rbacv1.RoleRef {
+	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: kind, Name: name}
+}
+
+func binding(namespace, name string, to rbacv1.RoleRef, subjects ...rbacv1.Subject) client.Object {
+	return &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, RoleRef: to, Subjects: subjects}
+}
+
+func clusterBinding(name, role string, subjects ...rbacv1.Subject) client.Object {
+	return &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: ref("ClusterRole", role), Subjects: subjects}
+}
+
+func user(name string) rbacv1.Subject {
+	return rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: name}
+}
+
+func group(name string) rbacv1.Subject {
+	return rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: name}
+}
+
+func account(namespace, name string) rbacv1.Subject {
+	return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}
+}
+
+func nothing() scope.Rights { return scope.Rights{Namespaced: map[string][]rbacv1.PolicyRule{}} }
+
+func in(namespace string, rules []rbacv1.PolicyRule) scope.Rights {
+	return scope.Rights{Namespaced: map[string][]rbacv1.PolicyRule{namespace: rules}}
+}
+
+func TestOf(t *testing.T) {
+	const bot = "system:serviceaccount:ci:bot"
+	read := clusterRole("read", "get")
+	for name, test := range map[string]struct {
+		who     v1alpha1.Subject
+		objects []client.Object
+		want    scope.Rights
+	}{
+		"a user by name":           {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("alice"))}, in("a", may("get"))},
+		"another user":             {v1alpha1.Subject{User: "bob"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("alice"))}, nothing()},
+		"one subject among others": {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("bob"), user("alice"), user("alice"))}, in("a", may("get"))},
+		"a group that is listed": {
+			v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("sre"))}, in("a", may("get")),
+		},
+		"a group that is not listed": {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("sre"))}, nothing()},
+		"a group of the user's name": {v1alpha1.Subject{User: "sre"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("sre"))}, nothing()},
+		"a user of the group's name": {v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("sre"))}, nothing()},
+		"an account as itself":       {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), account("ci", "bot"))}, in("a", may("get"))},
+		"an account as the user that it is": {
+			v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user(bot))}, in("a", may("get")),
+		},
+		"an account without a namespace is one of the binding's": {
+			v1alpha1.Subject{User: bot}, []client.Object{read, binding("ci", "b", ref("ClusterRole", "read"), account("", "bot"))}, in("ci", may("get")),
+		},
+		"an account without a namespace, elsewhere":        {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), account("", "bot"))}, nothing()},
+		"an account without a namespace, for the cluster":  {v1alpha1.Subject{User: bot}, []client.Object{read, clusterBinding("b", "read", account("", "bot"))}, nothing()},
+		"an account of the same name in another namespace": {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), account("a", "bot"))}, nothing()},
+		"an account is in the group of accounts":           {v1alpha1.Subject{User: bot}, []client.Object{read, clusterBinding("b", "read", group("system:serviceaccounts"))}, scope.Rights{Cluster: may("get"), Namespaced: nothing().Namespaced}},
+		"an account is in the group of its namespace":      {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:serviceaccounts:ci"))}, in("a", may("get"))},
+		"an account is in no other namespace's group":      {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:serviceaccounts:a"))}, nothing()},
+		"a user is in no group of accounts":                {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:serviceaccounts"))}, nothing()},
+		"everybody is authenticated":                       {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:authenticated"))}, in("a", may("get"))},
+		"but nobody is not":                                {v1alpha1.Subject{User: "system:anonymous"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:authenticated"))}, nothing()},
+
+		"a ClusterRole bound in a namespace stays there": {
+			v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("alice")), clusterBinding("c", "read", user("bob"))}, in("a", may("get")),
+		},
+		"a ClusterRole bound for the cluster holds everywhere": {
+			v1alpha1.Subject{User: "alice"}, []client.Object{read, clusterBinding("b", "read", user("alice"))}, scope.Rights{Cluster: may("get"), Namespaced: nothing().Namespaced},
+		},
+		"a Role is the one of the binding's namespace": {
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{role("a", "read", "get"), role("b", "read", "delete"), clusterRole("read", "create"), binding("a", "b", ref("Role", "read"), user("alice"))}, in("a", may("get")),
+		},
+		"a Role that is not there gives nothing":        {v1alpha1.Subject{User: "alice"}, []client.Object{role("b", "read", "get"), binding("a", "b", ref("Role", "read"), user("alice"))}, nothing()},
+		"a ClusterRole that is not there gives nothing": {v1alpha1.Subject{User: "alice"}, []client.Object{binding("a", "b", ref("ClusterRole", "read"), user("alice")), clusterBinding("b", "read", user("alice"))}, nothing()},
+		"a ceiling is a right like others": {
+			v1alpha1.Subject{User: "alice"}, []client.Object{clusterRole("read", "get", "true"), binding("a", "b", ref("ClusterRole", "read"), user("alice"))}, in("a", may("get")),
+		},
+		"all of them, added up": {
+			v1alpha1.Subject{User: "alice", Groups: []string{"sre"}},
+			[]client.Object{
+				read, role("a", "write", "delete"), binding("a", "b", ref("Role", "write"), user("alice")),
+				binding("a", "c", ref("ClusterRole", "read"), group("sre")), binding("d", "c", ref("ClusterRole", "read"), group("sre")), clusterBinding("c", "read", user("alice")),
+			},
+			scope.Rights{Cluster: may("get"), Namespaced: map[string][]rbacv1.PolicyRule{"a": append(may("delete"), may("get")...), "d": may("get")}},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := reader(t, test.objects).Of(t.Context(), test.who)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestCeiling(t *testing.T) {
+	const controller = "system:serviceaccount:wayleave-system:wayleave-controller"
+	us := account("wayleave-system", "wayleave-controller")
+	for name, test := range map[string]struct {
+		objects []client.Object
+		want    scope.Rights
+	}{
+		"a labelled role where it is bound": {
+			[]client.Object{clusterRole("c", "get", "true"), binding("a", "b", ref("ClusterRole", "c"), us)}, in("a", may("get")),
+		},
+		"a labelled role bound for the cluster": {
+			[]client.Object{clusterRole("c", "get", "true"), clusterBinding("b", "c", us)}, scope.Rights{Cluster: may("get"), Namespaced: nothing().Namespaced},
+		},
+		"a role without the label":          {[]client.Object{clusterRole("c", "get"), binding("a", "b", ref("ClusterRole", "c"), us), clusterBinding("b", "c", us)}, nothing()},
+		"a role labelled with another word": {[]client.Object{clusterRole("c", "get", "false"), binding("a", "b", ref("ClusterRole", "c"), us)}, nothing()},
+		"a role labelled with nothing":      {[]client.Object{clusterRole("c", "get", ""), binding("a", "b", ref("ClusterRole", "c"), us)}, nothing()},
+		"a labelled role bound to somebody else": {
+			[]client.Object{clusterRole("c", "get", "true"), binding("a", "b", ref("ClusterRole", "c"), user("alice"), account("a", "wayleave-controller"))}, nothing(),
+		},
+		"a labelled role that was deleted": {[]client.Object{binding("a", "b", ref("ClusterRole", "c"), us)}, nothing()},
+		// Whoever may write Roles in a namespace could label one: only ClusterRoles are a platform team's word.
+		"a Role with the label": {
+			[]client.Object{
+				&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "c", Labels: map[string]string{v1alpha1.LabelCeiling: "true"}}, Rules: may("get")},
+				binding("a", "b", ref("Role", "c"), us),
+			}, nothing(),
+		},
+		"what the controller holds besides": {
+			[]client.Object{
+				clusterRole("c", "get", "true"), binding("a", "b", ref("ClusterRole", "c"), us),
+				clusterRole("own", "create"), clusterBinding("own", "own", us), role("a", "own", "patch"), binding("a", "own", ref("Role", "own"), us),
+			}, in("a", may("get")),
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			got, err := reader(t, test.objects).Ceiling(t.Context(), controller)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// TestErrorsAreNoAnswer: rights that could not be read are not the same as none.
+func TestErrorsAreNoAnswer(t *testing.T) {
+	down := errors.New("the cache is not there")
+	objects := []client.Object{
+		clusterRole("read", "get"), role("a", "read", "get"),
+		binding("a", "b", ref("Role", "read"), user("alice")), binding("a", "c", ref("ClusterRole", "read"), user("alice")), clusterBinding("d", "read", user("alice")),
+	}
+	for name, test := range map[string]struct {
+		fails interceptor.Funcs
+		want  string
+	}{
+		"listing RoleBindings": {
+			interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption) error {
+				if _, ok := list.(*rbacv1.RoleBindingList); ok {
+					return down
+				}
+				return c.List(ctx, list, o...)
+			}}, "listing RoleBindings of user/alice: the cache is not there",
+		},
+		"listing ClusterRoleBindings": {
+			interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption) error {
+				if _, ok := list.(*rbacv1.ClusterRoleBindingList); ok {
+					return down
+				}
+				return c.List(ctx, list, o...)
+			}}, "listing ClusterRoleBindings of user/alice: the cache is not there",
+		},
+		"reading a Role": {
+			interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+				if _, ok := o.(*rbacv1.Role); ok {
+					return down
+				}
+				return c.Get(ctx, key, o, opts...)
+			}}, `reading Role "read": the cache is not there`,
+		},
+		"reading a ClusterRole": {
+			interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+				if _, ok := o.(*rbacv1.ClusterRole); ok {
+					return down
+				}
+				return c.Get(ctx, key, o, opts...)
+			}}, `reading ClusterRole "read": the cache is not there`,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := reader(t, objects)
+			whole, ok := r.Cache.(client.WithWatch)
+			if !ok {
+				t.Fatal("the fake client cannot be intercepted")
+			}
+			got, err := Reader{Cache: interceptor.NewClient(whole, test.fails)}.Of(t.Context(), v1alpha1.Subject{User: "alice"})
+			if !errors.Is(err, down) || err.Error() != test.want {
+				t.Errorf("error %v, want %s", err, test.want)
+			}
+			if diff := cmp.Diff(scope.Rights{}, got); diff != "" {
+				t.Errorf("half an answer (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+func TestServiceAccountNames(t *testing.T) {
+	type taken struct {
+		Namespace, Name string
+		OK              bool
+	}
+	for user, want := range map[string]taken{
+		ServiceAccountUser("ci", "bot"): {"ci", "bot", true},
+		"system:serviceaccount:ci:b.ot": {"ci", "b.ot", true},
+		"system:serviceaccount::bot":    {"", "bot", false},
+		"system:serviceaccount:ci:":     {"ci", "", false},
+		"system:serviceaccount:ci":      {"ci", "", false},
+		"system:serviceaccounts:ci:bot": {},
+		"alice":                         {},
+		"":                              {},
+	} {
+		key, ok := ServiceAccountOf(user)
+		if diff := cmp.Diff(want, taken{key.Namespace, key.Name, ok}); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", user, diff)
+		}
+	}
+}
+
+func TestGroups(t *testing.T) {
+	for name, test := range map[string]struct {
+		who  v1alpha1.Subject
+		want []string
+	}{
+		"a user":           {v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []string{"sre", "system:authenticated"}},
+		"nobody":           {v1alpha1.Subject{User: "system:anonymous"}, nil},
+		"an account":       {v1alpha1.Subject{User: "system:serviceaccount:ci:bot"}, []string{"system:authenticated", "system:serviceaccounts", "system:serviceaccounts:ci"}},
+		"a false account":  {v1alpha1.Subject{User: "system:serviceaccount::bot"}, []string{"system:authenticated"}},
+		"another's prefix": {v1alpha1.Subject{User: "system:serviceaccounts"}, []string{"system:authenticated"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			listed := append([]string(nil), test.who.Groups...)
+			got := Groups(test.who)
+			if diff := cmp.Diff(test.want, got); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			for _, g := range got {
+				if listedToo := len(listed) > 0 && g == listed[0]; Implied(g) == listedToo {
+					t.Errorf("group %s implied: %v", g, Implied(g))
+				}
+			}
+		})
+	}
+}
+
+func TestNames(t *testing.T) {
+	const bot = "system:serviceaccount:ci:bot"
+	for name, test := range map[string]struct {
+		subjects []rbacv1.Subject
+		want     bool
+	}{
+		"as itself":              {[]rbacv1.Subject{user("alice"), account("ci", "bot")}, true},
+		"as a user":              {[]rbacv1.Subject{user(bot)}, true},
+		"without a namespace":    {[]rbacv1.Subject{account("", "bot")}, true},
+		"of another namespace":   {[]rbacv1.Subject{account("a", "bot")}, false},
+		"by a group alone":       {[]rbacv1.Subject{group("system:serviceaccounts:ci"), group(bot)}, false},
+		"not at all":             {nil, false},
+		"by a kind that is none": {[]rbacv1.Subject{{Kind: "Robot", Name: bot}}, false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if got := Names(test.subjects, "ci", bot); got != test.want {
+				t.Errorf("names it: %v", got)
+			}
+		})
+	}
+}
