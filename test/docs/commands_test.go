@@ -1,0 +1,130 @@
+//go:build unix
+
+package docs
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+
+	"github.com/wayleave/wayleave/test/cluster"
+	"github.com/wayleave/wayleave/test/operator"
+)
+
+// TestCommands runs what the pages tell a reader to type, and applies what they tell a reader to apply.
+func TestCommands(t *testing.T) {
+	c, err := cluster.Start(t.Context(), cluster.Options{Log: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	op, err := operator.Start(t.Context(), c, operator.Options{Root: root, Log: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(op.Stop)
+
+	r := reader{cluster: c, folder: t.TempDir()}
+	r.become(t, "admin", c.Config())
+	r.types(t, "admin", "kubectl create clusterrolebinding platform-team --clusterrole=cluster-admin --group=platform-team")
+	r.become(t, "platform", c.UserConfig("dana@example.com", "platform-team"))
+	r.become(t, "alice", c.UserConfig("alice@example.com", "on-call"))
+
+	for _, page := range pages {
+		for _, b := range blocks(t, page) {
+			switch {
+			case b.language == "sh" && b.as != "":
+				r.becomeBot(t, b.as)
+				t.Logf("%s$ %s%s", b.as, b.text, r.types(t, b.as, b.text))
+			case b.language == "yaml" && page != "README.md":
+				file := filepath.Join(r.folder, "example.yaml")
+				if err := os.WriteFile(file, []byte(b.text), 0o600); err != nil {
+					t.Fatal(err)
+				}
+				r.types(t, "platform", "kubectl apply --dry-run=server -f "+file)
+			}
+		}
+	}
+	r.appliesSamples(t)
+}
+
+// appliesSamples applies all samples, twice: Git is applied again and again.
+func (r *reader) appliesSamples(t *testing.T) {
+	t.Helper()
+	for file, as := range map[string]string{
+		"ceiling.yaml": "platform", "minimal.yaml": "alert-bot", "incident-response.yaml": "alert-bot", "agent-token.yaml": "platform",
+	} {
+		r.types(t, as, "kubectl apply -f config/samples/"+file)
+		again := r.types(t, as, "kubectl apply -f config/samples/"+file)
+		if strings.Contains(again, "configured") || strings.Contains(again, "created") {
+			t.Errorf("%s changes something when it is applied again:\n%s", file, again)
+		}
+	}
+	for _, ready := range []string{
+		"-n incident-response dpath/contain-4711 dhop/triage dhop/isolate dpath/ticket-1234", "-n agents dhop/stock dhop/stock-vault",
+	} {
+		r.types(t, "alice", "kubectl wait --for=condition=Ready --timeout=60s "+ready)
+	}
+	r.types(t, "platform", "kubectl -n agents get secret stock-credential stock-vault-token")
+}
+
+// reader is somebody who types what stands in the pages.
+type reader struct {
+	cluster *cluster.Cluster
+	folder  string
+}
+
+func (r *reader) kubeconfig(name string) string { return filepath.Join(r.folder, name+".kubeconfig") }
+
+// become lets the reader type as a user.
+func (r *reader) become(t *testing.T, name string, c *rest.Config) {
+	t.Helper()
+	if err := clientcmd.WriteToFile(clientcmdapi.Config{
+		Clusters:       map[string]*clientcmdapi.Cluster{"test": {Server: c.Host, CertificateAuthorityData: c.CAData}},
+		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {Token: c.BearerToken, ClientCertificateData: c.CertData, ClientKeyData: c.KeyData}},
+		Contexts:       map[string]*clientcmdapi.Context{"test": {Cluster: "test", AuthInfo: name}},
+		CurrentContext: "test",
+	}, r.kubeconfig(name)); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// becomeBot gets the alert bot its token, which can be had only once its account is there.
+func (r *reader) becomeBot(t *testing.T, name string) {
+	t.Helper()
+	if _, err := os.Stat(r.kubeconfig(name)); err == nil || name != "alert-bot" {
+		return
+	}
+	config := rest.AnonymousClientConfig(r.cluster.Config())
+	config.BearerToken = strings.TrimSpace(r.types(t, "admin", "kubectl -n incident-response create token alert-bot"))
+	r.become(t, name, config)
+}
+
+// types runs a script as a user in the root of the repository, and returns what it says. It must succeed.
+func (r *reader) types(t *testing.T, as, script string) string {
+	t.Helper()
+	if _, err := os.Stat(r.kubeconfig(as)); err != nil {
+		t.Fatalf("nobody is called %q: %v", as, err)
+	}
+	command := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
+	command.Dir, command.WaitDelay = root, time.Second
+	command.Env = append(os.Environ(),
+		"PATH="+filepath.Dir(r.cluster.Kubectl())+string(filepath.ListSeparator)+os.Getenv("PATH"),
+		"KUBECONFIG="+r.kubeconfig(as), "KUBECACHEDIR="+filepath.Join(r.folder, "cache"))
+	said, err := command.CombinedOutput()
+	if err != nil {
+		t.Fatalf("as %s:\n%s%v:\n%s", as, script, err, said)
+	}
+	return string(said)
+}

@@ -1,0 +1,256 @@
+//go:build unix
+
+// Package docs holds the documentation to what is there: each command that a reader is told to type is run on a real
+// control plane as the user it is told for, and each list is complete.
+package docs
+
+import (
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/test/cluster"
+	"github.com/wayleave/wayleave/test/operator"
+)
+
+const root = "../.."
+
+// pages are what a user reads, in the order in which the commands are run.
+var pages = []string{"README.md", "docs/concepts.md", "docs/reasons.md", "docs/operations.md"}
+
+// block is a fenced block of a page.
+type block struct {
+	page, language string
+	as             string // who is to type it; empty where it is not for users of a cluster
+	text           string
+}
+
+var fence = regexp.MustCompile("(?ms)^```(\\w+)(?: as=(\\S+))?\n(.*?)^```$")
+
+func blocks(t *testing.T, page string) []block {
+	t.Helper()
+	var found []block
+	for _, match := range fence.FindAllStringSubmatch(read(t, page), -1) {
+		found = append(found, block{page: page, language: match[1], as: match[2], text: match[3]})
+	}
+	return found
+}
+
+func read(t *testing.T, path string) string {
+	t.Helper()
+	content, err := os.ReadFile(filepath.Join(root, path))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(content)
+}
+
+// TestMinimalExample: the one in the README is the sample, and small.
+func TestMinimalExample(t *testing.T) {
+	sample := read(t, "config/samples/minimal.yaml")
+	if lines := strings.Count(sample, "\n"); lines >= 30 {
+		t.Errorf("the minimal example has %d lines, not fewer than 30", lines)
+	}
+	var shown []string
+	for _, b := range blocks(t, "README.md") {
+		if b.language == "yaml" {
+			shown = append(shown, b.text)
+		}
+	}
+	if diff := cmp.Diff([]string{sample}, shown); diff != "" {
+		t.Errorf("the README does not show config/samples/minimal.yaml as it is (-sample +README):\n%s", diff)
+	}
+}
+
+var reasonRow = regexp.MustCompile("^\\| `(\\w+)` \\| [^|]+ \\| [^|]+ \\|$")
+
+// TestReasons: the page lists the vocabulary, each reason once and under its class.
+func TestReasons(t *testing.T) {
+	listed := map[v1alpha1.Reason]v1alpha1.Class{}
+	var class string
+	for line := range strings.Lines(read(t, "docs/reasons.md")) {
+		line = strings.TrimSpace(line)
+		if heading, ok := strings.CutPrefix(line, "## "); ok {
+			class = heading
+		}
+		if row := reasonRow.FindStringSubmatch(line); row != nil {
+			reason := v1alpha1.Reason(row[1])
+			if _, twice := listed[reason]; twice {
+				t.Errorf("%s is listed twice", reason)
+			}
+			listed[reason] = v1alpha1.Class(class)
+		}
+	}
+	if diff := cmp.Diff(v1alpha1.Reasons(), listed); diff != "" {
+		t.Errorf("docs/reasons.md is not the vocabulary (-code +page):\n%s", diff)
+	}
+}
+
+var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+
+// TestLinks: what a page points to is there.
+func TestLinks(t *testing.T) {
+	for _, page := range append(pages, "CONTRIBUTING.md") {
+		for _, match := range link.FindAllStringSubmatch(read(t, page), -1) {
+			target, _, _ := strings.Cut(match[1], "#")
+			if target == "" || strings.Contains(target, "://") {
+				continue
+			}
+			if _, err := os.Stat(filepath.Join(root, filepath.Dir(page), target)); err != nil {
+				t.Errorf("%s points to %s: %v", page, target, err)
+			}
+		}
+	}
+}
+
+var makeTarget = regexp.MustCompile("(?m)(?:^|`)make ([a-z-]+)")
+
+// TestMakeTargets: what a reader is told to make can be made.
+func TestMakeTargets(t *testing.T) {
+	makefile := read(t, "Makefile")
+	for _, page := range append(pages, "CONTRIBUTING.md") {
+		for _, match := range makeTarget.FindAllStringSubmatch(read(t, page), -1) {
+			if !strings.Contains(makefile, "\n"+match[1]+":") {
+				t.Errorf("%s says `make %s`, which the Makefile does not have", page, match[1])
+			}
+		}
+	}
+}
+
+var (
+	flagInPage = regexp.MustCompile("`--([a-z-]+)`")
+	flagInHelp = regexp.MustCompile(`(?m)^ +(?:-\w, )?--([a-z-]+)`)
+)
+
+// TestFlags: the page on operations lists the flags of the processes, all of them and no others.
+func TestFlags(t *testing.T) {
+	binary := filepath.Join(t.TempDir(), "wayleave")
+	if err := cluster.BuildProgram(t.Context(), "github.com/wayleave/wayleave/cmd/wayleave", binary); err != nil {
+		t.Fatal(err)
+	}
+	real := map[string]bool{}
+	for _, process := range []string{"controller", "webhook", "certs"} {
+		help, err := exec.CommandContext(t.Context(), binary, process, "--help").Output()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, match := range flagInHelp.FindAllSubmatch(help, -1) {
+			if name := string(match[1]); name != "help" && !strings.HasPrefix(name, "zap-") {
+				real[name] = true
+			}
+		}
+	}
+	_, section, _ := strings.Cut(read(t, "docs/operations.md"), "## Flags")
+	section, _, _ = strings.Cut(section, "\n## ")
+	listed := map[string]bool{}
+	for _, match := range flagInPage.FindAllStringSubmatch(section, -1) {
+		if name := match[1]; name != "zap-" {
+			listed[name] = true
+		}
+	}
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(real)), slices.Sorted(maps.Keys(listed))); diff != "" {
+		t.Errorf("docs/operations.md does not list the flags (-real +page):\n%s", diff)
+	}
+}
+
+// stamped are the fields that admission fills in; nobody writes them.
+var stamped = []string{"spec.revoked.by", "spec.revoked.at"}
+
+// TestSamplesShowEachField: each field that a user can write stands in a sample.
+func TestSamplesShowEachField(t *testing.T) {
+	samples, err := filepath.Glob(filepath.Join(root, "config/samples/*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	shown := map[string]bool{} // of either kind: what they share need not be shown twice
+	for _, sample := range samples {
+		objects, err := operator.Load(sample)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, object := range objects {
+			if object.GroupVersionKind().Group == v1alpha1.GroupName {
+				collect(object.Object["spec"], "spec", shown)
+			}
+		}
+	}
+	definitions, err := operator.Load(filepath.Join(root, "config/crd"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, definition := range definitions {
+		spec := dig(t, definition.Object, "spec")
+		kind, _ := dig(t, spec, "names")["kind"].(string)
+		version, _ := spec["versions"].([]any)[0].(map[string]any)
+		schema := dig(t, version, "schema", "openAPIV3Schema", "properties", "spec")
+		for _, field := range fieldsOf(schema, "spec") {
+			if !shown[field] && !slices.Contains(stamped, field) {
+				t.Errorf("no sample shows %s of a %s", field, kind)
+			}
+		}
+	}
+}
+
+func dig(t *testing.T, m map[string]any, path ...string) map[string]any {
+	t.Helper()
+	for _, key := range path {
+		next, ok := m[key].(map[string]any)
+		if !ok {
+			t.Fatalf("there is no %s in %v", key, slices.Sorted(maps.Keys(m)))
+		}
+		m = next
+	}
+	return m
+}
+
+// collect notes the paths of all fields of a value.
+func collect(value any, path string, into map[string]bool) {
+	into[path] = true
+	switch v := value.(type) {
+	case map[string]any:
+		for key, inner := range v {
+			collect(inner, path+"."+key, into)
+		}
+	case []any:
+		for _, inner := range v {
+			collect(inner, path, into)
+		}
+	}
+}
+
+// fieldsOf are the paths of all fields of a schema.
+func fieldsOf(schema map[string]any, path string) []string {
+	fields := []string{path}
+	if items, ok := schema["items"].(map[string]any); ok {
+		return fieldsOf(items, path)
+	}
+	properties, _ := schema["properties"].(map[string]any)
+	for key, inner := range properties {
+		if inner, ok := inner.(map[string]any); ok {
+			fields = append(fields, fieldsOf(inner, path+"."+key)...)
+		}
+	}
+	return fields
+}
+
+// TestFences: no block of a page escapes the tests by being written in another way.
+func TestFences(t *testing.T) {
+	for _, page := range pages {
+		if fences, found := strings.Count(read(t, page), "\n```"), len(blocks(t, page)); fences != 2*found {
+			t.Errorf("%s has %d lines with a fence, but %d blocks are understood", page, fences, found)
+		}
+		for _, b := range blocks(t, page) {
+			if b.language == "sh" && b.as == "" && strings.Contains(b.text, "kubectl") {
+				t.Errorf("%s does not say who types:\n%s", page, b.text)
+			}
+		}
+	}
+}
