@@ -6,7 +6,7 @@ MAKEFLAGS += --no-builtin-rules
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
 # Seconds of fuzzing, shared by all fuzz tests.
-FUZZTIME ?= 60
+FUZZTIME ?= 90
 # More arguments for go test, such as -run=Revoke or -v.
 TESTARGS ?=
 # KEEP=1 leaves the demo's cluster up.
@@ -82,7 +82,7 @@ verify: ## Regenerate and demand that nothing changes; check formatting and go.m
 ##@ Tests
 
 .PHONY: test
-test: cluster-ready fuzz ## Run every test, with the control plane, and fuzz for a minute
+test: cluster-ready fuzz ## Run every test, with the control plane, and fuzz the laws
 	packages=$$(go list ./...); \
 	go test -race -timeout=30m $(TESTARGS) $$(grep -vE '/wayleave/(cmd|hack|test)/' <<<"$$packages"); \
 	go test -count=1 -timeout=40m $(TESTARGS) $$(grep -E '/wayleave/(cmd|hack|test)/' <<<"$$packages")

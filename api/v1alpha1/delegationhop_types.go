@@ -88,7 +88,8 @@ type Workload struct {
 	Kinds []WorkloadKind `json:"kinds,omitempty"`
 
 	// images are the container images that may run, compared with the image as it is written in the pod. A `*` may
-	// stand as the last character, behind the repository's : or @, and stands for the rest of the tag or digest.
+	// stand as the last character, behind the repository's : or @, and stands for the rest of the tag or digest. A tag
+	// pattern matches no image that has a digest, too: the digest is what runs.
 	// +required
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
