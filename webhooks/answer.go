@@ -2,6 +2,7 @@ package webhooks
 
 import (
 	"net/http"
+	"slices"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
@@ -18,7 +19,7 @@ import (
 func requester(user authenticationv1.UserInfo) v1alpha1.Subject {
 	s := v1alpha1.Subject{User: user.Username}
 	for _, group := range user.Groups {
-		if !rights.Implied(group) {
+		if !rights.Implied(group) && !slices.Contains(s.Groups, group) {
 			s.Groups = append(s.Groups, group)
 		}
 	}

@@ -150,9 +150,17 @@ func ownVolume() corev1.Volume {
 	}}}
 }
 
-// misassigned says what keeps a pod from being the hop's alone although the verdict allows it; empty if nothing does.
-// It looks at the pod as it is after all mutation, by whomever.
+// misassigned says what keeps a pod from being the hop's alone although the verdict allows it, and what would keep the
+// pods of a template from it; empty if nothing does. It looks at the pod as it is after all mutation, by whomever.
 func misassigned(w *workload, in delegation.Input) string {
+	for _, v := range w.spec.Volumes {
+		if problem := foreignCredential(v); problem != "" {
+			return problem
+		}
+	}
+	if w.template { // the rest is given to its pods as they are made
+		return ""
+	}
 	spec, account := &w.spec, in.Chain.Last().Status.ServiceAccountName
 	switch {
 	case spec.ServiceAccountName != account:
@@ -164,16 +172,12 @@ func misassigned(w *workload, in delegation.Input) string {
 	case spec.TerminationGracePeriodSeconds == nil || *spec.TerminationGracePeriodSeconds > maxGrace:
 		return fmt.Sprintf("terminationGracePeriodSeconds must be at most %d", maxGrace)
 	}
-	for _, v := range spec.Volumes {
-		if problem := foreignToken(v); problem != "" {
-			return problem
-		}
-	}
 	return ""
 }
 
-// foreignToken says whether a volume projects a token other than ours.
-func foreignToken(v corev1.Volume) string {
+// foreignCredential says whether a volume projects a credential of the pod's account other than our token. A
+// certificate would be valid for an hour at least, whatever becomes of the hop.
+func foreignCredential(v corev1.Volume) string {
 	if v.Projected == nil {
 		return ""
 	}
@@ -181,6 +185,9 @@ func foreignToken(v corev1.Volume) string {
 		token := source.ServiceAccountToken
 		if token != nil && (v.Name != tokenVolume || token.Audience != "" || token.ExpirationSeconds == nil || *token.ExpirationSeconds != tokenSeconds) {
 			return fmt.Sprintf("volume %q projects a token: a pod that runs under a hop has the one token that it is given", v.Name)
+		}
+		if source.PodCertificate != nil {
+			return fmt.Sprintf("volume %q projects a certificate of the pod's account, which would outlive the hop: leave it out", v.Name)
 		}
 	}
 	return ""

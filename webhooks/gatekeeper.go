@@ -28,6 +28,9 @@ func (h *gatekeeper) Handle(ctx context.Context, req admission.Request) admissio
 	if err != nil {
 		return malformed(fmt.Errorf("reading the old %s: %w", req.Kind.Kind, err))
 	}
+	if req.Operation == admissionv1.Update && old == nil {
+		return malformed(fmt.Errorf("an update of a %s comes without the object that it replaces", req.Kind.Kind))
+	}
 	if req.Operation == admissionv1.Update && unchanged(w, old) {
 		return admission.Allowed("")
 	}
@@ -65,23 +68,25 @@ func (h *gatekeeper) outOfPlace(req admission.Request, w, old *workload) (v1alph
 }
 
 // judge asks for the verdict. A pod is refused whatever the reason is; a template passes with a warning if its reason
-// may pass by itself, so that path, hop and Job can be applied together.
+// may pass by itself, so that path, hop and Job can be applied together. Whether the author may use the hop is known
+// now or never: the pods of a template are made by a controller, which is not asked.
 func (h *gatekeeper) judge(ctx context.Context, req admission.Request, w *workload, name string) admission.Response {
 	in, err := h.input(ctx, req, w, name)
 	if err != nil {
 		return failed(err)
 	}
 	v := delegation.Evaluate(in)
-	if v.Outcome == delegation.Allow {
-		if !w.template {
-			if problem := misassigned(w, in); problem != "" {
-				return h.answered(req, in, v1alpha1.ReasonWorkloadNotAllowed, refuse(denial(name, in, problem)))
-			}
+	waits := w.template && v.Class() == v1alpha1.ClassWaiting && in.Workload.Use.Outcome == delegation.Allow
+	if v.Outcome == delegation.Allow || waits {
+		if problem := misassigned(w, in); problem != "" {
+			return h.answered(req, in, v1alpha1.ReasonWorkloadNotAllowed, refuse(denial(name, in, problem)))
 		}
+	}
+	if v.Outcome == delegation.Allow {
 		return h.answered(req, in, v1alpha1.ReasonGranted, admission.Allowed(""))
 	}
 	message := denial(name, in, v.Told(in.Now))
-	if w.template && v.Class() == v1alpha1.ClassWaiting {
+	if waits {
 		return h.answered(req, in, v.Reason(v1alpha1.ReasonGranted), admission.Allowed("").WithWarnings(message+"; its pods are refused until then"))
 	}
 	return h.answered(req, in, v.Reason(v1alpha1.ReasonGranted), refuse(message))

@@ -13,6 +13,7 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/scope"
 )
 
 // judge refuses paths and hops for what CEL cannot say: sums and products over lists, other objects, other people's
@@ -63,6 +64,11 @@ func (h *judge) hop(ctx context.Context, req admission.Request) admission.Respon
 		return h.answered(req, in, finding.Reason, refuse(finding.String()))
 	}
 	return h.verdict(req, in, fmt.Sprintf("hop %q", hop.Name), v1alpha1.ReasonGranted)
+}
+
+// closesCycle says whether a chain begins with a child of its last hop: without that hop there would be no cycle.
+func closesCycle(chain delegation.Chain) bool {
+	return len(chain.Hops) > 0 && delegation.ParentKey(chain.Hops[0]) == delegation.HopKey(chain.Last())
 }
 
 // decode reads the object of a request, and on an update the one that it replaces.
@@ -125,7 +131,7 @@ func (h *judge) vouched(ctx context.Context, req admission.Request, field string
 	}
 	finding := &delegation.Finding{Reason: v1alpha1.ReasonOriginUnauthorized, Field: field}
 	declared := *subject
-	declared.Groups = slices.DeleteFunc(slices.Clone(subject.Groups), rights.Implied)
+	declared.Groups = foreignGroups(declared, rights.Groups(v1alpha1.Subject{User: declared.User}))
 	switch {
 	case slices.Contains(declared.Groups, "system:masters"):
 		finding.Message = field + " declares the group system:masters, which nobody may lend: leave it out"
@@ -137,7 +143,7 @@ func (h *judge) vouched(ctx context.Context, req admission.Request, field string
 		case delegation.Allow:
 			return nil
 		case delegation.Deny:
-			finding.Message = fmt.Sprintf("%s declares %q, and you may not act as them: leave it out, or get the right to impersonate that user and each of its groups", field, declared.User)
+			finding.Message = fmt.Sprintf("%s declares %q, and you may not act as them, since you may not %s: leave it out, or get the right to impersonate that user and each of its groups", field, declared.User, scope.Describe(answer.Missing))
 		default:
 			finding.Reason = v1alpha1.ReasonUndetermined
 			finding.Message = fmt.Sprintf("it could not be found out whether you may act as %q: %s", declared.User, answer.Detail)
@@ -152,11 +158,14 @@ func (h *judge) verdict(req admission.Request, in delegation.Input, name string,
 	v := delegation.Evaluate(in)
 	var refusals, warnings delegation.Verdict
 	for _, f := range v.Findings {
-		if mustMend(f) {
+		if mustMend(f, in.Chain) {
 			refusals.Findings = append(refusals.Findings, f)
 		} else if f.Reason != v1alpha1.ReasonNotYetValid {
 			warnings.Findings = append(warnings.Findings, f)
 		}
+	}
+	if f, ok := refusals.Find(v1alpha1.ReasonNotPermittedToDelegate); ok {
+		refusals.Findings = []delegation.Finding{f} // what the path allows, and how it stands, is not for strangers
 	}
 	if len(refusals.Findings) > 0 {
 		return h.answered(req, in, refusals.Reason(good), refuse(fmt.Sprintf("%s is refused: %s", name, refusals.Told(in.Now))))
@@ -170,8 +179,13 @@ func (h *judge) verdict(req admission.Request, in delegation.Input, name string,
 
 // mustMend says whether a finding is for the author of the object in the request to mend. What is wrong with another
 // link of the chain, or with what the controller was given, is not.
-func mustMend(f delegation.Finding) bool {
-	if f.Link != "" || f.Reason == v1alpha1.ReasonScopeExceedsCeiling {
+func mustMend(f delegation.Finding, chain delegation.Chain) bool {
+	switch {
+	case f.Reason == v1alpha1.ReasonDepthExceeded:
+		return true // whatever hangs below a hop that is too deep is deeper still
+	case f.Reason == v1alpha1.ReasonChainBroken && closesCycle(chain):
+		return true
+	case f.Link != "" || f.Reason == v1alpha1.ReasonScopeExceedsCeiling:
 		return false
 	}
 	return f.Reason.Class() == v1alpha1.ClassFixable || f.Reason == v1alpha1.ReasonUndetermined

@@ -3,6 +3,7 @@ package webhooks
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -39,6 +40,16 @@ var stampedKinds = map[string]stampedKind{
 // maxGroups is how many groups the schema lets a subject list.
 const maxGroups = 256
 
+// tooManyGroupsError says that a requester cannot be stamped.
+type tooManyGroupsError struct {
+	groups  int
+	subject string
+}
+
+func (e tooManyGroupsError) Error() string {
+	return fmt.Sprintf("you are in %d groups, more than the %d that can be stamped: declare spec.%s with the groups that count", e.groups, maxGroups, e.subject)
+}
+
 // Handle stamps one object.
 func (h *stamper) Handle(ctx context.Context, req admission.Request) admission.Response {
 	kind, ok := stampedKinds[req.Kind.Kind]
@@ -49,11 +60,10 @@ func (h *stamper) Handle(ctx context.Context, req admission.Request) admission.R
 	if err != nil {
 		return malformed(err)
 	}
-	who := requester(req.UserInfo)
-	if len(who.Groups) > maxGroups {
-		return refuse(fmt.Sprintf("you are in %d groups, more than the %d that can be stamped: declare spec.%s with the groups that count", len(who.Groups), maxGroups, kind.subject))
-	}
-	if err := h.stamp(ctx, kind, who, object, old); err != nil {
+	err = h.stamp(ctx, kind, requester(req.UserInfo), object, old)
+	if tooMany := (tooManyGroupsError{}); errors.As(err, &tooMany) {
+		return h.answered(req, delegation.Input{}, v1alpha1.ReasonOriginUnauthorized, refuse(tooMany.Error()))
+	} else if err != nil {
 		return failed(err)
 	}
 	stamped, err := object.MarshalJSON()
@@ -88,22 +98,21 @@ func (h *stamper) stamp(ctx context.Context, kind stampedKind, who v1alpha1.Subj
 // act as the old subject anyway: then the change may pass as the old subject's.
 func (h *stamper) stampSubject(ctx context.Context, kind stampedKind, who v1alpha1.Subject, spec, oldSpec map[string]any, created bool) error {
 	declared, oldSubject := spec[kind.subject], oldSpec[kind.subject]
-	if declared != nil && (created || !equality.Semantic.DeepEqual(declared, oldSubject)) {
+	switch mattered := created || matters(kind, spec, oldSpec); {
+	case declared != nil && (created || !equality.Semantic.DeepEqual(declared, oldSubject)):
 		return nil
+	case oldSubject == nil && !mattered && !equality.Semantic.DeepEqual(spec, oldSpec):
+		return nil // nobody comes to stand behind an object by suspending or revoking it
+	case oldSubject != nil && !mattered:
+		spec[kind.subject] = oldSubject
+		return nil
+	case declared != nil:
+		if keep, err := h.mayActAs(ctx, who, declared); keep || err != nil {
+			return err
+		}
 	}
-	if oldSubject != nil {
-		keep := !matters(kind, spec, oldSpec)
-		if !keep && declared != nil {
-			subject, err := subjectFrom(oldSubject)
-			if err != nil {
-				return err
-			}
-			keep = isSelf(who, subject) || h.Gather.MayImpersonate(ctx, who, subject).Outcome == delegation.Allow
-		}
-		if keep {
-			spec[kind.subject] = oldSubject
-			return nil
-		}
+	if len(who.Groups) > maxGroups {
+		return tooManyGroupsError{groups: len(who.Groups), subject: kind.subject}
 	}
 	stamp, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&who)
 	if err != nil {
@@ -113,10 +122,23 @@ func (h *stamper) stampSubject(ctx context.Context, kind stampedKind, who v1alph
 	return nil
 }
 
+func (h *stamper) mayActAs(ctx context.Context, who v1alpha1.Subject, declared any) (bool, error) {
+	subject, err := subjectFrom(declared)
+	if err != nil {
+		return false, err
+	}
+	return isSelf(who, subject) || h.Gather.MayImpersonate(ctx, who, subject).Outcome == delegation.Allow, nil
+}
+
 // isSelf says whether a subject claims nothing that the requester is not anyway.
 func isSelf(who, subject v1alpha1.Subject) bool {
-	outside := func(group string) bool { return !slices.Contains(who.Groups, group) && !rights.Implied(group) }
-	return subject.User == who.User && !slices.ContainsFunc(subject.Groups, outside)
+	return subject.User == who.User && len(foreignGroups(subject, rights.Groups(who))) == 0
+}
+
+// foreignGroups are the groups that a subject claims beyond some. A group such as system:serviceaccounts:<namespace> is
+// nobody's own but that of the accounts whose name implies it.
+func foreignGroups(subject v1alpha1.Subject, own []string) []string {
+	return slices.DeleteFunc(slices.Clone(subject.Groups), func(group string) bool { return slices.Contains(own, group) })
 }
 
 // matters says whether a change touches more than what may pass without a new subject.

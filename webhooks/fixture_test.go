@@ -1,0 +1,237 @@
+package webhooks
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"strings"
+	"testing"
+	"time"
+
+	"gomodules.xyz/jsonpatch/v2"
+	admissionv1 "k8s.io/api/admission/v1"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	clocktesting "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/audit"
+	"github.com/wayleave/wayleave/internal/facts"
+	"github.com/wayleave/wayleave/internal/rights"
+)
+
+var now = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+
+// world is what the webhooks see of a cluster: objects, and an authorizer that says yes to what is listed.
+type world struct {
+	*testing.T
+	base
+	// allowed holds "user verb resource/name".
+	allowed map[string]bool
+	// broken makes the authorizer fail.
+	broken error
+	// asked are the questions that the authorizer was asked.
+	asked []string
+	audit bytes.Buffer
+}
+
+// indexer lets rights.Index fill the indexes of a fake client.
+type indexer struct{ *fake.ClientBuilder }
+
+func (i indexer) IndexField(_ context.Context, o client.Object, field string, extract client.IndexerFunc) error {
+	i.WithIndex(o, field, extract)
+	return nil
+}
+
+func newWorld(t *testing.T, objects ...client.Object) *world {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...)
+	if err := rights.Index(t.Context(), indexer{builder}); err != nil {
+		t.Fatal(err)
+	}
+	w := &world{T: t, allowed: map[string]bool{}}
+	reader := builder.Build()
+	w.base = base{decoder: admission.NewDecoder(scheme), Options: Options{
+		Gather: &facts.Gatherer{Cache: reader, Live: reader, Access: w, Controller: "system:serviceaccount:wayleave-system:wayleave-controller"},
+		Audit:  audit.New(&w.audit),
+		Clock:  clocktesting.NewFakePassiveClock(now),
+	}}
+	return w
+}
+
+// Create answers SubjectAccessReviews.
+func (w *world) Create(_ context.Context, o client.Object, _ ...client.CreateOption) error {
+	review, ok := o.(*authorizationv1.SubjectAccessReview)
+	if !ok {
+		w.Fatalf("the webhook creates a %T", o)
+	}
+	if w.broken != nil {
+		return w.broken
+	}
+	a := review.Spec.ResourceAttributes
+	question := review.Spec.User + " " + a.Verb + " " + a.Resource + "/" + a.Name
+	w.asked = append(w.asked, question)
+	review.Status.Allowed = w.allowed[question]
+	return nil
+}
+
+// lines are the audit lines so far.
+func (w *world) lines() []audit.Record {
+	w.Helper()
+	var records []audit.Record
+	for line := range strings.Lines(w.audit.String()) {
+		var r audit.Record
+		if err := json.Unmarshal([]byte(line), &r); err != nil {
+			w.Fatalf("audit line %q: %v", line, err)
+		}
+		records = append(records, r)
+	}
+	return records
+}
+
+// request asks about an object, and on an update about the one that it replaces.
+func request(t *testing.T, user, kind string, object, old any) admission.Request {
+	t.Helper()
+	req := admission.Request{AdmissionRequest: admissionv1.AdmissionRequest{
+		Operation: admissionv1.Create, Namespace: "agents",
+		Kind:     metav1.GroupVersionKind{Kind: kind},
+		UserInfo: authenticationv1.UserInfo{Username: user, Groups: []string{"system:authenticated"}},
+		Object:   runtime.RawExtension{Raw: encode(t, object)},
+	}}
+	if old != nil {
+		req.Operation, req.OldObject.Raw = admissionv1.Update, encode(t, old)
+	}
+	return req
+}
+
+func encode(t *testing.T, object any) []byte {
+	t.Helper()
+	raw, err := json.Marshal(object)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return raw
+}
+
+func message(r admission.Response) string {
+	if r.Result == nil {
+		return ""
+	}
+	return r.Result.Message
+}
+
+const (
+	account = "dhop-isolate.k3x9.1782910800"
+	image   = "registry.example.com/isolate:1"
+)
+
+// pod is a pod that declares hop isolate.
+func pod(change ...func(*corev1.Pod)) *corev1.Pod {
+	p := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "dhop-run", Labels: map[string]string{v1alpha1.LabelHop: "isolate"}},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: image}}},
+	}
+	for _, c := range change {
+		c(p)
+	}
+	return p
+}
+
+// injected is what the API server has put into a pod before any webhook sees it.
+func injected(p *corev1.Pod) {
+	volume := ownVolume()
+	volume.Name = "kube-api-access-x7k2p"
+	volume.Projected.Sources[0].ServiceAccountToken.ExpirationSeconds = new(int64(3607))
+	p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = "default", "default"
+	p.Spec.TerminationGracePeriodSeconds = new(int64(30))
+	p.Spec.Volumes = append(p.Spec.Volumes, volume)
+	for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
+		for i := range list {
+			list[i].VolumeMounts = append(list[i].VolumeMounts, corev1.VolumeMount{Name: volume.Name, MountPath: tokenPath, ReadOnly: true})
+		}
+	}
+}
+
+// granted are a path of alice, a hop isolate that holds its grant, and the RBAC under which that is so.
+func granted(change ...func(*v1alpha1.DelegationPath, *v1alpha1.DelegationHop)) []client.Object {
+	since := metav1.NewTime(now.Add(-time.Minute))
+	scope := v1alpha1.Scope{Namespaced: []v1alpha1.NamespacedScope{{
+		Namespaces: []string{"payments"},
+		Rules:      []v1alpha1.ResourceRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}}},
+	}}}
+	alice := &v1alpha1.Subject{User: "alice"}
+	path := &v1alpha1.DelegationPath{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "contain", UID: "p1"},
+		Spec:       v1alpha1.DelegationPathSpec{Reason: "Alert 4711", Origin: alice, Scope: scope, Lifetime: v1alpha1.Lifetime{Duration: &metav1.Duration{Duration: time.Hour}}},
+		Status:     v1alpha1.DelegationPathStatus{ActiveSince: &since},
+	}
+	hop := &v1alpha1.DelegationHop{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "isolate", UID: "h1"},
+		Spec: v1alpha1.DelegationHopSpec{
+			PathRef: v1alpha1.ObjectRef{Name: "contain"}, Author: alice, InheritScope: new(true),
+			Workload: &v1alpha1.Workload{Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadPod, v1alpha1.WorkloadJob}, Images: []string{"registry.example.com/isolate:*"}},
+		},
+		Status: v1alpha1.DelegationHopStatus{ActiveSince: &since, PathUID: "p1", ServiceAccountName: account},
+	}
+	for _, c := range change {
+		c(path, hop)
+	}
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "ceiling", Labels: map[string]string{v1alpha1.LabelCeiling: "true"}},
+		Rules:      []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}}},
+	}
+	binding := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "payments", Name: "ceiling"},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects: []rbacv1.Subject{
+			{Kind: rbacv1.ServiceAccountKind, Namespace: "wayleave-system", Name: "wayleave-controller"},
+			{Kind: rbacv1.UserKind, Name: "alice"},
+		},
+	}
+	return []client.Object{path, hop, role, binding}
+}
+
+// handler is what each of the webhooks is.
+type handler = admission.Handler
+
+func ownerJob() metav1.OwnerReference {
+	return metav1.OwnerReference{APIVersion: "batch/v1", Kind: "Job", Name: "run", UID: "j1", Controller: new(true)}
+}
+
+// applyAll applies a patch that touches nothing but maps, as the stamper's do.
+func applyAll(t *testing.T, o map[string]any, patch []jsonpatch.Operation) map[string]any {
+	t.Helper()
+	var patched map[string]any
+	if err := json.Unmarshal(encode(t, o), &patched); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range patch {
+		fields := strings.Split(strings.TrimPrefix(p.Path, "/"), "/")
+		at := patched
+		for _, field := range fields[:len(fields)-1] {
+			at, _ = at[field].(map[string]any)
+		}
+		last := strings.NewReplacer("~1", "/", "~0", "~").Replace(fields[len(fields)-1])
+		if at == nil {
+			t.Fatalf("nothing is there for %s", p.Json())
+		}
+		if at[last] = p.Value; p.Operation == "remove" {
+			delete(at, last)
+		}
+	}
+	return patched
+}
