@@ -18,6 +18,12 @@ import (
 	"github.com/wayleave/wayleave/test/operator"
 )
 
+// reader is somebody who types what stands in the pages.
+type reader struct {
+	cluster *cluster.Cluster
+	folder  string
+}
+
 // TestCommands runs what the pages tell a reader to type, and applies what they tell a reader to apply.
 func TestCommands(t *testing.T) {
 	c, err := cluster.Start(t.Context(), cluster.Options{Log: t.Output()})
@@ -77,12 +83,6 @@ func (r *reader) appliesSamples(t *testing.T) {
 		r.types(t, "alice", "kubectl wait --for=condition=Ready --timeout=60s "+ready)
 	}
 	r.types(t, "platform", "kubectl -n agents get secret stock-credential stock-vault-token")
-}
-
-// reader is somebody who types what stands in the pages.
-type reader struct {
-	cluster *cluster.Cluster
-	folder  string
 }
 
 func (r *reader) kubeconfig(name string) string { return filepath.Join(r.folder, name+".kubeconfig") }

@@ -33,7 +33,7 @@ type block struct {
 	text           string
 }
 
-var fence = regexp.MustCompile("(?ms)^```(\\w+)(?: as=(\\S+))?\n(.*?)^```$")
+var fence = regexp.MustCompile("(?s)\n```(\\w+)(?: as=(\\S+))?\n(.*?\n)```")
 
 func blocks(t *testing.T, page string) []block {
 	t.Helper()
@@ -136,7 +136,7 @@ func TestFlags(t *testing.T) {
 	if err := cluster.BuildProgram(t.Context(), "github.com/wayleave/wayleave/cmd/wayleave", binary); err != nil {
 		t.Fatal(err)
 	}
-	real := map[string]bool{}
+	standing := map[string]bool{}
 	for _, process := range []string{"controller", "webhook", "certs"} {
 		help, err := exec.CommandContext(t.Context(), binary, process, "--help").Output()
 		if err != nil {
@@ -144,7 +144,7 @@ func TestFlags(t *testing.T) {
 		}
 		for _, match := range flagInHelp.FindAllSubmatch(help, -1) {
 			if name := string(match[1]); name != "help" && !strings.HasPrefix(name, "zap-") {
-				real[name] = true
+				standing[name] = true
 			}
 		}
 	}
@@ -156,7 +156,7 @@ func TestFlags(t *testing.T) {
 			listed[name] = true
 		}
 	}
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(real)), slices.Sorted(maps.Keys(listed))); diff != "" {
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(standing)), slices.Sorted(maps.Keys(listed))); diff != "" {
 		t.Errorf("docs/operations.md does not list the flags (-real +page):\n%s", diff)
 	}
 }
@@ -166,7 +166,7 @@ var stamped = []string{"spec.revoked.by", "spec.revoked.at"}
 
 // TestSamplesShowEachField: each field that a user can write stands in a sample.
 func TestSamplesShowEachField(t *testing.T) {
-	samples, err := filepath.Glob(filepath.Join(root, "config/samples/*.yaml"))
+	samples, err := filepath.Glob(filepath.Join(root, "config", "samples", "*.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -182,7 +182,7 @@ func TestSamplesShowEachField(t *testing.T) {
 			}
 		}
 	}
-	definitions, err := operator.Load(filepath.Join(root, "config/crd"))
+	definitions, err := operator.Load(filepath.Join(root, "config", "crd"))
 	if err != nil {
 		t.Fatal(err)
 	}
