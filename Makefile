@@ -9,6 +9,8 @@ VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo deve
 FUZZTIME ?= 90
 # More arguments for go test, such as -run=Revoke or -v.
 TESTARGS ?=
+# Flags of the bench, such as -only=grant or -revocations=200.
+BENCHARGS ?=
 # KEEP=1 leaves the demo's cluster up.
 KEEP ?=
 
@@ -92,9 +94,8 @@ fuzz: ## Fuzz the laws of scope and delegation; FUZZTIME=600 for ten minutes
 	hack/fuzz.sh $(FUZZTIME) ./internal/scope ./internal/delegation
 
 .PHONY: bench
-bench: ## Benchmark the algebra, and the operator on a real control plane
-	packages=$$(go list ./...); \
-	go test -run='^$$' -bench=. -benchmem -timeout=60m $(TESTARGS) $$(grep -E '/wayleave/(internal|test/bench)(/|$$)' <<<"$$packages")
+bench: ## Measure what Wayleave costs beside a bare API server, as a table of ratios; BENCHARGS=-h shows the sizes
+	go run ./test/bench $(BENCHARGS)
 
 ##@ Local cluster
 

@@ -1,0 +1,252 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/test/operator"
+)
+
+// bareLabel asks for the webhooks that always allow, as the label of a hop asks for ours.
+const bareLabel = bareGroup + "/hop"
+
+// admissions measures the creation of pods (dry run: all of admission, and no write) while the webhook's cache holds
+// many hops. A pod that declares a hop passes two webhooks of ours; it stands beside one that passes two webhooks that
+// always allow. A pod that declares nothing stands beside the same one without our webhook configurations.
+func admissions(ctx context.Context, s *site, n sizes) ([]row, error) {
+	hop, err := s.deepHop(ctx)
+	if err != nil {
+		return nil, err
+	}
+	s.unwatch() // ten thousand hops are the webhook's to watch now, and nobody else's
+	s.operator.Kill("controller")
+	progress("admission: loading %d hops", n.hops)
+	if err := s.load(ctx, n.hops); err != nil {
+		return nil, err
+	}
+	remove, err := s.installAllow(ctx)
+	if err != nil {
+		return nil, err
+	}
+	declared := row{what: fmt.Sprintf("pod that declares a hop of depth %d, with %d hops in the cache, beside two webhooks that always allow (n=%d)", chainLength, n.hops, n.pods)}
+	progress("admission: creating %d pods of each sort", n.pods)
+	for i := range n.pods + warmUp {
+		ours, err := s.create(ctx, map[string]string{v1alpha1.LabelHop: hop})
+		if err != nil {
+			return nil, err
+		}
+		floor, err := s.create(ctx, map[string]string{bareLabel: hop})
+		if err != nil {
+			return nil, err
+		}
+		if i >= warmUp {
+			declared.ours, declared.floor = append(declared.ours, ours), append(declared.floor, floor)
+		}
+	}
+	if err := remove(); err != nil {
+		return nil, err
+	}
+	undeclared, err := s.undeclared(ctx, n.pods)
+	return []row{declared, undeclared}, err
+}
+
+const (
+	// warmUp pods are created and not counted.
+	warmUp = 10
+	// turn is how many undeclared pods are created before the webhook configurations come or go.
+	turn = 20
+)
+
+// undeclared measures in short turns with our webhook configurations and without.
+func (s *site) undeclared(ctx context.Context, n int) (row, error) {
+	r := row{what: fmt.Sprintf("pod that declares nothing, beside a cluster without our webhooks (n=%d)", n)}
+	mutating, validating := ourConfigurations()
+	for _, o := range []client.Object{mutating, validating} {
+		if err := s.admin.Get(ctx, keyOf(o), o); err != nil {
+			return r, fmt.Errorf("reading the webhook configuration: %w", err)
+		}
+	}
+	for len(r.floor) < n {
+		for _, half := range []struct {
+			installed bool
+			into      *series
+		}{{true, &r.ours}, {false, &r.floor}} {
+			if err := s.install(ctx, half.installed, mutating.DeepCopy(), validating.DeepCopy()); err != nil {
+				return r, err
+			}
+			for i := range turn + warmUp {
+				took, err := s.create(ctx, nil)
+				if err != nil {
+					return r, err
+				}
+				if i >= warmUp {
+					*half.into = append(*half.into, took)
+				}
+			}
+		}
+	}
+	return r, s.install(ctx, true, mutating, validating)
+}
+
+// install installs our webhook configurations or removes them, and waits until the API server acts on it.
+func (s *site) install(ctx context.Context, yes bool, configurations ...client.Object) error {
+	for _, o := range configurations {
+		o.SetResourceVersion("")
+		o.SetUID("")
+		var err error
+		if yes {
+			err = client.IgnoreAlreadyExists(s.admin.Create(ctx, o))
+		} else {
+			err = client.IgnoreNotFound(s.admin.Delete(ctx, o))
+		}
+		if err != nil {
+			return fmt.Errorf("installing or removing the webhook configuration: %w", err)
+		}
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	for {
+		_, err := s.create(ctx, map[string]string{v1alpha1.LabelHop: "there-is-none"})
+		if ctx.Err() != nil {
+			return fmt.Errorf("waiting for the webhook configuration to come or go: %w", err)
+		}
+		if apierrors.IsForbidden(err) == yes {
+			return nil
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+}
+
+// create creates a pod as Alice, without keeping it.
+func (s *site) create(ctx context.Context, labels map[string]string) (time.Duration, error) {
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: agents, GenerateName: v1alpha1.AccountPrefix, Labels: labels},
+		Spec:       corev1.PodSpec{Containers: []corev1.Container{{Name: "main", Image: image}}},
+	}
+	began := time.Now()
+	if err := s.alice.Create(ctx, pod, client.DryRunAll); err != nil {
+		return 0, fmt.Errorf("creating a pod: %w", err)
+	}
+	return time.Since(began), nil
+}
+
+// deepHop makes a chain of hops and returns the name of the last.
+func (s *site) deepHop(ctx context.Context) (string, error) {
+	const path = "admission"
+	if err := s.active(ctx, path); err != nil {
+		return "", err
+	}
+	name, parent := "", ""
+	for i := range chainLength {
+		name = nth(path, i)
+		if err := s.alice.Create(ctx, newHop(name, path, parent, false)); err != nil {
+			return "", fmt.Errorf("creating hop %s: %w", name, err)
+		}
+		if _, _, err := s.inState(ctx, name, v1alpha1.ReasonGranted); err != nil {
+			return "", err
+		}
+		parent = name
+	}
+	return name, nil
+}
+
+// installAllow starts the webhook that always allows and asks for it where ours is asked for, by another label. What it
+// returns removes the configurations.
+func (s *site) installAllow(ctx context.Context) (remove func() error, err error) {
+	secret := &corev1.Secret{}
+	if err := s.admin.Get(ctx, client.ObjectKey{Namespace: operator.Namespace, Name: "wayleave-webhook-cert"}, secret); err != nil {
+		return nil, fmt.Errorf("reading the webhook's certificate: %w", err)
+	}
+	dir := filepath.Join(s.cluster.Dir(), "bench")
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return nil, fmt.Errorf("making a folder for the webhook's certificate: %w", err)
+	}
+	for _, name := range []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey} {
+		if err := os.WriteFile(filepath.Join(dir, name), secret.Data[name], 0o600); err != nil {
+			return nil, fmt.Errorf("writing the webhook's certificate: %w", err)
+		}
+	}
+	port, err := freePort()
+	if err != nil {
+		return nil, err
+	}
+	self, err := os.Executable()
+	if err != nil {
+		return nil, fmt.Errorf("finding this program: %w", err)
+	}
+	if _, err := s.cluster.StartProgram("webhook-allow", self, "-allow", dir, "-port", strconv.Itoa(port)); err != nil {
+		return nil, fmt.Errorf("starting the webhook that always allows: %w", err)
+	}
+	return s.configureAllow(ctx, fmt.Sprintf("https://localhost:%d%s", port, pathAllow))
+}
+
+// configureAllow takes what our configurations say of pods, and changes label, name and address.
+func (s *site) configureAllow(ctx context.Context, url string) (func() error, error) {
+	mutating, validating := ourConfigurations()
+	for _, o := range []client.Object{mutating, validating} {
+		if err := s.admin.Get(ctx, keyOf(o), o); err != nil {
+			return nil, fmt.Errorf("reading the webhook configuration: %w", err)
+		}
+	}
+	pointThere := func(config *admissionregistrationv1.WebhookClientConfig) { config.URL, config.Service = &url, nil }
+	condition := []admissionregistrationv1.MatchCondition{{Name: "asks", Expression: fmt.Sprintf("has(object.metadata.labels) && '%s' in object.metadata.labels", bareLabel)}}
+	bareMutating := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "bench-allow"}}
+	for _, hook := range mutating.Webhooks {
+		if hook.Name == "assign."+v1alpha1.GroupName {
+			hook.Name, hook.MatchConditions = "assign."+bareGroup, condition
+			pointThere(&hook.ClientConfig)
+			bareMutating.Webhooks = append(bareMutating.Webhooks, hook)
+		}
+	}
+	bareValidating := &admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "bench-allow"}}
+	for _, hook := range validating.Webhooks {
+		if hook.Name == "pods."+v1alpha1.GroupName {
+			hook.Name, hook.MatchConditions = "pods."+bareGroup, condition
+			pointThere(&hook.ClientConfig)
+			bareValidating.Webhooks = append(bareValidating.Webhooks, hook)
+		}
+	}
+	if len(bareMutating.Webhooks) != 1 || len(bareValidating.Webhooks) != 1 {
+		return nil, errors.New("the webhook configurations of Wayleave have no webhook for pods under the names known here")
+	}
+	for _, o := range []client.Object{bareMutating, bareValidating} {
+		if err := s.admin.Create(ctx, o); err != nil {
+			return nil, fmt.Errorf("asking for the webhooks that always allow: %w", err)
+		}
+	}
+	time.Sleep(2 * time.Second) // for the program to listen, and for the API server to see the configurations
+	return func() error {
+		return errors.Join(s.admin.Delete(ctx, bareMutating), s.admin.Delete(ctx, bareValidating))
+	}, nil
+}
+
+func keyOf(o client.Object) client.ObjectKey { return client.ObjectKeyFromObject(o) }
+
+// freePort finds a port on loopback that nobody listens on.
+func freePort() (int, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return 0, fmt.Errorf("finding a free port: %w", err)
+	}
+	defer listener.Close()
+	address, ok := listener.Addr().(*net.TCPAddr)
+	if !ok {
+		return 0, fmt.Errorf("a TCP listener has the address %v", listener.Addr())
+	}
+	return address.Port, nil
+}

@@ -1,0 +1,66 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+)
+
+// benchLine is a line of Go's benchmarks: name, CPUs, iterations, time.
+var benchLine = regexp.MustCompile(`(?m)^BenchmarkMissing/(\w+)/(ours|library)(?:-\d+)?\s+\d+\s+(\S+) ns/op`)
+
+// algebraCases are the cases of BenchmarkMissing in words.
+var algebraCases = []struct{ name, about string }{
+	{"OtherResources", "other resources"}, {"OtherVerbs", "the same resources, other verbs"}, {"Partly", "a part of it"},
+}
+
+// algebra holds the algebra of scopes beside the library that the API server uses. Each round is one run of the
+// package's benchmark, in which ours and the library take turns; a sample is the mean of such a turn.
+func algebra(ctx context.Context, rounds int) ([]row, error) {
+	dir, err := os.MkdirTemp("", "wayleave-bench-")
+	if err != nil {
+		return nil, fmt.Errorf("making a folder: %w", err)
+	}
+	defer os.RemoveAll(dir)
+	binary := filepath.Join(dir, "scope.test")
+	build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, "github.com/wayleave/wayleave/internal/scope")
+	if out, err := build.CombinedOutput(); err != nil {
+		return nil, fmt.Errorf("building the benchmark: %w\n%s", err, out)
+	}
+	ours, floor := map[string]series{}, map[string]series{}
+	for i := range rounds {
+		progress("algebra: round %d of %d", i+1, rounds)
+		command := exec.CommandContext(ctx, binary, "-test.run=^$", "-test.bench=^BenchmarkMissing$", "-test.benchtime=100ms")
+		command.Dir = dir
+		out, err := command.CombinedOutput()
+		if err != nil {
+			return nil, fmt.Errorf("running the benchmark: %w\n%s", err, out)
+		}
+		for _, match := range benchLine.FindAllStringSubmatch(string(out), -1) {
+			sample, err := time.ParseDuration(match[3] + "ns")
+			if err != nil {
+				return nil, fmt.Errorf("reading %q: %w", strings.TrimSpace(match[0]), err)
+			}
+			into := ours
+			if match[2] == "library" {
+				into = floor
+			}
+			into[match[1]] = append(into[match[1]], sample)
+		}
+	}
+	var rows []row
+	for _, c := range algebraCases {
+		rows = append(rows, row{
+			what: fmt.Sprintf("256 atoms against 1,000 rules about %s, beside component-helpers (n=%d)", c.about, rounds),
+			ours: ours[c.name], floor: floor[c.name],
+		})
+	}
+	return rows, nil
+}

@@ -1,0 +1,217 @@
+//go:build unix
+
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
+	rbacac "k8s.io/client-go/applyconfigurations/rbac/v1"
+	"k8s.io/utils/ptr"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+// grants measures from the creation of a hop until a watch sees that it is Ready, beside the same writes made bare, one
+// after the other as the controller makes them. The audit log of the API server tells whether they are the same. Most
+// of either is two waits inside the API server: it asks itself, for a writer that may not escalate, what the writer may
+// do, and for each Role and RoleBinding that is a consistent read that waits for etcd's next word, up to 100 ms.
+func grants(ctx context.Context, s *site, n sizes) ([]row, error) {
+	var rows []row
+	for _, sort := range []struct {
+		prefix, what string
+		token        bool
+	}{{"grant", "grant of a hop", false}, {"tgrant", "grant of a hop with a token", true}} {
+		progress("grant: making %d paths", n.grants)
+		if err := atOnce(ctx, 8, n.grants, func(ctx context.Context, i int) error { return s.active(ctx, nth(sort.prefix, i)) }); err != nil {
+			return nil, err
+		}
+		r := row{}
+		for i := range n.grants {
+			name := nth(sort.prefix, i)
+			hop, took, err := s.grant(ctx, name, sort.token)
+			if err != nil {
+				return nil, err
+			}
+			r.ours = append(r.ours, took)
+			if took, err = s.writeBare(ctx, "bare-"+name, hop); err != nil {
+				return nil, err
+			}
+			r.floor = append(r.floor, took)
+		}
+		writes, err := s.sameWrites(sort.prefix)
+		if err != nil {
+			return nil, err
+		}
+		r.what = fmt.Sprintf("%s, beside its %d writes made bare (n=%d)", sort.what, writes, n.grants)
+		rows = append(rows, r)
+	}
+	return rows, nil
+}
+
+func (s *site) grant(ctx context.Context, name string, token bool) (*v1alpha1.DelegationHop, time.Duration, error) {
+	hop := newHop(name, name, "", token)
+	began := time.Now()
+	if err := s.alice.Create(ctx, hop); err != nil {
+		return nil, 0, fmt.Errorf("creating hop %s: %w", name, err)
+	}
+	hop, at, err := s.inState(ctx, name, v1alpha1.ReasonGranted)
+	return hop, at.Sub(began), err
+}
+
+// bareOwner is the field owner of what is applied bare.
+const bareOwner = client.FieldOwner("bench")
+
+// writeBare writes what a grant like that of a hop writes, and waits until a watch has seen the last of it.
+func (s *site) writeBare(ctx context.Context, name string, like *v1alpha1.DelegationHop) (time.Duration, error) {
+	hop := &unstructured.Unstructured{}
+	hop.SetGroupVersionKind(bareKind)
+	hop.SetNamespace(agents)
+	hop.SetName(name)
+	var err error
+	if hop.Object["spec"], err = runtime.DefaultUnstructuredConverter.ToUnstructured(&like.Spec); err != nil {
+		return 0, fmt.Errorf("copying a hop: %w", err)
+	}
+	began := time.Now()
+	if err := s.alice.Create(ctx, hop); err != nil {
+		return 0, fmt.Errorf("creating the stand-in of a hop: %w", err)
+	}
+	if err := s.writeBareGrant(ctx, hop, like); err != nil {
+		return 0, fmt.Errorf("writing a bare grant: %w", err)
+	}
+	_, at, err := s.bareHops.one(ctx, "the bare status of "+name, client.ObjectKeyFromObject(hop), func(o *unstructured.Unstructured) bool {
+		conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions") // none is no slice of them
+		return len(conditions) > 0
+	})
+	return at.Sub(began), err
+}
+
+func (s *site) writeBareGrant(ctx context.Context, hop *unstructured.Unstructured, like *v1alpha1.DelegationHop) error {
+	name, labels, owner := hop.GetName(), bareLabels(hop.GetName()), []metav1.OwnerReference{*metav1.NewControllerRef(hop, bareKind)}
+	meta := metav1.ObjectMeta{Namespace: agents, Name: name, Labels: labels, OwnerReferences: owner}
+	account := &corev1.ServiceAccount{ObjectMeta: meta, AutomountServiceAccountToken: new(false)}
+	if err := s.writer.Create(ctx, account, bareOwner); err != nil {
+		return err
+	}
+	linked := like.Status.DeepCopy()
+	linked.Conditions, linked.Credential = nil, nil
+	if err := s.applyBareStatus(ctx, hop, linked); err != nil {
+		return err
+	}
+	role := rbacac.Role(name, payments).WithLabels(labels).WithRules(
+		rbacac.PolicyRule().WithAPIGroups("").WithResources("configmaps").WithVerbs("get", "list"))
+	binding := rbacac.RoleBinding(name, payments).WithLabels(labels).
+		WithRoleRef(rbacac.RoleRef().WithAPIGroup(rbacv1.GroupName).WithKind("Role").WithName(name)).
+		WithSubjects(rbacac.Subject().WithKind(rbacv1.ServiceAccountKind).WithNamespace(agents).WithName(name))
+	for _, apply := range []runtime.ApplyConfiguration{role, binding} {
+		if err := s.writer.Apply(ctx, apply, bareOwner, client.ForceOwnership); err != nil {
+			return err
+		}
+	}
+	if like.Spec.Token != nil {
+		meta.Name = name + "-token"
+		if err := s.writeBareToken(ctx, account, &corev1.Secret{ObjectMeta: meta}); err != nil {
+			return err
+		}
+	}
+	return s.applyBareStatus(ctx, hop, &like.Status)
+}
+
+func (s *site) writeBareToken(ctx context.Context, account *corev1.ServiceAccount, secret *corev1.Secret) error {
+	if err := s.writer.Create(ctx, secret, bareOwner); err != nil {
+		return err
+	}
+	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+		ExpirationSeconds: ptr.To[int64](600),
+		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Secret", Name: secret.Name, UID: secret.UID},
+	}}
+	if err := s.writer.SubResource("token").Create(ctx, account, request); err != nil {
+		return err
+	}
+	secret.Data = map[string][]byte{"token": []byte(request.Status.Token), "ca.crt": s.cluster.Config().CAData}
+	return s.writer.Update(ctx, secret, bareOwner)
+}
+
+func (s *site) applyBareStatus(ctx context.Context, hop *unstructured.Unstructured, status *v1alpha1.DelegationHopStatus) error {
+	apply := &unstructured.Unstructured{}
+	apply.SetGroupVersionKind(bareKind)
+	apply.SetNamespace(hop.GetNamespace())
+	apply.SetName(hop.GetName())
+	var err error
+	if apply.Object["status"], err = runtime.DefaultUnstructuredConverter.ToUnstructured(status); err != nil {
+		return fmt.Errorf("copying a status: %w", err)
+	}
+	return s.writer.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(apply), bareOwner, client.ForceOwnership)
+}
+
+// auditEvent is what is read of a line of the API server's audit log.
+type auditEvent struct {
+	Verb      string `json:"verb"`
+	ObjectRef struct {
+		Resource, Subresource, Name string
+	} `json:"objectRef"`
+}
+
+// sameWrites reads out of the audit log what was written for each hop, ours and bare, tells it on the terminal, and
+// returns how many writes the floor has. Ours are more where a stale read was refused and tried again.
+func (s *site) sameWrites(prefix string) (int, error) {
+	raw, err := os.ReadFile(s.cluster.AuditLogPath())
+	if err != nil {
+		return 0, fmt.Errorf("reading the audit log: %w", err)
+	}
+	sorts := map[string]map[string]int{} // how often each sequence of writes occurs, by hop or bare
+	byName := map[string][]string{}
+	for line := range bytes.Lines(raw) {
+		var e auditEvent
+		if err := json.Unmarshal(line, &e); err != nil {
+			return 0, fmt.Errorf("reading the audit log: %w", err)
+		}
+		name, ok := hopIn(e.ObjectRef.Name, prefix)
+		if !ok || !slices.Contains([]string{"create", "update", "patch"}, e.Verb) || e.ObjectRef.Resource == "events" || e.ObjectRef.Resource == "delegationpaths" {
+			continue
+		}
+		what := e.Verb + " " + e.ObjectRef.Resource
+		if e.ObjectRef.Subresource != "" {
+			what += "/" + e.ObjectRef.Subresource
+		}
+		byName[name] = append(byName[name], what)
+	}
+	for name, writes := range byName {
+		sort, _, _ := strings.Cut(name, "-")
+		if sorts[sort] == nil {
+			sorts[sort] = map[string]int{}
+		}
+		sorts[sort][strings.Join(writes, ", ")]++
+	}
+	count := 0
+	for _, sort := range slices.Sorted(maps.Keys(sorts)) {
+		for writes, times := range sorts[sort] {
+			progress("grant: %d × %s: %s", times, sort, writes)
+			if sort == "bare" {
+				count = strings.Count(writes, ",") + 1
+			}
+		}
+	}
+	return count, nil
+}
+
+// hopIn finds the hop, ours or bare, in the name of something that was written for it.
+func hopIn(name, prefix string) (string, bool) {
+	name = strings.TrimSuffix(strings.TrimPrefix(name, v1alpha1.AccountPrefix), "-token")
+	name, _, _ = strings.Cut(name, ".")
+	return name, strings.HasPrefix(strings.TrimPrefix(name, "bare-"), prefix+"-")
+}

@@ -1,0 +1,87 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"sync/atomic"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+// hopsPerPath are the hops of each path of the load: two chains.
+const hopsPerPath = 2 * chainLength
+
+// loadLabel stands on what is there to be many.
+const loadLabel = "bench.wayleave.dev/load"
+
+// load fills the cluster with hops, so that the webhook's cache holds them. The controller must not run, or it would
+// grant them all, and the webhooks for our kinds are told to let them pass: neither is what is measured here.
+func (s *site) load(ctx context.Context, n int) error {
+	if err := s.passLoad(ctx); err != nil {
+		return err
+	}
+	began, made := time.Now(), atomic.Int64{}
+	err := atOnce(ctx, 24, n/hopsPerPath, func(ctx context.Context, i int) error {
+		path := newPath(nth("load", i))
+		path.Labels, path.Spec.Origin = map[string]string{loadLabel: ""}, &v1alpha1.Subject{User: alice}
+		if err := s.admin.Create(ctx, path); err != nil {
+			return fmt.Errorf("creating path %s: %w", path.Name, err)
+		}
+		parent := ""
+		for j := range hopsPerPath {
+			if j%chainLength == 0 {
+				parent = ""
+			}
+			hop := newHop(nth(path.Name, j), path.Name, parent, false)
+			hop.Labels, hop.Spec.Author = path.Labels, path.Spec.Origin
+			if err := s.admin.Create(ctx, hop); err != nil {
+				return fmt.Errorf("creating hop %s: %w", hop.Name, err)
+			}
+			parent = hop.Name
+			if count := made.Add(1); count%2000 == 0 {
+				progress("admission: %d hops after %s", count, time.Since(began).Round(time.Second))
+			}
+		}
+		return nil
+	})
+	time.Sleep(3 * time.Second) // for the webhook's informers
+	return err
+}
+
+// passLoad has the webhooks for our kinds let the load pass.
+func (s *site) passLoad(ctx context.Context) error {
+	others := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: loadLabel, Operator: metav1.LabelSelectorOpDoesNotExist}}}
+	mutating, validating := ourConfigurations()
+	if err := s.admin.Get(ctx, keyOf(mutating), mutating); err != nil {
+		return fmt.Errorf("reading the webhook configuration: %w", err)
+	}
+	if err := s.admin.Get(ctx, keyOf(validating), validating); err != nil {
+		return fmt.Errorf("reading the webhook configuration: %w", err)
+	}
+	for i := range mutating.Webhooks {
+		mutating.Webhooks[i].ObjectSelector = others
+	}
+	for i := range validating.Webhooks {
+		validating.Webhooks[i].ObjectSelector = others
+	}
+	if err := s.admin.Update(ctx, mutating); err != nil {
+		return fmt.Errorf("letting the load pass: %w", err)
+	}
+	if err := s.admin.Update(ctx, validating); err != nil {
+		return fmt.Errorf("letting the load pass: %w", err)
+	}
+	time.Sleep(time.Second) // for the API server to see it; until then the load is only judged, and slower
+	return nil
+}
+
+func ourConfigurations() (*admissionregistrationv1.MutatingWebhookConfiguration, *admissionregistrationv1.ValidatingWebhookConfiguration) {
+	const name = "wayleave"
+	return &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}},
+		&admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}}
+}

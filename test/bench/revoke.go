@@ -1,0 +1,163 @@
+//go:build unix
+
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+// revocations measures from the moment a path is revoked until its hop is refused for the first time, beside the
+// deletion of a RoleBinding.
+func revocations(ctx context.Context, s *site, n sizes) ([]row, error) {
+	ours, floor, err := s.delegates(ctx, "revoke", n.revocations)
+	if err != nil {
+		return nil, err
+	}
+	r := row{what: fmt.Sprintf("revocation to the first 403, beside deletion of a RoleBinding (n=%d)", n.revocations)}
+	var answered series
+	for i := range n.revocations {
+		name := nth("revoke", i)
+		took, err := s.refused(ctx, ours[i], http.StatusForbidden, 0, func() error {
+			began := time.Now()
+			defer func() { answered = append(answered, time.Since(began)) }()
+			return s.revoke(ctx, name)
+		})
+		if err != nil {
+			return nil, fmt.Errorf("hop %s: %w", name, err)
+		}
+		r.ours = append(r.ours, took)
+		if _, _, err := s.inState(ctx, name, v1alpha1.ReasonRevoked); err != nil { // the floor's turn begins in quiet
+			return nil, err
+		}
+		took, err = s.refused(ctx, floor[i], http.StatusForbidden, 0, func() error {
+			return s.alice.Delete(ctx, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: payments, Name: "bare-" + name}})
+		})
+		if err != nil {
+			return nil, fmt.Errorf("bare account %s: %w", name, err)
+		}
+		r.floor = append(r.floor, took)
+	}
+	progress("revocation: of ours, the API server took p50 %s, p99 %s for the patch itself", short(answered.p50()), short(answered.p99()))
+	return []row{r}, nil
+}
+
+// tokens measures from the moment a path is revoked until its hop's token is worth nothing, beside the deletion of a
+// ServiceAccount. It takes seconds, since the API server remembers for ten that a token was good, so all are measured
+// at the same time, and none polls tightly.
+func tokens(ctx context.Context, s *site, n sizes) ([]row, error) {
+	ours, floor, err := s.delegates(ctx, "token", n.tokens)
+	if err != nil {
+		return nil, err
+	}
+	r := row{
+		what: fmt.Sprintf("revocation to the first 401, beside deletion of a ServiceAccount (n=%d)", n.tokens),
+		ours: make(series, n.tokens), floor: make(series, n.tokens),
+	}
+	const pause = 20 * time.Millisecond
+	group, ctx := errgroup.WithContext(ctx)
+	for i := range n.tokens {
+		name := nth("token", i)
+		group.Go(func() (err error) {
+			r.ours[i], err = s.refused(ctx, ours[i], http.StatusUnauthorized, pause, func() error { return s.revoke(ctx, name) })
+			return err
+		})
+		group.Go(func() (err error) {
+			r.floor[i], err = s.refused(ctx, floor[i], http.StatusUnauthorized, pause, func() error {
+				return s.alice.Delete(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: agents, Name: "bare-" + name}})
+			})
+			return err
+		})
+	}
+	return []row{r}, group.Wait()
+}
+
+func nth(what string, i int) string { return fmt.Sprintf("%s-%04d", what, i) }
+
+// delegates makes hops with tokens, each on a path of its own, and bare accounts with the same rights.
+func (s *site) delegates(ctx context.Context, what string, n int) (ours, floor []string, err error) {
+	progress("%s: making %d paths with a hop, and as many bare accounts", what, n)
+	ours, floor = make([]string, n), make([]string, n)
+	err = atOnce(ctx, 8, n, func(ctx context.Context, i int) (err error) {
+		if ours[i], err = s.delegate(ctx, nth(what, i)); err != nil {
+			return err
+		}
+		floor[i], err = s.bareDelegate(ctx, "bare-"+nth(what, i))
+		return err
+	})
+	time.Sleep(time.Second) // the paths count their hops half a second later
+	return ours, floor, err
+}
+
+// refused asks with a token over and over, takes the right away, and measures until the answer has a code.
+func (s *site) refused(ctx context.Context, token string, code int, pause time.Duration, take func() error) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	ask, err := s.asker(token)
+	if err != nil {
+		return 0, err
+	}
+	for range 5 {
+		if got, err := ask(ctx); err != nil || got != http.StatusOK {
+			return 0, fmt.Errorf("before anything was taken, the answer is %d: %w", got, err)
+		}
+	}
+	end := make(chan time.Time, 1)
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error {
+		for {
+			got, err := ask(ctx)
+			if err != nil {
+				return err
+			}
+			if got == code {
+				end <- time.Now()
+				return nil
+			}
+			time.Sleep(pause)
+		}
+	})
+	time.Sleep(5 * time.Millisecond)
+	began := time.Now()
+	if err := take(); err != nil {
+		return 0, err
+	}
+	if err := group.Wait(); err != nil {
+		return 0, fmt.Errorf("asking until the answer is %d: %w", code, err)
+	}
+	return (<-end).Sub(began), nil
+}
+
+// asker asks the API server whether a token may still read a ConfigMap, without a client's work around it.
+func (s *site) asker(token string) (func(context.Context) (int, error), error) {
+	config := s.bearer(token)
+	web, err := rest.HTTPClientFor(config)
+	if err != nil {
+		return nil, fmt.Errorf("connecting with a token: %w", err)
+	}
+	url := config.Host + "/api/v1/namespaces/" + payments + "/configmaps/settings"
+	return func(ctx context.Context) (int, error) {
+		request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, http.NoBody)
+		if err != nil {
+			return 0, err
+		}
+		response, err := web.Do(request)
+		if err != nil {
+			return 0, err
+		}
+		defer response.Body.Close()
+		_, err = io.Copy(io.Discard, response.Body)
+		return response.StatusCode, err
+	}, nil
+}
