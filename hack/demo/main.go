@@ -29,10 +29,10 @@ func main() {
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := start(ctx, *node)
-	stop()
-	if errors.Is(err, context.Canceled) {
-		err = errors.New("interrupted")
+	if err != nil && ctx.Err() != nil {
+		err = errors.New("interrupted") // whatever failed for that
 	}
+	stop()
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "demo:", err)
 		os.Exit(1)
@@ -49,7 +49,10 @@ func start(ctx context.Context, node bool) error {
 	case os.Getenv("KEEP") != "":
 		return keep(ctx)
 	}
-	return play(ctx, os.Stdout, setting{node: node}, func(*demo) error { return nil })
+	return play(ctx, os.Stdout, setting{node: node}, func(d *demo) error {
+		fmt.Fprintln(d.out, "\nThat is all. The cluster is taken down.")
+		return nil
+	})
 }
 
 // setting is where the story plays.

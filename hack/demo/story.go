@@ -67,7 +67,7 @@ func (d *demo) ceiling(ctx context.Context) error {
 			return err
 		}
 	}
-	token, err := d.platform.quietly(ctx, "-n", ns, "create", "token", "alert-bot")
+	token, err := d.platform.quietly(ctx, "-n", ns, "create", "token", "alert-bot", "--duration=24h")
 	if err != nil {
 		return err
 	}

@@ -104,9 +104,8 @@ func (w *pods) refused(ctx context.Context) error {
 			return fmt.Errorf("waited %s for the pod of Job %s to be ended", patience, job)
 		case <-j.done:
 		}
-		said := around(j.String())
-		w.show(said, job)
-		if err := expectWords(said, ": 200 ", ": 403 ", "is forbidden", "told to end"); err != nil {
+		w.show(around(j.String()), job)
+		if err := expectWords(j.String(), ": 200 ", ": 403 pods is forbidden", "told to end"); err != nil {
 			return err
 		}
 	}
