@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// sizes are how much is measured. The defaults end within three minutes on two cores, once the binaries of the cluster
+// sizes are how much is measured. The defaults end within three minutes on two quiet cores, once the binaries of the cluster
 // are built.
 type sizes struct {
 	revocations, tokens, grants, cascades, cascadeHops, hops, pods, algebra int
@@ -84,7 +84,7 @@ func run(ctx context.Context, n sizes, only string) error {
 		progress("done in %s", time.Since(began).Round(time.Second))
 		fmt.Println()
 		writeTable(os.Stdout, rows)
-		fmt.Println("\nOf fewer than 100 samples, p99 is the largest. Ratios are ours through floor.")
+		fmt.Println("\nOf fewer than 100 samples, p99 is the largest. Ratios are ours divided by the floor.")
 	}
 	return err
 }
