@@ -59,12 +59,15 @@ func (e *evaluation) verdict() Verdict {
 
 func (e *evaluation) find(f Finding) { e.findings = append(e.findings, f) }
 
+// pathPrefix begins the Link of a finding about the path.
+const pathPrefix = "path "
+
 // pathLink is how findings about the path name it when the question is about a hop.
 func (e *evaluation) pathLink() string {
 	if len(e.in.Chain.Hops) == 0 {
 		return ""
 	}
-	return fmt.Sprintf("path %s/%s", e.in.Path.Namespace, e.in.Path.Name)
+	return fmt.Sprintf(pathPrefix+"%s/%s", e.in.Path.Namespace, e.in.Path.Name)
 }
 
 func (e *evaluation) path() {

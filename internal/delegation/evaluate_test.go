@@ -348,7 +348,7 @@ func TestEvaluateWorkload(t *testing.T) {
 		},
 		"a pod of a hop that has no account yet": {
 			in: run(ask(path(), hop("isolate", unlinked)), pod("dhop-isolate.9.9")), twin: run(job, pod(own)),
-			want: []fault{{Reason: v1alpha1.ReasonWrongServiceAccount}, {Reason: v1alpha1.ReasonNotYetValid}},
+			want: []fault{{Reason: v1alpha1.ReasonWrongServiceAccount}},
 		},
 		"a need outside the scope": {in: run(job, needs("create", "", "pods")), twin: run(job, needs("delete", "", "pods")), want: excessive},
 		"a need in another group":  {in: run(job, needs("get", "metrics.k8s.io", "pods")), twin: run(job, needs("get", "", "pods")), want: excessive},
@@ -439,7 +439,7 @@ func TestEvaluatePutsTheWorstFirst(t *testing.T) {
 
 func TestAGoodVerdictHasTheReasonThatItIsGiven(t *testing.T) {
 	v := Evaluate(ask(path(), hop("isolate")))
-	if v.Class() != v1alpha1.ClassGood || v.Reason(v1alpha1.ReasonGranted) != v1alpha1.ReasonGranted || v.Message() != "" {
+	if v.Class() != v1alpha1.ClassGood || v.Reason(v1alpha1.ReasonGranted) != v1alpha1.ReasonGranted || v.Message() != "valid until 2026-07-01T12:30:00Z" {
 		t.Errorf("%+v", v)
 	}
 	if f, ok := v.Find(v1alpha1.ReasonRevoked); ok {

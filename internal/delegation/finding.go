@@ -66,10 +66,15 @@ func (f Finding) tell(when string) string {
 		}
 		b.WriteString(f.Message)
 	}
-	if f.Link != "" {
+	if f.Link != "" && !f.ofWholePath() {
 		b.WriteString(" [" + f.Link + "]")
 	}
 	return b.String()
+}
+
+// ofWholePath says whether a finding is the end of the whole path, which whoever asks about a hop has named already.
+func (f Finding) ofWholePath() bool {
+	return f.Reason == v1alpha1.ReasonRevoked && strings.HasPrefix(f.Link, pathPrefix)
 }
 
 var urgency = map[v1alpha1.Class]int{

@@ -40,8 +40,12 @@ func (v Verdict) Class() v1alpha1.Class {
 // maxTold bounds how many findings a message tells; the rest are counted.
 const maxTold = 4
 
-// Message tells the findings with absolute times, the worst first, in at most 1 KiB: for conditions.
+// Message tells the findings with absolute times, the worst first, in at most 1 KiB, or until when an Allow holds: for
+// conditions.
 func (v Verdict) Message() string {
+	if v.Outcome == Allow {
+		return "valid until " + v.NotAfter.UTC().Format(time.RFC3339)
+	}
 	return v.join(Finding.String)
 }
 

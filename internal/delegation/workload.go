@@ -61,7 +61,7 @@ func (e *evaluation) account(hop *v1alpha1.DelegationHop, w *Workload) {
 	default:
 		e.find(Finding{Reason: v1alpha1.ReasonWrongServiceAccount, Message: fmt.Sprintf("the pod names the account %q, which is not the hop's: leave serviceAccountName out", named)})
 	}
-	if account == "" {
+	if account == "" && len(e.findings) == 0 { // else what was found says why
 		e.find(Finding{Reason: v1alpha1.ReasonNotYetValid, Message: "the hop has no identity yet"})
 	}
 }
