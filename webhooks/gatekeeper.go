@@ -47,6 +47,14 @@ func (h *gatekeeper) Handle(ctx context.Context, req admission.Request) admissio
 // outOfPlace says what is wrong with a declaration before any hop is looked at; empty if nothing is.
 func (h *gatekeeper) outOfPlace(req admission.Request, w, old *workload) (v1alpha1.Reason, string) {
 	name, declared := w.hop()
+	if !w.template && req.Operation == admissionv1.Update {
+		if before, wasDeclared := old.hop(); declared != wasDeclared || before != name {
+			return v1alpha1.ReasonWorkloadNotAllowed, fmt.Sprintf("the label %s of a pod cannot be changed: make a new pod", v1alpha1.LabelHop)
+		}
+		if declared {
+			return v1alpha1.ReasonWorkloadNotAllowed, "a pod that runs under a hop stays as it was admitted: no ephemeral containers, no other image, no other declaration; make a new pod"
+		}
+	}
 	switch {
 	case !declared && strings.HasPrefix(w.spec.ServiceAccountName, v1alpha1.AccountPrefix):
 		return v1alpha1.ReasonWrongServiceAccount, fmt.Sprintf("ServiceAccount %q belongs to a hop: declare the hop with the label %s on the pod template and leave serviceAccountName out", w.spec.ServiceAccountName, v1alpha1.LabelHop)
@@ -54,15 +62,6 @@ func (h *gatekeeper) outOfPlace(req admission.Request, w, old *workload) (v1alph
 		return v1alpha1.ReasonWorkloadNotAllowed, fmt.Sprintf("a %s cannot run under a hop: the label %s is for Pods, Jobs and CronJobs", w.kind, v1alpha1.LabelHop)
 	case declared && name == "":
 		return v1alpha1.ReasonHopNotFound, fmt.Sprintf("the label %s is empty: name the hop, or leave the label out", v1alpha1.LabelHop)
-	case w.template || req.Operation != admissionv1.Update:
-		return "", ""
-	}
-	before, wasDeclared := old.hop()
-	switch {
-	case declared != wasDeclared || before != name:
-		return v1alpha1.ReasonWorkloadNotAllowed, fmt.Sprintf("the label %s of a pod cannot be changed: make a new pod", v1alpha1.LabelHop)
-	case declared:
-		return v1alpha1.ReasonWorkloadNotAllowed, "a pod that runs under a hop stays as it was admitted: no ephemeral containers, no other image, no other declaration; make a new pod"
 	}
 	return "", ""
 }

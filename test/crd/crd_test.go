@@ -1,0 +1,151 @@
+//go:build unix
+
+package crd
+
+import (
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/test/operator"
+)
+
+const root = "../.."
+
+func read(t *testing.T, folder string) []File {
+	t.Helper()
+	names, err := Names(root, folder)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var files []File
+	for _, name := range names {
+		f, err := Read(root, name, strings.NewReplacer())
+		if err != nil {
+			t.Fatal(err)
+		}
+		files = append(files, f)
+	}
+	return files
+}
+
+// TestFilesAreWhole: a comment with a slip in it would leave a file untested.
+func TestFilesAreWhole(t *testing.T) {
+	bases := map[string]bool{}
+	for _, f := range read(t, "base") {
+		bases[f.Name] = true
+		if len(f.Refused) > 0 || len(f.Objects) != 1 {
+			t.Errorf("%s: refused %q, %d objects", f.Name, f.Refused, len(f.Objects))
+		}
+	}
+	files := read(t, "")
+	if len(files) == 0 || len(bases) == 0 {
+		t.Fatalf("%d files, %d bases", len(files), len(bases))
+	}
+	for _, f := range append(files, read(t, "base")...) {
+		for _, given := range f.Given {
+			if !bases[given] {
+				t.Errorf("%s: there is no %s", f.Name, given)
+			}
+		}
+		if bases[f.Name] {
+			continue
+		}
+		want := 1
+		if f.Update {
+			want = 2
+		}
+		if len(f.Refused) == 0 || len(f.Objects) != want {
+			t.Errorf("%s: refused %q, %d objects of %d", f.Name, f.Refused, len(f.Objects), want)
+		}
+	}
+}
+
+// TestEveryRuleHasAFile: each CEL rule of each kind, by its message.
+func TestEveryRuleHasAFile(t *testing.T) {
+	broken := map[string]bool{}
+	for _, f := range read(t, "") {
+		for _, text := range f.Refused {
+			broken[f.Objects[0].GetKind()+": "+text] = true
+		}
+	}
+	paths, err := filepath.Glob(filepath.Join(root, "config", "crd", "bases", "*.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	total := 0
+	for _, path := range paths {
+		crds, err := operator.Load(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, crd := range crds {
+			kind, _, _ := unstructured.NestedString(crd.Object, "spec", "names", "kind")
+			rules := rulesOf(crd.Object)
+			total += len(rules)
+			for _, message := range rules {
+				if !broken[kind+": "+message] {
+					t.Errorf("no file in config/invalid breaks the rule of %s %q", kind, message)
+				}
+			}
+		}
+	}
+	if total == 0 {
+		t.Error("there are no rules in config/crd/bases: where do they stand?")
+	}
+	t.Logf("%d rules", total)
+}
+
+// rulesOf are the messages of all CEL rules in a schema.
+func rulesOf(schema any) []string {
+	var messages []string
+	switch s := schema.(type) {
+	case map[string]any:
+		for key, value := range s {
+			if rules, ok := value.([]any); ok && key == "x-kubernetes-validations" {
+				for _, rule := range rules {
+					message, _ := rule.(map[string]any)["message"].(string)
+					messages = append(messages, message)
+				}
+				continue
+			}
+			messages = append(messages, rulesOf(value)...)
+		}
+	case []any:
+		for _, value := range s {
+			messages = append(messages, rulesOf(value)...)
+		}
+	}
+	slices.Sort(messages)
+	return messages
+}
+
+// notAtAdmission are the reasons to mend something for which admission refuses nothing: the object may come right
+// without a change, when somebody else does something.
+var notAtAdmission = map[v1alpha1.Reason]string{
+	v1alpha1.ReasonScopeExceedsCeiling: "the platform team may bind more to the controller; until then the hop is not granted",
+	v1alpha1.ReasonSecretTaken:         "only the controller reads Secrets",
+}
+
+// TestEveryReasonHasAFile: each reason for which admission refuses, with its own word.
+func TestEveryReasonHasAFile(t *testing.T) {
+	told := map[v1alpha1.Reason]bool{}
+	for _, f := range read(t, "") {
+		for _, text := range f.Refused {
+			for reason := range v1alpha1.Reasons() {
+				if strings.Contains(text, string(reason)) {
+					told[reason] = true
+				}
+			}
+		}
+	}
+	for reason, class := range v1alpha1.Reasons() {
+		if class == v1alpha1.ClassFixable && !told[reason] && notAtAdmission[reason] == "" {
+			t.Errorf("no file in config/invalid is refused for the reason %s", reason)
+		}
+	}
+}

@@ -1,0 +1,76 @@
+//go:build unix
+
+// Package crd demands that each rule of our kinds has a file in config/invalid that breaks it, and reads these files
+// for the tests that apply them.
+package crd
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+
+	"github.com/wayleave/wayleave/test/operator"
+)
+
+// File is a file of config/invalid, or of config/invalid/base. Its README tells what the comments mean.
+type File struct {
+	// Name is the file's path within config/invalid, without the extension.
+	Name string
+	// Refused are the texts that the refusal contains; none in a base.
+	Refused []string
+	// Given are the names of the files that are applied before.
+	Given []string
+	// As is the user who is refused; empty is the same as whoever applies the rest.
+	As string
+	// Update says that the second object changes the first.
+	Update bool
+	// Objects are what is applied.
+	Objects []*unstructured.Unstructured
+}
+
+// Read reads a file. Whatever the replacer replaces is replaced before anything is looked at.
+func Read(root, name string, replacer *strings.Replacer) (File, error) {
+	f := File{Name: name}
+	raw, err := os.ReadFile(filepath.Join(root, "config", "invalid", name+".yaml"))
+	if err != nil {
+		return f, fmt.Errorf("reading a file of config/invalid: %w", err)
+	}
+	text := replacer.Replace(string(raw))
+	for line := range strings.Lines(text) {
+		comment, ok := strings.CutPrefix(strings.TrimSpace(line), "# ")
+		if !ok {
+			break
+		}
+		key, value, _ := strings.Cut(comment, ": ")
+		switch key {
+		case "refused":
+			f.Refused = append(f.Refused, value)
+		case "given":
+			f.Given = append(f.Given, strings.TrimSuffix(value, ".yaml"))
+		case "as":
+			f.As = value
+		case "update":
+			f.Update = value == "true"
+		}
+	}
+	if f.Objects, err = operator.Decode([]byte(text)); err != nil {
+		return f, fmt.Errorf("reading %s of config/invalid: %w", name, err)
+	}
+	return f, nil
+}
+
+// Names are the names of all files of a folder of config/invalid, sorted: "" for the files that are refused, "base"
+// for those that are accepted.
+func Names(root, folder string) ([]string, error) {
+	matches, err := filepath.Glob(filepath.Join(root, "config", "invalid", folder, "*.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("listing config/invalid: %w", err)
+	}
+	for i, match := range matches {
+		matches[i] = filepath.Join(folder, strings.TrimSuffix(filepath.Base(match), ".yaml"))
+	}
+	return matches, nil
+}

@@ -1,0 +1,179 @@
+//go:build unix
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/test/crd"
+)
+
+// everyWorkload is whatever may run.
+var everyWorkload = []struct{ group, resources string }{
+	{"", "pods,podtemplates,replicationcontrollers,serviceaccounts"},
+	{"batch", "jobs,cronjobs"},
+	{"apps", "deployments,statefulsets,daemonsets,replicasets"},
+}
+
+// gallery is where the files of config/invalid are applied: its users and namespaces have the test's own names.
+type gallery struct {
+	*fixture
+	replacer *strings.Replacer
+	bob      string
+	// standing are the bases that stand in the cluster, for the files that follow.
+	standing map[string][]client.Object
+}
+
+func newGallery(t *testing.T) *gallery {
+	t.Helper()
+	f := setup(t)
+	g := &gallery{fixture: f, bob: strings.Replace(f.by, "alice", "bob", 1), standing: map[string][]client.Object{}}
+	agents := strings.Replace(f.ns, "agents", "elsewhere", 1)
+	f.namespace(agents)
+	g.replacer = strings.NewReplacer("incident-response", f.ns, "payments", f.on, "namespace: agents", "namespace: "+agents,
+		`namespace "agents"`, `namespace "`+agents+`"`, "alice@example.com", f.by, "bob@example.com", g.bob)
+	f.bind(f.on, f.by, rule("", "pods", "deletecollection"))
+	for _, user := range []string{f.by, g.bob} {
+		f.bind(agents, user, rule(v1alpha1.GroupName, "delegationhops", "get,create,patch"))
+		f.bind(f.ns, user, rule(v1alpha1.GroupName, "delegationpaths,delegationhops", "get,create,update,patch"))
+		for _, w := range everyWorkload {
+			f.bind(f.ns, user, rule(w.group, w.resources, "get,create,update,patch"))
+		}
+	}
+	return g
+}
+
+func (g *gallery) read(name string) crd.File {
+	g.Helper()
+	file, err := crd.Read(root, name, g.replacer)
+	if err != nil {
+		g.Fatal(err)
+	}
+	return file
+}
+
+// strict is a client that has unknown fields refused, as kubectl does.
+func (g *gallery) strict(user string) client.Client {
+	return client.WithFieldValidation(g.as(user), "Strict")
+}
+
+// put applies an object as kubectl apply --server-side does.
+func (g *gallery) put(user string, o *unstructured.Unstructured) error {
+	return g.as(user).Apply(g.Context(), client.ApplyConfigurationFromUnstructured(o.DeepCopy()), client.FieldOwner("kubectl"), client.ForceOwnership)
+}
+
+// give has exactly these bases stand.
+func (g *gallery) give(names []string) {
+	g.Helper()
+	for name, objects := range g.standing {
+		if !slices.Contains(names, name) {
+			g.take(objects...)
+			delete(g.standing, name)
+		}
+	}
+	for _, name := range names {
+		if g.standing[name] != nil {
+			continue
+		}
+		o := g.read(name).Objects[0]
+		if err := g.put(g.by, o); err != nil {
+			g.Fatalf("applying %s: %v", name, err)
+		}
+		g.standing[name] = []client.Object{o}
+	}
+}
+
+// take removes objects and waits until they are gone.
+func (g *gallery) take(objects ...client.Object) {
+	g.Helper()
+	for _, o := range objects {
+		g.eventually(o.GetName()+" to be gone", func() error {
+			err := suite.admin.Delete(context.Background(), o, client.GracePeriodSeconds(0))
+			if apierrors.IsNotFound(err) {
+				return nil
+			}
+			return fmt.Errorf("deleting it: %w", orAllowed(err))
+		})
+	}
+}
+
+// granted waits until the hop that pods of the gallery declare has its identity.
+func (g *gallery) granted() {
+	g.Helper()
+	if hops := g.standing["base/hop"]; hops != nil {
+		h := &v1alpha1.DelegationHop{}
+		h.Namespace, h.Name = hops[0].GetNamespace(), hops[0].GetName()
+		g.state(h, v1alpha1.ReasonGranted)
+	}
+}
+
+func (g *gallery) accepts(t *testing.T, name string) {
+	t.Helper()
+	inner := *g
+	inner.fixture = &fixture{T: t, ns: g.ns, on: g.on, by: g.by}
+	file := inner.read(name)
+	inner.give(file.Given)
+	inner.granted()
+	if err := inner.strict(g.by).Create(t.Context(), file.Objects[0].DeepCopy(), client.DryRunAll); err != nil {
+		t.Errorf("refused: %v", err)
+	}
+}
+
+func (g *gallery) refuses(t *testing.T, name string) {
+	t.Helper()
+	inner := *g
+	inner.fixture = &fixture{T: t, ns: g.ns, on: g.on, by: g.by}
+	file := inner.read(name)
+	inner.give(file.Given)
+	first := file.Objects[0]
+	if !strings.HasPrefix(name, "path-") && !strings.HasPrefix(name, "hop-") {
+		inner.granted()
+	}
+	user := file.As
+	if user == "" {
+		user = g.by
+	}
+	var err error
+	if file.Update {
+		if err := inner.put(g.by, first); err != nil {
+			t.Fatalf("what is to be changed is refused: %v", err)
+		}
+		err = inner.put(user, file.Objects[1])
+	} else {
+		err = inner.strict(user).Create(t.Context(), first.DeepCopy())
+	}
+	inner.take(first)
+	if err == nil || apierrors.IsInternalError(err) {
+		t.Fatalf("answered: %v", orAllowed(err))
+	}
+	for _, text := range file.Refused {
+		if !strings.Contains(err.Error(), text) {
+			t.Errorf("refused: %v\nand nothing of: %s", err, text)
+		}
+	}
+}
+
+// TestInvalid: what stands in config/invalid is refused, each file for the reason that it states, and what it is made
+// of is accepted.
+func TestInvalid(t *testing.T) {
+	g := newGallery(t)
+	for folder, check := range map[string]func(*testing.T, string){"base": g.accepts, "": g.refuses} {
+		names, err := crd.Names(root, folder)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, name := range names {
+			t.Run(name, func(t *testing.T) { check(t, name) })
+		}
+	}
+	g.give(nil)
+}
