@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -21,19 +22,24 @@ import (
 
 // grant gives a hop its identity and exactly its scope. What is too much goes before anything is added.
 func (r *HopReconciler) grant(ctx context.Context, s *state) error {
-	if err := r.ensureAccount(ctx, s); err != nil {
+	stands, err := r.accountStands(ctx, s)
+	if err != nil {
 		return err
+	}
+	if !stands {
+		if err := r.rehearse(ctx, s); err != nil {
+			return r.orRefused(ctx, s, err)
+		}
+		if err := r.makeAccount(ctx, s); err != nil {
+			return err
+		}
 	}
 	g := delegation.GrantFor(s.in.Path, s.hop, s.next.Incarnation, s.verdict)
-	observed, err := r.observe(ctx, delegation.HopKey(s.hop))
+	standing, err := r.observeStanding(ctx, s.hop, g)
 	if err != nil {
 		return err
 	}
-	secrets, err := r.observeSecrets(ctx, s.hop)
-	if err != nil {
-		return err
-	}
-	plan := delegation.PlanFor(g.Objects(), append(observed, secrets...))
+	plan := delegation.PlanFor(g.Objects(), standing)
 	for _, step := range plan.Remove {
 		if err := r.remove(ctx, step); err != nil {
 			return err
@@ -47,26 +53,78 @@ func (r *HopReconciler) grant(ctx context.Context, s *state) error {
 	return r.orRefused(ctx, s, r.ensureToken(ctx, s, g))
 }
 
+// observeStanding returns what stands for a hop, as a plan sees it. What bears the name of the grant but other labels
+// is left out, so that it is written over: by its labels we find it again, and a person does who has to end a path
+// without us.
+func (r *HopReconciler) observeStanding(ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant) ([]delegation.Object, error) {
+	objects, err := r.observe(ctx, delegation.HopKey(hop), func(o client.Object) (bool, error) {
+		return o.GetName() != g.Account.Name || labelled(o, g.Labels), nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := r.observeSecrets(ctx, hop)
+	return append(objects, secrets...), err
+}
+
+// labelled says whether an object bears all labels.
+func labelled(o client.Object, want map[string]string) bool {
+	labels := o.GetLabels()
+	for key, value := range want {
+		if labels[key] != value {
+			return false
+		}
+	}
+	return true
+}
+
+// rehearse asks the API server, before anything is made, whether it would let all of a grant be. Without it, a grant
+// that is refused half way would be made and unmade at each try, under one new identity after the other.
+func (r *HopReconciler) rehearse(ctx context.Context, s *state) error {
+	g := delegation.GrantFor(s.in.Path, s.hop, s.hop.Status.Incarnation+1, s.verdict)
+	if g.SecretName != "" {
+		secret, err := r.secret(ctx, s.hop.Namespace, g.SecretName)
+		if err != nil {
+			return err
+		}
+		if secret != nil && !isOf(secret, s.hop) {
+			return secretTaken(g.SecretName)
+		}
+	}
+	var roles delegation.Step
+	for _, o := range g.Objects() {
+		if o.Kind == delegation.Role || o.Kind == delegation.ClusterRole {
+			roles = append(roles, o)
+		}
+	}
+	return r.produce(ctx, g, roles, client.DryRunAll)
+}
+
 // refusal is an error that is a finding about the hop, and no fault of ours.
 type refusal struct{ delegation.Finding }
 
 func (r refusal) Error() string { return r.String() }
 
-// orRefused turns a refusal into the hop's state: nothing half made stays. A Role that the API server forbids is more
-// than the controller was given, whatever it seemed to be given a moment ago.
+// orRefused turns a refusal into the hop's state: nothing half made stays.
 func (r *HopReconciler) orRefused(ctx context.Context, s *state, err error) error {
 	var refused refusal
-	switch {
-	case errors.As(err, &refused):
-		s.refused = &refused.Finding
-	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), namespaceMissing(err):
-		s.refused = &delegation.Finding{Reason: v1alpha1.ReasonNotYetValid, Field: "spec.scope", Message: "a namespace of the scope is not there: " + err.Error()}
-	case apierrors.IsForbidden(err):
-		s.refused = &delegation.Finding{Reason: v1alpha1.ReasonScopeExceedsCeiling, Field: "spec.scope", Message: "the API server does not let the controller grant this: " + err.Error()}
-	default:
+	if !errors.As(err, &refused) {
 		return err
 	}
+	s.refused = &refused.Finding
 	return r.withdrawHop(ctx, s, *s.refused)
+}
+
+// asRefusal is what it means that the API server did not let a right be written. A Role that it forbids is more than
+// the controller was given, whatever it seemed to be given a moment ago.
+func asRefusal(err error) error {
+	switch {
+	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), namespaceMissing(err):
+		return refusal{delegation.Finding{Reason: v1alpha1.ReasonNotYetValid, Field: "spec.scope", Message: "a namespace of the scope is not there: " + err.Error()}}
+	case apierrors.IsForbidden(err):
+		return refusal{delegation.Finding{Reason: v1alpha1.ReasonScopeExceedsCeiling, Field: "spec.scope", Message: "the API server does not let the controller grant this: " + err.Error()}}
+	}
+	return err
 }
 
 // namespaceMissing says whether a write failed because its namespace does not exist.
@@ -75,12 +133,10 @@ func namespaceMissing(err error) bool {
 	return apierrors.IsNotFound(err) && errors.As(err, &status) && status.Status().Details != nil && status.Status().Details.Kind == "namespaces"
 }
 
-// ensureAccount makes a new incarnation of the hop unless its present one stands and ends when the hop does: the new
-// account first, then its name into the status, which fails if the hop has changed meanwhile. The old one is what the
-// plan finds too much.
-func (r *HopReconciler) ensureAccount(ctx context.Context, s *state) error {
-	stands, err := r.accountStands(ctx, s)
-	if err != nil || stands {
+// makeAccount makes the next incarnation of a hop: the new account first, then its name into the status, which fails if
+// the hop has changed meanwhile. The old one is what the plan finds too much.
+func (r *HopReconciler) makeAccount(ctx context.Context, s *state) error {
+	if err := r.upToDate(ctx, s.hop); err != nil {
 		return err
 	}
 	incarnation := s.hop.Status.Incarnation + 1
@@ -100,9 +156,26 @@ func (r *HopReconciler) ensureAccount(ctx context.Context, s *state) error {
 	} else if err != nil {
 		return fmt.Errorf("making ServiceAccount %s: %w", account.Name, err)
 	}
-	s.next.Incarnation, s.next.ServiceAccountName, s.next.Credential = incarnation, account.Name, nil
+	s.account = account.UID
+	s.next.Incarnation, s.next.ServiceAccountName, s.next.Credential = incarnation, account.Name, announced(s)
 	return r.writeHopStatus(ctx, s.hop, s.next)
 }
+
+// upToDate fails with a conflict if the cache does not hold the hop as it is. It may not have the status of a moment ago,
+// and then the account that stands would seem to be one that nobody should have made.
+func (r *HopReconciler) upToDate(ctx context.Context, hop *v1alpha1.DelegationHop) error {
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind("DelegationHop"))
+	if err := r.live.Get(ctx, delegation.HopKey(hop), live); err != nil {
+		return fmt.Errorf("reading the hop as it is now: %w", err)
+	}
+	if live.UID != hop.UID || live.ResourceVersion != hop.ResourceVersion {
+		return apierrors.NewConflict(v1alpha1.SchemeGroupVersion.WithResource("delegationhops").GroupResource(), hop.Name, errStale)
+	}
+	return nil
+}
+
+var errStale = errors.New("the hop has changed since it was read")
 
 func (r *HopReconciler) discard(ctx context.Context, key types.NamespacedName) error {
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
@@ -112,16 +185,17 @@ func (r *HopReconciler) discard(ctx context.Context, key types.NamespacedName) e
 	return nil
 }
 
-// accountStands says whether the hop's present account exists and bears the right end.
+// accountStands says whether the hop's present account exists and bears the right end. One that somebody has tampered
+// with, or made anew under its name, is deleted.
 func (r *HopReconciler) accountStands(ctx context.Context, s *state) (bool, error) {
-	name := s.hop.Status.ServiceAccountName
-	if name == "" || name != delegation.AccountName(s.hop, s.hop.Status.Incarnation, s.verdict.NotAfter) {
+	name, incarnation := s.hop.Status.ServiceAccountName, s.hop.Status.Incarnation
+	if name == "" {
 		return false, nil
 	}
 	key := types.NamespacedName{Namespace: s.hop.Namespace, Name: name}
 	account := &corev1.ServiceAccount{}
 	err := r.Get(ctx, key, account)
-	if apierrors.IsNotFound(err) { // it may only not be in the cache yet
+	if apierrors.IsNotFound(err) { // it may only not be in the cache yet, or have lost the label that brings it there
 		err = r.live.Get(ctx, key, account)
 	}
 	if apierrors.IsNotFound(err) {
@@ -130,7 +204,17 @@ func (r *HopReconciler) accountStands(ctx context.Context, s *state) (bool, erro
 	if err != nil {
 		return false, fmt.Errorf("reading ServiceAccount %s: %w", key, err)
 	}
-	return account.DeletionTimestamp.IsZero(), nil
+	if !intact(account, s.hop, delegation.Labels(s.in.Path, s.hop, incarnation)) {
+		return false, r.removeOne(ctx, delegation.Object{Kind: delegation.ServiceAccount, Key: key, UID: account.UID})
+	}
+	s.account = account.UID
+	return name == delegation.AccountName(s.hop, incarnation, s.verdict.NotAfter) && account.DeletionTimestamp.IsZero(), nil
+}
+
+// intact says whether an account is as it was made.
+func intact(account *corev1.ServiceAccount, hop *v1alpha1.DelegationHop, labels map[string]string) bool {
+	automount := account.AutomountServiceAccountToken
+	return labelled(account, labels) && owned(account, hop) && automount != nil && !*automount
 }
 
 // ownedBy lets the garbage collector end what authenticates as a hop when the hop is deleted while we are down.
@@ -140,17 +224,21 @@ func ownedBy(hop *v1alpha1.DelegationHop) []metav1.OwnerReference {
 	}}
 }
 
+func owned(o client.Object, hop *v1alpha1.DelegationHop) bool {
+	return slices.ContainsFunc(o.GetOwnerReferences(), func(ref metav1.OwnerReference) bool { return ref.UID == hop.UID })
+}
+
 // produce writes the objects of a step, at the same time.
-func (r *HopReconciler) produce(ctx context.Context, g delegation.Grant, step delegation.Step) error {
+func (r *HopReconciler) produce(ctx context.Context, g delegation.Grant, step delegation.Step, opts ...client.ApplyOption) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(writesAtOnce)
 	for _, o := range step {
-		group.Go(func() error { return r.produceOne(ctx, g, o) })
+		group.Go(func() error { return r.produceOne(ctx, g, o, opts...) })
 	}
 	return group.Wait()
 }
 
-func (r *HopReconciler) produceOne(ctx context.Context, g delegation.Grant, o delegation.Object) error {
+func (r *HopReconciler) produceOne(ctx context.Context, g delegation.Grant, o delegation.Object, opts ...client.ApplyOption) error {
 	var apply runtime.ApplyConfiguration
 	switch o.Kind {
 	case delegation.Role:
@@ -164,10 +252,10 @@ func (r *HopReconciler) produceOne(ctx context.Context, g delegation.Grant, o de
 		apply = rbacac.ClusterRoleBinding(o.Key.Name).WithLabels(g.Labels).
 			WithRoleRef(roleRef(g.RoleRef(""))).WithSubjects(subjects(g.Subjects())...)
 	case delegation.ServiceAccount, delegation.Secret:
-		return nil // made by ensureAccount and ensureToken, which know their order with the status
+		return nil // made by makeAccount and ensureToken, which know their order with the status
 	}
-	if err := r.Apply(ctx, apply, FieldOwner, client.ForceOwnership); err != nil {
-		return fmt.Errorf("making %s %s: %w", o.Kind, o.Key, err)
+	if err := r.Apply(ctx, apply, append(opts, FieldOwner, client.ForceOwnership)...); err != nil {
+		return asRefusal(fmt.Errorf("making %s %s: %w", o.Kind, o.Key, err))
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -16,7 +17,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
-	"sigs.k8s.io/controller-runtime/pkg/predicate"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -31,21 +31,22 @@ type HopReconciler struct {
 }
 
 func (r *HopReconciler) setup(mgr ctrl.Manager) error {
-	ours := builder.WithPredicates(predicate.NewPredicateFuncs(func(o client.Object) bool {
+	ours := builder.WithPredicates(eitherSide(func(o client.Object) bool {
 		_, ok := hopOf(o)
 		return ok
 	}))
-	ceiling := builder.WithPredicates(predicate.NewPredicateFuncs(r.bearsOnCeiling))
-	toHop, toAll := handler.EnqueueRequestsFromMapFunc(mapToHop), handler.EnqueueRequestsFromMapFunc(r.mapToAllHops)
+	ceiling := builder.WithPredicates(eitherSide(r.bearsOnCeiling))
+	link := builder.WithPredicates(linkChanges)
+	toHop, toAll := handler.EnqueueRequestsFromMapFunc(mapTo(hopOf)), handler.EnqueueRequestsFromMapFunc(r.mapToAllHops)
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("hop").
 		For(&v1alpha1.DelegationHop{}).
-		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapToDescendants)).
-		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath)).
+		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapToDescendants), link).
+		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), link).
 		Watches(&rbacv1.ClusterRole{}, toAll, ceiling).
 		Watches(&rbacv1.RoleBinding{}, toAll, ceiling).
 		Watches(&rbacv1.ClusterRoleBinding{}, toAll, ceiling).
-		WatchesMetadata(&corev1.Pod{}, toHop, ours)
+		WatchesMetadata(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(mapTo(declaredHop)), builder.WithPredicates(podChanges))
 	for _, o := range grantTypes() {
 		b = b.Watches(o, toHop, ours)
 	}
@@ -58,6 +59,8 @@ type state struct {
 	hop     *v1alpha1.DelegationHop
 	verdict delegation.Verdict
 	next    *v1alpha1.DelegationHopStatus
+	// account is the UID of the account that stands for the hop.
+	account types.UID
 	// refused is why the grant could not be made although the verdict allows it; nil where it could.
 	refused *delegation.Finding
 }
@@ -66,7 +69,7 @@ type state struct {
 func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
 	hop := &v1alpha1.DelegationHop{}
 	if err := r.Get(ctx, req.NamespacedName, hop); apierrors.IsNotFound(err) {
-		return ctrl.Result{}, r.withdraw(ctx, req.NamespacedName, nil, hopGone)
+		return ctrl.Result{}, r.withdraw(ctx, req.NamespacedName, nil, hopGone, true)
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading the hop: %w", err)
 	}
@@ -78,13 +81,26 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	s.pin()
 	acted := r.act(ctx, s)
 	if apierrors.IsConflict(acted) {
-		return ctrl.Result{}, acted // the hop has changed: nothing that was found out about it holds
+		return again(ctx, acted)
 	}
 	s.settle(acted)
 	if err := errors.Join(acted, r.record(ctx, s)); err != nil {
-		return ctrl.Result{}, err
+		return again(ctx, err)
 	}
 	return ctrl.Result{RequeueAfter: r.wakeAfter(s)}, nil
+}
+
+// conflictWait gives the cache time to get what changed.
+const conflictWait = 50 * time.Millisecond
+
+// again has an object looked at once more. A conflict is no fault: the object has changed, and nothing that was found
+// out about it holds.
+func again(ctx context.Context, err error) (ctrl.Result, error) {
+	if apierrors.IsConflict(err) {
+		ctrl.LoggerFrom(ctx).V(1).Info("the object has changed meanwhile", "conflict", err.Error())
+		return ctrl.Result{RequeueAfter: conflictWait}, nil
+	}
+	return ctrl.Result{}, err
 }
 
 // act grants on Allow and withdraws on Deny. While something is undetermined nothing new begins, and what stands,
@@ -110,7 +126,7 @@ func (r *HopReconciler) tooOld(s *state) bool {
 const refusedWait = time.Minute
 
 func (r *HopReconciler) wakeAfter(s *state) time.Duration {
-	after := wake(s.verdict, delegation.TokenDue(s.hop, s.in.Now), s.in.Now)
+	after := wake(s.verdict, delegation.TokenDue(s.hop, s.in.Now), s.in.Now, r.Clock.Now())
 	wait := time.Duration(0)
 	switch {
 	case s.refused != nil && s.refused.Reason.Class() == v1alpha1.ClassWaiting:
@@ -155,16 +171,32 @@ func (s *state) settle(acted error) {
 	set(v1alpha1.ConditionValid, outcomeStatus(s.verdict.Outcome), reason, message)
 	switch {
 	case s.refused != nil:
-		reason, message = s.refused.Reason, s.refused.String()
+		reason, message = s.refused.Reason, tell(*s.refused)
 	case acted != nil && s.verdict.Outcome == delegation.Allow:
-		reason, message = v1alpha1.ReasonNotYetValid, "the grant is not complete yet: "+acted.Error()
+		reason, message = v1alpha1.ReasonNotYetValid, incomplete("the grant", acted)
 	}
-	held := s.next.ServiceAccountName != "" && reason.Class() == v1alpha1.ClassGood
-	if s.verdict.Outcome == delegation.Undetermined {
-		held = s.next.ServiceAccountName != "" && readyReason(s.hop.Status.Conditions) == v1alpha1.ReasonGranted
+	granted, grantedMessage := s.held(reason), message
+	if acted != nil && reason.Class() != v1alpha1.ClassGood && s.next.ServiceAccountName != "" {
+		granted, grantedMessage = metav1.ConditionUnknown, message
+		if s.verdict.Outcome != delegation.Allow || s.refused != nil {
+			grantedMessage = incomplete("the withdrawal", acted)
+		}
 	}
-	set(v1alpha1.ConditionGranted, status(held), reason, message)
+	set(v1alpha1.ConditionGranted, granted, reason, grantedMessage)
 	setSummary(&s.next.Conditions, generation, now, reason, message)
+}
+
+// held says whether the grant stands. While something is undetermined nothing was touched: it is as it was.
+func (s *state) held(reason v1alpha1.Reason) metav1.ConditionStatus {
+	if s.next.ServiceAccountName == "" {
+		return metav1.ConditionFalse
+	}
+	if s.verdict.Outcome == delegation.Undetermined {
+		if was := meta.FindStatusCondition(s.hop.Status.Conditions, v1alpha1.ConditionGranted); was != nil {
+			return was.Status
+		}
+	}
+	return status(reason.Class() == v1alpha1.ClassGood)
 }
 
 // record writes the status, and once it stands, the Event and the audit line of a transition.
@@ -188,11 +220,13 @@ func hopActor(s *state) string {
 	return actor
 }
 
-func mapToHop(_ context.Context, o client.Object) []reconcile.Request {
-	if key, ok := hopOf(o); ok {
-		return []reconcile.Request{{NamespacedName: key}}
+func mapTo(hop func(client.Object) (types.NamespacedName, bool)) handler.MapFunc {
+	return func(_ context.Context, o client.Object) []reconcile.Request {
+		if key, ok := hop(o); ok {
+			return []reconcile.Request{{NamespacedName: key}}
+		}
+		return nil
 	}
-	return nil
 }
 
 // mapToDescendants wakes all that is below a hop: each of them stands on it.
@@ -236,10 +270,18 @@ func (r *HopReconciler) mapToAllHops(ctx context.Context, _ client.Object) []rec
 func (r *HopReconciler) bearsOnCeiling(o client.Object) bool {
 	switch b := o.(type) {
 	case *rbacv1.RoleBinding:
-		return rights.Names(b.Subjects, b.Namespace, r.Gather.Controller)
+		return r.namesController(b.Subjects, b.Namespace)
 	case *rbacv1.ClusterRoleBinding:
-		return rights.Names(b.Subjects, "", r.Gather.Controller)
+		return r.namesController(b.Subjects, "")
 	default:
 		return rights.IsCeiling(o)
 	}
+}
+
+// namesController says whether a binding in a namespace gives something to the controller, by its name or by a group
+// that it is in.
+func (r *HopReconciler) namesController(subjects []rbacv1.Subject, namespace string) bool {
+	groups := rights.Groups(v1alpha1.Subject{User: r.Gather.Controller})
+	return rights.Names(subjects, namespace, r.Gather.Controller) ||
+		slices.ContainsFunc(subjects, func(s rbacv1.Subject) bool { return s.Kind == rbacv1.GroupKind && slices.Contains(groups, s.Name) })
 }

@@ -40,15 +40,22 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 			return fmt.Errorf("indexing hops by %s: %w", name, err)
 		}
 	}
-	for _, o := range append(grantTypes(), podMetadata()) {
-		if err := indexer.IndexField(ctx, o, hopIndex, func(o client.Object) []string {
-			if key, ok := hopOf(o); ok {
-				return []string{key.String()}
-			}
-			return nil
-		}); err != nil {
-			return fmt.Errorf("indexing %T by hop: %w", o, err)
+	for _, o := range grantTypes() {
+		if err := indexByHop(ctx, indexer, o, hopOf); err != nil {
+			return err
 		}
+	}
+	return indexByHop(ctx, indexer, podMetadata(), declaredHop)
+}
+
+func indexByHop(ctx context.Context, indexer client.FieldIndexer, o client.Object, hop func(client.Object) (types.NamespacedName, bool)) error {
+	if err := indexer.IndexField(ctx, o, hopIndex, func(o client.Object) []string {
+		if key, ok := hop(o); ok {
+			return []string{key.String()}
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("indexing %T by hop: %w", o, err)
 	}
 	return nil
 }
@@ -68,17 +75,19 @@ func podMetadata() *metav1.PartialObjectMetadata {
 	return pod
 }
 
-// hopOf is the hop that an object was made for, or runs under, by its labels.
+// hopOf is the hop that an object was made for. The label that declares a hop is not enough: a tool that puts one set
+// of labels on all that it applies may put it on somebody's own Role, which is not ours to delete.
 func hopOf(o client.Object) (types.NamespacedName, bool) {
 	labels := o.GetLabels()
 	key := types.NamespacedName{Namespace: labels[v1alpha1.LabelHopNamespace], Name: labels[v1alpha1.LabelHop]}
-	if key.Name == "" {
-		return key, false
-	}
-	if key.Namespace == "" { // a pod declares a hop of its own namespace
-		key.Namespace = o.GetNamespace()
-	}
-	return key, true
+	return key, key.Name != "" && key.Namespace != "" && labels[v1alpha1.LabelHopUID] != ""
+}
+
+// declaredHop is the hop that a pod declares. It is always one of the pod's own namespace: a label that says otherwise
+// would hide the pod from the withdrawal of its hop.
+func declaredHop(o client.Object) (types.NamespacedName, bool) {
+	key := types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetLabels()[v1alpha1.LabelHop]}
+	return key, key.Name != ""
 }
 
 // CacheLabel selects what the cache holds of ServiceAccounts: those made for a hop.

@@ -15,9 +15,9 @@ import (
 	"github.com/wayleave/wayleave/internal/delegation"
 )
 
-// observe returns what stands in the cluster for a hop, as the cache knows it.
-func (b *base) observe(ctx context.Context, hop types.NamespacedName) ([]delegation.Object, error) {
-	return b.observeWith(ctx, b.Client, lists(), everything, client.MatchingFields{hopIndex: hop.String()}, client.UnsafeDisableDeepCopy)
+// observe returns what stands in the cluster for a hop, and is to be kept in view, as the cache knows it.
+func (b *base) observe(ctx context.Context, hop types.NamespacedName, keep func(client.Object) (bool, error)) ([]delegation.Object, error) {
+	return b.observeWith(ctx, b.Client, lists(), keep, client.MatchingFields{hopIndex: hop.String()}, client.UnsafeDisableDeepCopy)
 }
 
 // observeBindings returns the bindings that stand for a hop, as the cache knows it.

@@ -72,9 +72,13 @@ func (r *PathReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 		return ctrl.Result{}, err
 	}
 	if err := r.record(ctx, in, verdict, next); err != nil {
-		return ctrl.Result{}, err
+		return again(ctx, err)
 	}
-	return ctrl.Result{RequeueAfter: wake(verdict, time.Time{}, in.Now)}, nil
+	after := wake(verdict, time.Time{}, in.Now, r.Clock.Now())
+	if verdict.Outcome == delegation.Undetermined && (after == 0 || after > undeterminedWait) {
+		after = undeterminedWait
+	}
+	return ctrl.Result{RequeueAfter: after}, nil
 }
 
 // unbindAll removes the bindings of all hops of a path at the same time, before anything else of any hop goes: without
@@ -130,12 +134,14 @@ func originCondition(v delegation.Verdict) (metav1.Condition, bool) {
 	return metav1.Condition{Status: metav1.ConditionTrue, Reason: string(v1alpha1.ReasonActive)}, false
 }
 
-// keepEnd records when something ends. An end that has passed is never moved: what expired stays expired.
+// keepEnd records when something ends. An end that has passed is never moved: what expired stays expired. What never
+// began has no end yet, unless its time has passed without it: a verdict then reckons as if it began just now, and to
+// record that would move the end with each look at it, and let it pass for good.
 func keepEnd(at **metav1.Time, v delegation.Verdict, since *metav1.Time, now time.Time) {
 	if *at != nil && !now.Before((*at).Time) {
 		return
 	}
-	if v.NotAfter.IsZero() || since == nil && v.Outcome != delegation.Deny {
+	if v.NotAfter.IsZero() || since == nil && v.NotAfter.After(now) {
 		return
 	}
 	end := metav1.NewTime(v.NotAfter)

@@ -2,11 +2,14 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -56,6 +59,16 @@ func (b *base) applyStatus(ctx context.Context, what string, key client.ObjectKe
 	return nil
 }
 
+// maxNote is how many bytes the note of an Event may have. The API server refuses a longer one.
+const maxNote = 1024
+
+func note(text string) string {
+	if len(text) <= maxNote {
+		return text
+	}
+	return strings.ToValidUTF8(text[:maxNote-len("…")], "") + "…"
+}
+
 // announce tells a transition as an Event.
 func (b *base) announce(about client.Object, reason v1alpha1.Reason, message string) {
 	kind := corev1.EventTypeWarning
@@ -65,14 +78,31 @@ func (b *base) announce(about client.Object, reason v1alpha1.Reason, message str
 	if message == "" {
 		message = string(reason)
 	}
-	b.recorder.Eventf(about, nil, kind, string(reason), "Evaluate", "%s", message)
+	b.recorder.Eventf(about, nil, kind, string(reason), "Evaluate", "%s", note(message))
 }
 
-// wake is when to look again because of time alone. The last instant before an end is never enough: one is added so
-// that the end has surely come.
-func wake(v delegation.Verdict, tokenDue, now time.Time) time.Duration {
-	if next := delegation.NextWake(v, tokenDue, now); next > 0 {
-		return next + time.Millisecond
+// wake is how long from now to look again because of time alone, after a verdict that was asked for a moment ago: what
+// was done meanwhile took time, which must not be added to a lifetime. The last instant before an end is never enough:
+// one is added so that the end has surely come. Zero means never.
+func wake(v delegation.Verdict, tokenDue, asked, now time.Time) time.Duration {
+	if next := delegation.NextWake(v, tokenDue, asked); next > 0 {
+		return max(0, next-now.Sub(asked)) + time.Millisecond
 	}
 	return 0
+}
+
+// tell says one finding within the bounds of a condition and of an Event.
+func tell(f delegation.Finding) string {
+	return delegation.Verdict{Findings: []delegation.Finding{f}}.Message()
+}
+
+// incomplete says in a condition that something could not be done to its end. Of the error it tells only what the API
+// server said: an error of the network may name a port that is another one on each try, and as each change of the
+// status is a reason to try again at once, such a text would undo the limit on retries.
+func incomplete(what string, err error) string {
+	said := "it is tried again"
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
+		said = status.Status().Message
+	}
+	return tell(delegation.Finding{Reason: v1alpha1.ReasonNotYetValid, Message: what + " is not complete yet: " + said})
 }

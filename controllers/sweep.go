@@ -2,7 +2,6 @@ package controllers
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -11,7 +10,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
-	"github.com/wayleave/wayleave/internal/delegation"
 )
 
 // Sweeper removes what lost its hop: Roles and bindings in other namespaces, which the garbage collector knows nothing
@@ -36,11 +34,7 @@ func (s *Sweeper) sweep(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	var errs []error
-	for _, step := range delegation.PlanFor(nil, orphans).Remove {
-		errs = append(errs, s.remove(ctx, step))
-	}
-	return errors.Join(errs...)
+	return s.removeInOrder(ctx, orphans)
 }
 
 // isOrphan says whether the hop that an object was made for is gone. The API server has the last word: a cache that

@@ -40,12 +40,23 @@ func (r *HopReconciler) ensureToken(ctx context.Context, s *state, g delegation.
 		s.next.Credential = nil
 		return nil
 	}
+	if c := s.next.Credential; c == nil || c.SecretName != g.SecretName {
+		// What the status does not tell of would be nobody's if we died here and the hop named another Secret meanwhile.
+		s.next.Credential = announced(s)
+		if err := r.writeHopStatus(ctx, s.hop, s.next); err != nil {
+			return err
+		}
+	}
 	secret, err := r.ensureSecret(ctx, s, g)
 	if err != nil {
 		return err
 	}
-	if c := s.next.Credential; c != nil && secret.Annotations[v1alpha1.AnnotationCredentialID] == c.ID && s.in.Now.Before(delegation.TokenDue(s.hop, s.in.Now)) {
+	if c := s.next.Credential; c.ID != "" && c.ID == secret.Annotations[v1alpha1.AnnotationCredentialID] && s.in.Now.Before(delegation.TokenDue(s.hop, s.in.Now)) {
 		return nil
+	}
+	// A cache that lags makes a token of a moment ago look like one that nobody knows of.
+	if err := r.upToDate(ctx, s.hop); err != nil {
+		return err
 	}
 	request, err := r.mint(ctx, s, secret)
 	if err != nil {
@@ -64,6 +75,39 @@ func (r *HopReconciler) ensureToken(ctx context.Context, s *state, g delegation.
 	return nil
 }
 
+// annotationAudience names, on the Secret of a token, the audience of the token; empty is the API server's.
+const annotationAudience = v1alpha1.GroupName + "/audience"
+
+// announced is what the status says of the Secret that a hop names before there is a token in it.
+func announced(s *state) *v1alpha1.Credential {
+	if s.hop.Spec.Token == nil {
+		return nil
+	}
+	now := metav1.NewTime(s.in.Now.Truncate(time.Second))
+	return &v1alpha1.Credential{SecretName: s.hop.Spec.Token.SecretName, IssuedAt: now, ExpiresAt: now}
+}
+
+func expirationOf(t *v1alpha1.Token) time.Duration {
+	if t.Expiration == nil {
+		return minExpiration
+	}
+	return t.Expiration.Duration
+}
+
+// outgrown says whether the Secret may hold a token that the hop's spec does not allow any more: one for another
+// audience, or with a longer life. Such a token ends with the Secret that it is bound to.
+func outgrown(secret *metav1.PartialObjectMetadata, s *state) bool {
+	token, c := s.hop.Spec.Token, s.next.Credential
+	const slack = 2 * time.Second // the times of a credential have no fractions
+	return secret.Annotations[annotationAudience] != token.Audience ||
+		c != nil && c.ExpiresAt.Sub(c.IssuedAt.Time) > max(minExpiration, expirationOf(token))+slack
+}
+
+func secretTaken(name string) refusal {
+	return refusal{delegation.Finding{Reason: v1alpha1.ReasonSecretTaken, Field: "spec.token.secretName",
+		Message: fmt.Sprintf("Secret %q exists and is not this hop's: name another one, or delete it", name)}}
+}
+
 // ensureSecret returns the metadata of the hop's Secret, which it makes if there is none. One that is not the hop's is
 // never touched.
 func (r *HopReconciler) ensureSecret(ctx context.Context, s *state, g delegation.Grant) (metav1.ObjectMeta, error) {
@@ -71,19 +115,26 @@ func (r *HopReconciler) ensureSecret(ctx context.Context, s *state, g delegation
 	if err != nil {
 		return metav1.ObjectMeta{}, err
 	}
+	if standing != nil && !isOf(standing, s.hop) {
+		return metav1.ObjectMeta{}, secretTaken(g.SecretName)
+	}
+	if standing != nil && outgrown(standing, s) {
+		if err := r.removeOne(ctx, delegation.Object{Kind: delegation.Secret, Key: client.ObjectKeyFromObject(standing), UID: standing.UID}); err != nil {
+			return metav1.ObjectMeta{}, err
+		}
+		standing, s.next.Credential = nil, announced(s)
+	}
 	if standing == nil {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 			Namespace: s.hop.Namespace, Name: g.SecretName, Labels: g.Labels, OwnerReferences: ownedBy(s.hop),
+			Annotations: map[string]string{annotationAudience: s.hop.Spec.Token.Audience},
 		}}
 		if err := r.Create(ctx, secret, FieldOwner); err != nil {
 			return metav1.ObjectMeta{}, fmt.Errorf("making Secret %s: %w", secret.Name, err)
 		}
 		return secret.ObjectMeta, nil
 	}
-	if !isOf(standing, s.hop) {
-		return metav1.ObjectMeta{}, refusal{delegation.Finding{Reason: v1alpha1.ReasonSecretTaken, Field: "spec.token.secretName",
-			Message: fmt.Sprintf("Secret %q exists and is not this hop's: name another one, or delete it", g.SecretName)}}
-	}
+	standing.Labels = g.Labels
 	return standing.ObjectMeta, nil
 }
 
@@ -126,18 +177,13 @@ func (r *HopReconciler) secret(ctx context.Context, namespace, name string) (*me
 
 // isOf says whether a Secret was made for a hop.
 func isOf(secret *metav1.PartialObjectMetadata, hop *v1alpha1.DelegationHop) bool {
-	return secret.Labels[v1alpha1.LabelHopUID] == string(hop.UID) &&
-		slices.ContainsFunc(secret.OwnerReferences, func(ref metav1.OwnerReference) bool { return ref.UID == hop.UID })
+	return secret.Labels[v1alpha1.LabelHopUID] == string(hop.UID) && owned(secret, hop)
 }
 
 // mint makes a token for the hop's account that dies with the Secret.
 func (r *HopReconciler) mint(ctx context.Context, s *state, secret metav1.ObjectMeta) (*authenticationv1.TokenRequest, error) {
-	expiration := minExpiration
-	if e := s.hop.Spec.Token.Expiration; e != nil {
-		expiration = e.Duration
-	}
-	expiration = max(minExpiration, min(expiration, s.verdict.NotAfter.Sub(s.in.Now)))
-	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{
+	expiration := max(minExpiration, min(expirationOf(s.hop.Spec.Token), s.verdict.NotAfter.Sub(s.in.Now)))
+	request := &authenticationv1.TokenRequest{ObjectMeta: metav1.ObjectMeta{UID: s.account}, Spec: authenticationv1.TokenRequestSpec{
 		ExpirationSeconds: new(int64(expiration / time.Second)),
 		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Secret", Name: secret.Name, UID: secret.UID},
 	}}

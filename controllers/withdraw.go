@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	batchv1 "k8s.io/api/batch/v1"
@@ -23,58 +24,96 @@ var hopGone = delegation.Finding{Reason: v1alpha1.ReasonHopNotFound, Message: "t
 
 // withdrawHop takes everything from a hop and forgets its identity: if it comes back, it is as another one.
 func (r *HopReconciler) withdrawHop(ctx context.Context, s *state, why delegation.Finding) error {
-	if err := r.withdraw(ctx, delegation.HopKey(s.hop), s.hop, why); err != nil {
+	if err := r.withdraw(ctx, delegation.HopKey(s.hop), s.hop, why, s.bearsOnDescendants()); err != nil {
 		return err
 	}
 	s.next.ServiceAccountName, s.next.Credential = "", nil
 	return nil
 }
 
+// bearsOnDescendants says whether what a hop is withdrawn for holds for the hops below it, too. What the controller was
+// given to grant, and whose a Secret is, is asked for each hop by itself; a question without an answer waits for each
+// by itself.
+func (s *state) bearsOnDescendants() bool {
+	return slices.ContainsFunc(s.verdict.Findings, func(f delegation.Finding) bool {
+		return f.Reason != v1alpha1.ReasonScopeExceedsCeiling && f.Reason != v1alpha1.ReasonUndetermined
+	})
+}
+
 // withdraw takes everything from a hop, which is nil if it is gone. The order matters: bindings first, its own and
-// those of all hops below it, since the API server feels their absence at once; then what authenticates; then what
-// runs, since only the end of a process ends its open streams; last the roles, which give nothing by themselves.
-func (r *HopReconciler) withdraw(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, why delegation.Finding) error {
-	keys, err := r.withDescendants(ctx, key)
-	if err != nil {
-		return err
-	}
-	if err := r.unbind(ctx, keys); err != nil {
-		return err
-	}
-	observed, err := r.observe(ctx, key)
-	if err != nil {
-		return err
-	}
-	if hop != nil && hop.Status.ServiceAccountName != "" {
-		// What this process made a moment ago may not be in its cache yet. Nothing is called withdrawn on a cache's word.
-		if observed, err = r.observeLive(ctx, hop.UID); err != nil {
-			return err
+// those of all hops below it where they fall with it, since the API server feels their absence at once; then what
+// authenticates; then the roles, which give nothing by themselves; last what runs, since only the end of a process ends
+// its open streams. What cannot be done holds up nothing that comes after it.
+func (r *HopReconciler) withdraw(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, why delegation.Finding, cascade bool) error {
+	keys := []types.NamespacedName{key}
+	var found error
+	if cascade {
+		if all, err := r.withDescendants(ctx, key); err != nil {
+			found = err
+		} else {
+			keys = all
 		}
-		secrets, err := r.observeSecrets(ctx, hop)
+	}
+	return errors.Join(found, r.unbind(ctx, keys), r.removeGrant(ctx, key, hop), r.stopWorkloads(ctx, key, hop, why))
+}
+
+// removeGrant removes all that stands for a hop. Of a hop that holds something nothing is called withdrawn on the word
+// of the cache, which may not have what was made a moment ago: the API server is asked before and after.
+func (r *HopReconciler) removeGrant(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop) error {
+	if hop == nil || hop.Status.ServiceAccountName == "" {
+		observed, err := r.observe(ctx, key, everything)
 		if err != nil {
 			return err
 		}
-		observed = append(observed, secrets...)
+		return r.removeInOrder(ctx, observed)
 	}
-	for _, step := range delegation.PlanFor(nil, observed).Remove {
-		if err := r.remove(ctx, step); err != nil {
-			return err
-		}
+	observed, err := r.observe(ctx, key, func(o client.Object) (bool, error) {
+		return o.GetLabels()[v1alpha1.LabelHopUID] != string(hop.UID), nil // the rest is asked for live
+	})
+	if err != nil {
+		return err
 	}
-	return r.stopWorkloads(ctx, key, hop, why)
+	live, err := r.observeAllLive(ctx, hop)
+	if err != nil || len(observed)+len(live) == 0 {
+		return err
+	}
+	if err := r.removeInOrder(ctx, append(observed, live...)); err != nil {
+		return err
+	}
+	if live, err = r.observeAllLive(ctx, hop); err != nil || len(live) == 0 {
+		return err
+	}
+	return fmt.Errorf("%s %s was deleted and still stands: see whether a finalizer holds it", live[0].Kind, live[0].Key)
+}
+
+func (r *HopReconciler) observeAllLive(ctx context.Context, hop *v1alpha1.DelegationHop) ([]delegation.Object, error) {
+	objects, err := r.observeLive(ctx, hop.UID)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := r.observeSecrets(ctx, hop)
+	return append(objects, secrets...), err
+}
+
+// removeInOrder removes objects, those first whose absence is felt first. A step that fails holds up none of the later
+// ones: who keeps us from deleting a binding must not thereby keep the account.
+func (b *base) removeInOrder(ctx context.Context, objects []delegation.Object) error {
+	var errs []error
+	for _, step := range delegation.PlanFor(nil, objects).Remove {
+		errs = append(errs, b.remove(ctx, step))
+	}
+	return errors.Join(errs...)
 }
 
 // unbind removes the bindings of hops, all at the same time.
 func (b *base) unbind(ctx context.Context, hops []types.NamespacedName) error {
 	var bindings []delegation.Object
+	var errs []error
 	for _, hop := range hops {
 		of, err := b.observeBindings(ctx, hop)
-		if err != nil {
-			return err
-		}
-		bindings = append(bindings, of...)
+		bindings, errs = append(bindings, of...), append(errs, err)
 	}
-	return b.remove(ctx, bindings)
+	return errors.Join(append(errs, b.remove(ctx, bindings))...)
 }
 
 // writesAtOnce bounds how many objects one reconcile writes at the same time.
@@ -126,21 +165,19 @@ func typed(o delegation.Object) client.Object {
 // stopGrace is how many seconds a pod has to end when its hop is withdrawn.
 const stopGrace = 5
 
-// stopWorkloads suspends the Jobs that declare a hop and deletes their pods. The Jobs stay: they are evidence, and a
+// stopWorkloads suspends the Jobs that declare a hop and deletes its pods. The Jobs stay: they are evidence, and a
 // GitOps tool would only make them anew.
 func (r *HopReconciler) stopWorkloads(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, why delegation.Finding) error {
-	pods := &metav1.PartialObjectMetadataList{}
-	pods.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
-	if err := r.List(ctx, pods, client.MatchingFields{hopIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing the pods of hop %s: %w", key, err)
+	pods, err := r.podsOf(ctx, key, hop)
+	if err != nil {
+		return err
 	}
-	held := hop == nil || hop.Status.ServiceAccountName != ""
-	if len(pods.Items) == 0 && !held {
+	if held := hop == nil || hop.Status.ServiceAccountName != ""; !held && len(pods) == 0 {
 		return nil
 	}
 	errs := []error{r.suspendJobs(ctx, key, why)}
-	for i := range pods.Items {
-		pod := &pods.Items[i]
+	for i := range pods {
+		pod := &pods[i]
 		if !pod.DeletionTimestamp.IsZero() {
 			continue
 		}
@@ -151,6 +188,34 @@ func (r *HopReconciler) stopWorkloads(ctx context.Context, key types.NamespacedN
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// podsOf are the pods that declare a hop, as the cache knows them, and those that run as its account, as the API server
+// does: a label can be taken off a pod, and a pod may be too new for the cache.
+func (r *HopReconciler) podsOf(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop) ([]metav1.PartialObjectMetadata, error) {
+	pods := podList()
+	if err := r.List(ctx, pods, client.MatchingFields{hopIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing the pods of hop %s: %w", key, err)
+	}
+	if hop == nil || hop.Status.ServiceAccountName == "" {
+		return pods.Items, nil
+	}
+	running := podList()
+	if err := r.live.List(ctx, running, client.InNamespace(hop.Namespace), client.MatchingFields{"spec.serviceAccountName": hop.Status.ServiceAccountName}); err != nil {
+		return nil, fmt.Errorf("listing the pods that run as hop %s: %w", key, err)
+	}
+	for _, pod := range pods.Items {
+		if !slices.ContainsFunc(running.Items, func(p metav1.PartialObjectMetadata) bool { return p.UID == pod.UID }) {
+			running.Items = append(running.Items, pod)
+		}
+	}
+	return running.Items, nil
+}
+
+func podList() *metav1.PartialObjectMetadataList {
+	pods := &metav1.PartialObjectMetadataList{}
+	pods.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
+	return pods
 }
 
 // suspendJobs suspends the Jobs of a namespace that declare a hop. They are listed live: withdrawal is rare, and a
@@ -173,7 +238,7 @@ func (r *HopReconciler) suspendJobs(ctx context.Context, hop types.NamespacedNam
 		case err != nil:
 			errs = append(errs, fmt.Errorf("suspending Job %s/%s: %w", job.Namespace, job.Name, err))
 		default:
-			r.recorder.Eventf(job, nil, corev1.EventTypeWarning, string(why.Reason), "Suspend", "%s", fmt.Sprintf("suspended: hop %s was withdrawn: %s", hop, why))
+			r.recorder.Eventf(job, nil, corev1.EventTypeWarning, string(why.Reason), "Suspend", "%s", note(fmt.Sprintf("suspended: hop %s was withdrawn: %s", hop, why)))
 		}
 	}
 	return errors.Join(errs...)

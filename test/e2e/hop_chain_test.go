@@ -1,0 +1,239 @@
+//go:build unix
+
+package e2e
+
+import (
+	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+func lasting(d time.Duration) func(*v1alpha1.DelegationHop) {
+	return func(h *v1alpha1.DelegationHop) {
+		h.Spec.Lifetime = &v1alpha1.Lifetime{Duration: &metav1.Duration{Duration: d}}
+	}
+}
+
+// TestHopExpires: what a hop holds ends with the hop, and not with its token, which would live for ten minutes.
+func TestHopExpires(t *testing.T) {
+	for name, c := range map[string]struct {
+		path, hop time.Duration
+	}{
+		"the hop's own lifetime": {path: time.Hour, hop: 8 * time.Second},
+		"the path's lifetime":    {path: 8 * time.Second},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := hopSetup(t)
+			p := f.path("contain", func(p *v1alpha1.DelegationPath) { p.Spec.Lifetime.Duration.Duration = c.path })
+			h := f.hop("isolate", "contain", "")
+			if c.hop > 0 {
+				lasting(c.hop)(h)
+			}
+			f.apply(f.by, p, h)
+			f.granted(h)
+			hop := f.withToken(f.token(h))
+			end := h.Status.ExpiresAt.Time
+			if err := f.read(hop); err != nil && time.Now().Before(end) {
+				t.Errorf("before its end the hop may not read: %v", err)
+			}
+			f.eventually("the hop to be refused", func() error { return wantRefused(f.read(hop)) })
+			refused := time.Now()
+			if refused.Before(end) {
+				t.Errorf("it was refused %s before its end", end.Sub(refused))
+			}
+			t.Logf("refused %s after the end", refused.Sub(end).Round(time.Millisecond))
+			f.state(h, v1alpha1.ReasonExpired)
+			f.nothingLeft(h)
+			if c.hop == 0 {
+				f.state(p, v1alpha1.ReasonExpired)
+			}
+			// What expired stays expired, whatever anybody writes into its lifetime.
+			for _, o := range []client.Object{p, h} {
+				if err := f.as(f.by).Patch(f.Context(), o, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"lifetime":{"duration":"1h"}}}`))); err != nil {
+					t.Logf("a longer lifetime: %v", err)
+				}
+			}
+			f.state(h, v1alpha1.ReasonExpired)
+			f.nothingLeft(h)
+		})
+	}
+}
+
+// TestHopWaitsWithoutAging: a duration counts from the first Allow. A hop that waits longer than that for its ceiling
+// is not expired when it comes.
+func TestHopWaitsWithoutAging(t *testing.T) {
+	f := hopSetup(t)
+	other := f.ns + "-other"
+	f.namespace(other)
+	f.bind(other, f.by, rule("", "configmaps", "get,list"))
+	scope := in([]string{other}, resources("", "configmaps", "get,list"))
+	h := f.hop("isolate", "contain", "", lasting(2*time.Second), func(h *v1alpha1.DelegationHop) { h.Spec.Scope = &scope })
+	f.apply(f.by, f.path("contain", func(p *v1alpha1.DelegationPath) { p.Spec.Scope = scope }), h)
+	f.state(h, v1alpha1.ReasonScopeExceedsCeiling)
+	time.Sleep(5 * time.Second)
+	f.state(h, v1alpha1.ReasonScopeExceedsCeiling)
+	f.ceiling(other)
+	f.eventually("the hop to be active", func() error {
+		if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(h), h); err != nil {
+			return err
+		}
+		if h.Status.ActiveSince == nil {
+			return errAllowed
+		}
+		return nil
+	})
+	f.state(h, v1alpha1.ReasonExpired)
+	f.nothingLeft(h)
+}
+
+// TestHopOfADeletedPath: the hop loses everything and stays, and a path made anew under the same name revives nothing.
+func TestHopOfADeletedPath(t *testing.T) {
+	f := hopSetup(t)
+	p, first, second := f.path("contain"), f.hop("triage", "contain", ""), f.hop("isolate", "contain", "triage")
+	f.apply(f.by, p, first, second)
+	f.granted(first)
+	f.granted(second)
+	f.remove(f.by, p)
+	for _, h := range []*v1alpha1.DelegationHop{first, second} {
+		f.state(h, v1alpha1.ReasonPathNotFound)
+		f.nothingLeft(h)
+	}
+	again := f.path("contain")
+	f.apply(f.by, again)
+	f.state(again, v1alpha1.ReasonActive)
+	for _, h := range []*v1alpha1.DelegationHop{first, second} {
+		f.state(h, v1alpha1.ReasonChainBroken)
+		f.nothingLeft(h)
+		if h.Status.ServiceAccountName != "" {
+			t.Errorf("hop %s has the account %s", h.Name, h.Status.ServiceAccountName)
+		}
+	}
+}
+
+// TestHopFallsWithItsParent: whatever befalls a parent takes all its descendants, also those in other namespaces.
+func TestHopFallsWithItsParent(t *testing.T) {
+	for name, c := range map[string]struct {
+		befall func(f *fixture, parent *v1alpha1.DelegationHop)
+		want   v1alpha1.Reason
+		parent v1alpha1.Reason
+	}{
+		"deleted": {
+			befall: func(f *fixture, parent *v1alpha1.DelegationHop) { f.remove(f.by, parent) },
+			want:   v1alpha1.ReasonChainBroken,
+		},
+		"made anew under its name": {
+			befall: func(f *fixture, parent *v1alpha1.DelegationHop) {
+				f.remove(f.by, parent)
+				f.apply(f.by, f.hop(parent.Name, "contain", ""))
+			},
+			want: v1alpha1.ReasonChainBroken,
+		},
+		"revoked": {
+			befall: func(f *fixture, parent *v1alpha1.DelegationHop) { f.change(f.by, parent, revoke) },
+			want:   v1alpha1.ReasonRevoked, parent: v1alpha1.ReasonRevoked,
+		},
+		"narrowed": {
+			befall: func(f *fixture, parent *v1alpha1.DelegationHop) { f.change(f.by, parent, f.scopePatch(`"get"`)) },
+			want:   v1alpha1.ReasonScopeExceedsParent, parent: v1alpha1.ReasonGranted,
+		},
+		"expired": {
+			befall: func(f *fixture, parent *v1alpha1.DelegationHop) {
+				soon := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339)
+				f.change(f.by, parent, `{"spec":{"lifetime":{"notAfter":"`+soon+`"}}}`)
+			},
+			want: v1alpha1.ReasonExpired, parent: v1alpha1.ReasonExpired,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := hopSetup(t)
+			other := f.ns + "-other"
+			f.namespace(other)
+			f.bind(other, f.by, rule("delegation.wayleave.dev", "delegationhops", "get,create,patch,delete"))
+			p := f.path("contain", func(p *v1alpha1.DelegationPath) { p.Spec.Hops.Namespaces = []string{f.ns, other} })
+			parent := f.hop("triage", "contain", "")
+			child := f.hop("isolate", "contain", "triage", func(h *v1alpha1.DelegationHop) {
+				h.Namespace = other
+				h.Spec.PathRef.Namespace, h.Spec.ParentRef.Namespace = f.ns, f.ns
+			})
+			grandchild := f.hop("report", "contain", "isolate", func(h *v1alpha1.DelegationHop) { h.Spec.ParentRef.Namespace = other })
+			f.apply(f.by, p, parent, child, grandchild)
+			tokens := map[string]client.Client{}
+			for _, h := range []*v1alpha1.DelegationHop{parent, child, grandchild} {
+				f.granted(h)
+				tokens[h.Name] = f.withToken(f.token(h))
+			}
+			c.befall(f, parent)
+			for _, h := range []*v1alpha1.DelegationHop{child, grandchild} {
+				f.eventually(h.Name+" to be refused", func() error { return wantRefused(f.read(tokens[h.Name])) })
+				t.Log(f.state(h, c.want))
+				f.nothingLeft(h)
+			}
+			switch c.parent {
+			case v1alpha1.ReasonGranted:
+				f.granted(parent)
+			case "":
+				f.nothingLeft(parent)
+			default:
+				f.state(parent, c.parent)
+				f.nothingLeft(parent)
+			}
+		})
+	}
+}
+
+// TestHopComesBackAsAnother: a hop that stops fitting is withdrawn with the reason, and comes back under another name.
+func TestHopComesBackAsAnother(t *testing.T) {
+	type step func(f *fixture, p *v1alpha1.DelegationPath, parent *v1alpha1.DelegationHop)
+	wide := `"get","list","delete"`
+	for name, c := range map[string]struct {
+		goes, comes step
+		want        v1alpha1.Reason
+	}{
+		"the path was narrowed": {
+			goes: func(f *fixture, p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) {
+				f.change(f.by, p, f.scopePatch(`"get"`))
+			},
+			comes: func(f *fixture, p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) {
+				f.change(f.by, p, f.scopePatch(wide))
+			},
+			want: v1alpha1.ReasonScopeExceedsPath,
+		},
+		"the parent was narrowed": {
+			goes: func(f *fixture, _ *v1alpha1.DelegationPath, parent *v1alpha1.DelegationHop) {
+				f.change(f.by, parent, f.scopePatch(`"get"`))
+			},
+			comes: func(f *fixture, _ *v1alpha1.DelegationPath, parent *v1alpha1.DelegationHop) {
+				f.change(f.by, parent, f.scopePatch(`"get","list"`))
+			},
+			want: v1alpha1.ReasonScopeExceedsParent,
+		},
+		"the path was suspended": {
+			goes: func(f *fixture, p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) {
+				f.change(f.by, p, `{"spec":{"suspend":true}}`)
+			},
+			comes: func(f *fixture, p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) {
+				f.change(f.by, p, `{"spec":{"suspend":false}}`)
+			},
+			want: v1alpha1.ReasonSuspended,
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := hopSetup(t)
+			p, parent, h := f.path("contain"), f.hop("triage", "contain", ""), f.hop("isolate", "contain", "triage")
+			f.apply(f.by, p, parent, h)
+			before := f.granted(h)
+			old := f.withToken(f.token(h))
+			c.goes(f, p, parent)
+			t.Log(f.state(h, c.want))
+			f.nothingLeft(h)
+			c.comes(f, p, parent)
+			f.grantedAnew(h, before)
+			f.eventually("the new token to work", func() error { return f.read(f.withToken(f.token(h))) })
+			f.eventually("the old token to be unknown", func() error { return wantUnauthorized(f.read(old)) })
+		})
+	}
+}
