@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -35,11 +36,16 @@ func everything(client.Object) (bool, error) { return true, nil }
 
 // observeWith lists objects and returns those to keep, as a plan sees them.
 func (b *base) observeWith(ctx context.Context, from client.Reader, lists []client.ObjectList, keep func(client.Object) (bool, error), opts ...client.ListOption) ([]delegation.Object, error) {
+	// At the same time, since a live list waits until the API server's own cache has caught up with its store.
+	group, listing := errgroup.WithContext(ctx)
+	for _, list := range lists {
+		group.Go(func() error { return from.List(listing, list, opts...) })
+	}
+	if err := group.Wait(); err != nil {
+		return nil, fmt.Errorf("listing what was granted: %w", err)
+	}
 	var objects []delegation.Object
 	for _, list := range lists {
-		if err := from.List(ctx, list, opts...); err != nil {
-			return nil, fmt.Errorf("listing what was granted: %w", err)
-		}
 		if err := meta.EachListItem(list, func(item runtime.Object) error {
 			object, ok := item.(client.Object)
 			if !ok {
