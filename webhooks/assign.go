@@ -49,6 +49,14 @@ func (h *assigner) Handle(ctx context.Context, req admission.Request) admission.
 	if hop == nil || hop.Status.ServiceAccountName == "" {
 		return admission.Allowed("") // there is nothing to assign; the gatekeeper says why
 	}
+	in, err := h.Gather.Hop(ctx, hop, h.Clock.Now())
+	if err != nil {
+		return failed(err)
+	}
+	if delegation.Evaluate(in).Outcome != delegation.Allow {
+		// The account may be gone already, and the API server would say no more than that it does not find it.
+		return admission.Allowed("")
+	}
 	return admission.Patched("", assignment(w, hop.Status.ServiceAccountName)...)
 }
 

@@ -35,7 +35,7 @@ func assigned(t *testing.T, p *corev1.Pod, rounds int) *corev1.Pod {
 // patched applies a JSON patch as the API server does.
 func patched(t *testing.T, p *corev1.Pod, patch []byte) *corev1.Pod {
 	t.Helper()
-	c := newWorld(t).Gather.Cache.(client.Client) //nolint:forcetypeassert // it is the fake one
+	c := newWorld(t).Gather.Cache.(client.Client)
 	p = p.DeepCopy()
 	name := p.Name
 	p.Name, p.ResourceVersion = "stored", ""
@@ -127,6 +127,40 @@ func TestAssignment(t *testing.T) {
 			}
 			if diff := cmp.Diff(want, assigned(t, pod(test.given...), 2)); diff != "" {
 				t.Errorf("the second round changes something: %s", diff)
+			}
+		})
+	}
+}
+
+// TestAssignerLeavesTheRestAlone: what is going to be refused keeps the account that it came with, so that the API
+// server finds it and the gatekeeper can say why.
+func TestAssignerLeavesTheRestAlone(t *testing.T) {
+	for name, test := range map[string]struct {
+		objects     []client.Object
+		pod         *corev1.Pod
+		subresource string
+		want        bool
+	}{
+		"a hop that holds its grant": {objects: granted(), pod: pod(injected), want: true},
+		"no label":                   {objects: granted(), pod: pod(injected, func(p *corev1.Pod) { p.Labels = nil })},
+		"no hop":                     {pod: pod(injected)},
+		"a subresource":              {objects: granted(), pod: pod(injected), subresource: "ephemeralcontainers"},
+		"a hop without an identity": {objects: granted(func(_ *v1alpha1.DelegationPath, h *v1alpha1.DelegationHop) {
+			h.Status.ServiceAccountName = ""
+		}), pod: pod(injected)},
+		"a hop that was revoked a moment ago": {objects: granted(func(_ *v1alpha1.DelegationPath, h *v1alpha1.DelegationHop) {
+			h.Spec.Revoked = &v1alpha1.Revocation{Reason: "false alarm"}
+		}), pod: pod(injected)},
+		"a path that was suspended a moment ago": {objects: granted(func(p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) {
+			p.Spec.Suspend = new(true)
+		}), pod: pod(injected)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			req := request(t, "alice", "Pod", test.pod, nil)
+			req.SubResource = test.subresource
+			got := (&assigner{newWorld(t, test.objects...).base}).Handle(t.Context(), req)
+			if !got.Allowed || (len(got.Patches) > 0) != test.want {
+				t.Errorf("allowed %t, %d patches", got.Allowed, len(got.Patches))
 			}
 		})
 	}
