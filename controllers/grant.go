@@ -83,12 +83,8 @@ func labelled(o client.Object, want map[string]string) bool {
 func (r *HopReconciler) rehearse(ctx context.Context, s *state) error {
 	g := delegation.GrantFor(s.in.Path, s.hop, s.hop.Status.Incarnation+1, s.verdict)
 	if g.SecretName != "" {
-		secret, err := r.secret(ctx, s.hop.Namespace, g.SecretName)
-		if err != nil {
+		if _, err := r.ownSecret(ctx, s.hop, g.SecretName); err != nil {
 			return err
-		}
-		if secret != nil && !isOf(secret, s.hop) {
-			return secretTaken(g.SecretName)
 		}
 	}
 	var roles delegation.Step

@@ -103,20 +103,27 @@ func outgrown(secret *metav1.PartialObjectMetadata, s *state) bool {
 		c != nil && c.ExpiresAt.Sub(c.IssuedAt.Time) > max(minExpiration, expirationOf(token))+slack
 }
 
-func secretTaken(name string) refusal {
-	return refusal{delegation.Finding{Reason: v1alpha1.ReasonSecretTaken, Field: "spec.token.secretName",
+// ownSecret reads the metadata of the Secret that a hop names; nil if there is none. One that was left by an earlier hop
+// of the same name, and that the garbage collector has not come round to yet, is removed. One that is not the hop's is
+// a refusal.
+func (r *HopReconciler) ownSecret(ctx context.Context, hop *v1alpha1.DelegationHop, name string) (*metav1.PartialObjectMetadata, error) {
+	secret, err := r.secret(ctx, hop.Namespace, name)
+	switch {
+	case err != nil || secret == nil || isOf(secret, hop):
+		return secret, err
+	case isOfPredecessor(secret, hop):
+		return nil, r.removeOne(ctx, delegation.Object{Kind: delegation.Secret, Key: client.ObjectKeyFromObject(secret), UID: secret.UID})
+	}
+	return nil, refusal{delegation.Finding{Reason: v1alpha1.ReasonSecretTaken, Field: "spec.token.secretName",
 		Message: fmt.Sprintf("Secret %q exists and is not this hop's: name another one, or delete it", name)}}
 }
 
 // ensureSecret returns the metadata of the hop's Secret, which it makes if there is none. One that is not the hop's is
 // never touched.
 func (r *HopReconciler) ensureSecret(ctx context.Context, s *state, g delegation.Grant) (metav1.ObjectMeta, error) {
-	standing, err := r.secret(ctx, s.hop.Namespace, g.SecretName)
+	standing, err := r.ownSecret(ctx, s.hop, g.SecretName)
 	if err != nil {
 		return metav1.ObjectMeta{}, err
-	}
-	if standing != nil && !isOf(standing, s.hop) {
-		return metav1.ObjectMeta{}, secretTaken(g.SecretName)
 	}
 	if standing != nil && outgrown(standing, s) {
 		if err := r.removeOne(ctx, delegation.Object{Kind: delegation.Secret, Key: client.ObjectKeyFromObject(standing), UID: standing.UID}); err != nil {
@@ -173,6 +180,15 @@ func (r *HopReconciler) secret(ctx context.Context, namespace, name string) (*me
 		return nil, fmt.Errorf("reading Secret %s: %w", name, err)
 	}
 	return secret, nil
+}
+
+// isOfPredecessor says whether a Secret was made for an earlier hop of the same name. A name has one holder at a time, so
+// that one is gone.
+func isOfPredecessor(secret *metav1.PartialObjectMetadata, hop *v1alpha1.DelegationHop) bool {
+	return slices.ContainsFunc(secret.OwnerReferences, func(ref metav1.OwnerReference) bool {
+		return ref.APIVersion == v1alpha1.SchemeGroupVersion.String() && ref.Kind == "DelegationHop" && ref.Name == hop.Name &&
+			ref.UID != hop.UID && string(ref.UID) == secret.Labels[v1alpha1.LabelHopUID]
+	})
 }
 
 // isOf says whether a Secret was made for a hop.
@@ -249,6 +265,9 @@ func credentialID(token string) (string, error) {
 	}
 	if err := json.Unmarshal(raw, &claims); err != nil {
 		return "", fmt.Errorf("reading the claims of a token: %w", err)
+	}
+	if claims.ID == "" {
+		return "", errors.New("the API server made a token without an id (claim jti)")
 	}
 	return claims.ID, nil
 }

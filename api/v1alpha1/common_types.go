@@ -6,10 +6,10 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // system:serviceaccount:<namespace>:<name>; the groups that follow from a name (system:authenticated and those of
 // ServiceAccounts) are implied and never listed.
 type Subject struct {
-	// user is the user name.
+	// user is the user name. That of a ServiceAccount can have 339 characters.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:MaxLength=512
 	User string `json:"user,omitempty"`
 
 	// groups are the groups that count for this subject, beyond those implied by its name.
@@ -51,7 +51,7 @@ type Revocation struct {
 	// by is who revoked. Stamped at admission; what a request says here is overwritten.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:MaxLength=512
 	By string `json:"by,omitempty"`
 
 	// at is when it was revoked. Stamped at admission; what a request says here is overwritten.

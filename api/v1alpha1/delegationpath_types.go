@@ -127,7 +127,7 @@ type Transition struct {
 	// actor is who caused it, as far as the API server knew; the controller itself where nobody did.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=256
+	// +kubebuilder:validation:MaxLength=512
 	Actor string `json:"actor,omitempty"`
 
 	// reason is the state's reason out of the vocabulary.

@@ -1,0 +1,161 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/tools/events"
+	testclock "k8s.io/utils/clock/testing"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+)
+
+// fakeIndexer collects indexes for the fake client.
+type fakeIndexer struct{ *fake.ClientBuilder }
+
+func (f fakeIndexer) IndexField(_ context.Context, o client.Object, field string, of client.IndexerFunc) error {
+	f.WithIndex(o, field, of)
+	return nil
+}
+
+// reconciler is a HopReconciler on a fake API server without a cache.
+func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) *HopReconciler {
+	t.Helper()
+	scheme := runtime.NewScheme()
+	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
+		if err := add(scheme); err != nil {
+			t.Fatal(err)
+		}
+	}
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(funcs).
+		WithStatusSubresource(&v1alpha1.DelegationHop{}, &v1alpha1.DelegationPath{}).
+		WithIndex(&corev1.Pod{}, "spec.serviceAccountName", func(client.Object) []string { return nil })
+	if err := index(t.Context(), fakeIndexer{builder}); err != nil {
+		t.Fatal(err)
+	}
+	c := builder.Build()
+	return &HopReconciler{base{Client: c, live: c, recorder: events.NewFakeRecorder(16), Options: Options{Clock: testclock.NewFakePassiveClock(t0)}}}
+}
+
+func grantedHop() (*v1alpha1.DelegationPath, *v1alpha1.DelegationHop, string) {
+	path := &v1alpha1.DelegationPath{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "contain", UID: "path"}}
+	hop := &v1alpha1.DelegationHop{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "isolate", UID: "hop"}}
+	hop.Spec.PathRef.Name = "contain"
+	hop.Status.Incarnation = 1
+	hop.Status.ServiceAccountName = delegation.AccountName(hop, 1, at(3600e9).Time)
+	return path, hop, hop.Status.ServiceAccountName
+}
+
+func account(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop) *corev1.ServiceAccount {
+	return &corev1.ServiceAccount{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: hop.Namespace, Name: hop.Status.ServiceAccountName, UID: "account",
+			Labels: delegation.Labels(path, hop, 1), OwnerReferences: ownedBy(hop),
+		},
+		AutomountServiceAccountToken: new(false),
+	}
+}
+
+// A cache that does not have the status of a moment ago makes a good account look like one that nobody should have
+// made. It was once deleted for that.
+func TestLaggingCacheTakesNothing(t *testing.T) {
+	path, hop, name := grantedHop()
+	r := reconciler(t, interceptor.Funcs{}, path, hop, account(path, hop))
+	stale := &v1alpha1.DelegationHop{}
+	if err := r.Get(t.Context(), client.ObjectKeyFromObject(hop), stale); err != nil {
+		t.Fatal(err)
+	}
+	stale.ResourceVersion, stale.Status = "1", v1alpha1.DelegationHopStatus{}
+	s := &state{in: delegation.Input{Now: t0, Path: path}, hop: stale, next: stale.Status.DeepCopy(), verdict: delegation.Verdict{Outcome: delegation.Allow, NotAfter: at(3600e9).Time}}
+	if err := r.makeAccount(t.Context(), s); !apierrors.IsConflict(err) {
+		t.Errorf("making an account on a stale reading: %v, want a conflict", err)
+	}
+	if err := r.Get(t.Context(), client.ObjectKey{Namespace: "agents", Name: name}, &corev1.ServiceAccount{}); err != nil {
+		t.Errorf("the account that stands: %v", err)
+	}
+}
+
+// An account that no status names was put there by somebody, or left by a crash: it is not taken over, since there may
+// be tokens for it.
+func TestForeignAccountIsNotTakenOver(t *testing.T) {
+	path, hop, name := grantedHop()
+	foreign := account(path, hop)
+	hop.Status = v1alpha1.DelegationHopStatus{}
+	r := reconciler(t, interceptor.Funcs{}, path, hop, foreign)
+	if err := r.Get(t.Context(), client.ObjectKeyFromObject(hop), hop); err != nil {
+		t.Fatal(err)
+	}
+	s := &state{in: delegation.Input{Now: t0, Path: path}, hop: hop, next: hop.Status.DeepCopy(), verdict: delegation.Verdict{Outcome: delegation.Allow, NotAfter: at(3600e9).Time}}
+	if err := r.makeAccount(t.Context(), s); !apierrors.IsAlreadyExists(err) {
+		t.Errorf("making the account: %v", err)
+	}
+	if err := r.Get(t.Context(), client.ObjectKey{Namespace: "agents", Name: name}, &corev1.ServiceAccount{}); !apierrors.IsNotFound(err) {
+		t.Errorf("the foreign account: %v", err)
+	}
+}
+
+// Whoever keeps us from deleting a binding must not thereby keep the account, the Role and the pods.
+func TestFailedStepHoldsUpNothing(t *testing.T) {
+	path, hop, name := grantedHop()
+	made := metav1.ObjectMeta{Namespace: "payments", Name: name, UID: "role", Labels: delegation.Labels(path, hop, 1)}
+	bound := made
+	bound.UID = "binding"
+	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "dhop-pod", UID: "pod", Labels: map[string]string{v1alpha1.LabelHop: "isolate"}}}
+	var deleted []string
+	r := reconciler(t, interceptor.Funcs{
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			if _, ok := o.(*rbacv1.RoleBinding); ok {
+				return errors.New("an admission webhook of somebody's says no")
+			}
+			deleted = append(deleted, o.GetName())
+			return c.Delete(ctx, o, opts...)
+		},
+	}, path, hop, account(path, hop), &rbacv1.Role{ObjectMeta: made}, &rbacv1.RoleBinding{ObjectMeta: bound}, pod)
+	err := r.withdraw(t.Context(), delegation.HopKey(hop), hop, delegation.Finding{Reason: v1alpha1.ReasonRevoked}, true)
+	if err == nil || !strings.Contains(err.Error(), "says no") {
+		t.Errorf("the withdrawal: %v, want the error of the binding", err)
+	}
+	slices.Sort(deleted)
+	if want := []string{name, name, "dhop-pod"}; !slices.Equal(deleted, want) {
+		t.Errorf("deleted %v, want %v", deleted, want)
+	}
+}
+
+// What a finalizer holds is not called withdrawn.
+func TestHeldObjectIsToldOf(t *testing.T) {
+	path, hop, name := grantedHop()
+	held := account(path, hop)
+	held.Finalizers = []string{"example.com/hold"}
+	r := reconciler(t, interceptor.Funcs{}, path, hop, held)
+	err := r.withdraw(t.Context(), delegation.HopKey(hop), hop, delegation.Finding{Reason: v1alpha1.ReasonRevoked}, true)
+	if err == nil || !strings.Contains(err.Error(), name+" was deleted and still stands") {
+		t.Errorf("the withdrawal: %v", err)
+	}
+}
+
+// An object of somebody else that bears the label of pods stays, whatever becomes of the hop.
+func TestLabelledObjectOfSomebodyElseStays(t *testing.T) {
+	_, hop, _ := grantedHop()
+	hop.Status.ServiceAccountName = ""
+	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "app", Labels: map[string]string{v1alpha1.LabelHop: "isolate"}}}
+	r := reconciler(t, interceptor.Funcs{}, hop, role)
+	if err := r.withdraw(t.Context(), delegation.HopKey(hop), hop, delegation.Finding{Reason: v1alpha1.ReasonRevoked}, true); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.Get(t.Context(), client.ObjectKeyFromObject(role), &rbacv1.Role{}); err != nil {
+		t.Errorf("the Role: %v", err)
+	}
+}
