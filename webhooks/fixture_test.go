@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -39,6 +40,7 @@ type world struct {
 	// broken makes the authorizer fail.
 	broken error
 	// asked are the questions that the authorizer was asked.
+	mu    sync.Mutex
 	asked []string
 	audit bytes.Buffer
 }
@@ -84,6 +86,8 @@ func (w *world) Create(_ context.Context, o client.Object, _ ...client.CreateOpt
 	}
 	a := review.Spec.ResourceAttributes
 	question := review.Spec.User + " " + a.Verb + " " + a.Resource + "/" + a.Name
+	w.mu.Lock() // questions come several at a time
+	defer w.mu.Unlock()
 	w.asked = append(w.asked, question)
 	review.Status.Allowed = w.allowed[question]
 	return nil

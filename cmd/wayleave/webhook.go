@@ -21,9 +21,10 @@ import (
 
 type webhookOptions struct {
 	common
-	host    string
-	port    int
-	certDir string
+	host     string
+	port     int
+	certDir  string
+	clientCA string
 }
 
 func webhookCommand() *cobra.Command {
@@ -39,6 +40,7 @@ func webhookCommand() *cobra.Command {
 	flags.StringVar(&o.host, "host", "", "address to listen on; empty means all")
 	flags.IntVar(&o.port, "port", 9443, "port to listen on")
 	flags.StringVar(&o.certDir, "cert-dir", "/certs", "folder with tls.crt and tls.key; they are read again when they change")
+	flags.StringVar(&o.clientCA, "client-ca-name", "", "file in --cert-dir with the certificates that sign the API server's client certificate; empty means that callers are not asked for one")
 	return cmd
 }
 
@@ -47,7 +49,7 @@ func (o *webhookOptions) run(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	server := webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir})
+	server := webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir, ClientCAName: o.clientCA})
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                 newScheme(),
 		Cache:                  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},

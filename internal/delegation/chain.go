@@ -73,7 +73,7 @@ func (c *Chain) joins(child, parent *v1alpha1.DelegationHop, key types.Namespace
 	case pinned != "" && pinned != string(parent.UID):
 		c.fail(child, v1alpha1.ReasonChainBroken, "parent hop %s was made anew since this hop was linked to it: make this hop anew, too", key)
 	case PathKey(parent) != PathKey(child):
-		c.fail(child, v1alpha1.ReasonChainBroken, "parent hop %s belongs to path %s, this hop to path %s", key, PathKey(parent), PathKey(child))
+		c.fail(child, v1alpha1.ReasonChainBroken, "parent hop %s does not belong to path %s: name a parent of the same path", key, PathKey(child))
 	default:
 		return true
 	}

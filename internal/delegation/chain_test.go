@@ -118,7 +118,7 @@ func TestLink(t *testing.T) {
 		},
 		"a parent of another path": {
 			hop: hop("isolate", withParent("triage")), others: []*v1alpha1.DelegationHop{hop("triage", elsewhere)}, wantHops: []string{"isolate"},
-			wantBreak: broken("", "parent hop agents/triage belongs to path incident-response/other, this hop to path incident-response/contain-4711"),
+			wantBreak: broken("", "parent hop agents/triage does not belong to path incident-response/contain-4711: name a parent of the same path"),
 		},
 	} {
 		t.Run(name, func(t *testing.T) {

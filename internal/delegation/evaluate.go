@@ -3,6 +3,7 @@ package delegation
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -105,6 +106,10 @@ func (e *evaluation) origin(p *v1alpha1.DelegationPath, link string) {
 		return
 	}
 	who := p.Spec.Origin.User
+	if isHopAccount(who) {
+		e.find(Finding{Reason: v1alpha1.ReasonOriginUnauthorized, Link: link, Field: "spec.origin", Message: fmt.Sprintf("the origin %q is the identity of a hop, whose authority ends with its own path: let whoever stands behind that path start this one", who)})
+		return
+	}
 	e.answer(e.in.Facts.Origin, Finding{Reason: v1alpha1.ReasonScopeExceedsOrigin, Link: link, Field: "spec.scope",
 		Message: fmt.Sprintf("the origin %q may not itself %s", who, scope.Describe(e.in.Facts.Origin.Missing))},
 		fmt.Sprintf("what the origin %q may do", who))
@@ -163,6 +168,10 @@ func (e *evaluation) author(h *v1alpha1.DelegationHop, i int, link string) {
 		return
 	}
 	who := h.Spec.Author.User
+	if isHopAccount(who) {
+		e.find(Finding{Reason: v1alpha1.ReasonNotPermittedToDelegate, Link: link, Field: "spec.author", Message: fmt.Sprintf("the author %q is the identity of a hop: it may not make hops", who)})
+		return
+	}
 	e.answer(e.in.Facts.author(i), Finding{Reason: v1alpha1.ReasonNotPermittedToDelegate, Link: link, Field: "spec.author",
 		Message: fmt.Sprintf("the author %q is not the path's origin and does not hold the verb %s on the path", who, v1alpha1.VerbDelegate)},
 		fmt.Sprintf("whether the author %q may delegate", who))
@@ -271,6 +280,14 @@ func (e *evaluation) answer(a Answer, denied Finding, question string) {
 	default:
 		e.find(Finding{Reason: v1alpha1.ReasonUndetermined, Link: denied.Link, Field: denied.Field, Message: fmt.Sprintf("it could not be found out %s: %s", question, a.Detail)})
 	}
+}
+
+// isHopAccount says whether a user is the identity of a hop. Were it the origin of another path, that one would live on
+// when its own is revoked until somebody asked again; and two that stand for each other would live for ever.
+func isHopAccount(user string) bool {
+	account, ok := strings.CutPrefix(user, "system:serviceaccount:")
+	_, name, _ := strings.Cut(account, ":")
+	return ok && strings.HasPrefix(name, v1alpha1.AccountPrefix)
 }
 
 // MaxDepth is how deep a chain of the path may be.

@@ -2,6 +2,7 @@ package facts
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -9,6 +10,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -106,12 +108,21 @@ func (g *Gatherer) ask(ctx context.Context, who v1alpha1.Subject, a scope.Atom) 
 		}
 	}
 	if err := g.Access.Create(ctx, review); err != nil {
-		return false, fmt.Sprintf("asking whether %q may %s: %v", who.User, a, err)
+		return false, fmt.Sprintf("asking whether %q may %s: %s", who.User, a, said(err))
 	}
 	if !review.Status.Allowed && review.Status.EvaluationError != "" {
 		return false, fmt.Sprintf("asking whether %q may %s: %s", who.User, a, review.Status.EvaluationError)
 	}
 	return review.Status.Allowed, ""
+}
+
+// said is what the API server said. Of other errors nothing is told: one of the network names a port that is another
+// one on each try, and a text that changes each time is a status that changes each time.
+func said(err error) string {
+	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
+		return status.Status().Message
+	}
+	return "there was no answer"
 }
 
 // inOrder returns those of the atoms that are in some, in the order of atoms: answers come in any order, messages do

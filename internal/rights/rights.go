@@ -138,7 +138,7 @@ func ServiceAccountOf(user string) (types.NamespacedName, bool) {
 		return types.NamespacedName{}, false
 	}
 	namespace, name, ok := strings.Cut(rest, ":")
-	return types.NamespacedName{Namespace: namespace, Name: name}, ok && namespace != "" && name != ""
+	return types.NamespacedName{Namespace: namespace, Name: name}, ok && namespace != "" && name != "" && !strings.Contains(name, ":")
 }
 
 // Groups are all groups of a subject: those that it lists, and those that its name implies.

@@ -105,7 +105,7 @@ func (op *Operator) certDir() string { return filepath.Join(op.dir, "certs") }
 
 // install applies what an installer would, with the webhook configurations pointing at this machine.
 func (op *Operator) install(ctx context.Context) error {
-	for _, part := range []string{"crd", "rbac", "webhook"} {
+	for _, part := range []string{"crd", "rbac", "policy", "webhook"} {
 		objects, err := Load(filepath.Join(op.root, "config", part))
 		if err != nil {
 			return err
