@@ -43,11 +43,14 @@ func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object)
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(funcs).
 		WithStatusSubresource(&v1alpha1.DelegationHop{}, &v1alpha1.DelegationPath{}).
 		WithIndex(&corev1.Pod{}, "spec.serviceAccountName", func(client.Object) []string { return nil })
+	for _, o := range grantTypes() { // the API server selects by name without an index
+		builder.WithIndex(o, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} })
+	}
 	if err := index(t.Context(), fakeIndexer{builder}); err != nil {
 		t.Fatal(err)
 	}
 	c := builder.Build()
-	return &HopReconciler{base{Client: c, live: c, recorder: events.NewFakeRecorder(16), Options: Options{Clock: testclock.NewFakePassiveClock(t0)}}}
+	return &HopReconciler{base: base{Client: c, live: c, recorder: events.NewFakeRecorder(16), Options: Options{Clock: testclock.NewFakePassiveClock(t0)}}}
 }
 
 func grantedHop() (*v1alpha1.DelegationPath, *v1alpha1.DelegationHop, string) {

@@ -27,11 +27,11 @@ func (r *HopReconciler) grant(ctx context.Context, s *state) error {
 		return err
 	}
 	if !stands {
-		if err := r.rehearse(ctx, s); err != nil {
-			return r.orRefused(ctx, s, err)
+		if s.refused = r.refusals.standing(s); s.refused != nil {
+			return r.withdrawHop(ctx, s, *s.refused)
 		}
 		if err := r.makeAccount(ctx, s); err != nil {
-			return err
+			return r.orRefused(ctx, s, err)
 		}
 	}
 	g := delegation.GrantFor(s.in.Path, s.hop, s.next.Incarnation, s.verdict)
@@ -108,6 +108,9 @@ func (r *HopReconciler) orRefused(ctx context.Context, s *state, err error) erro
 		return err
 	}
 	s.refused = &refused.Finding
+	if s.account != "" { // what the rehearsal could not foresee: without a wait each try would cost an identity
+		r.refusals.remember(s)
+	}
 	return r.withdrawHop(ctx, s, *s.refused)
 }
 
@@ -133,6 +136,12 @@ func namespaceMissing(err error) bool {
 // the hop has changed meanwhile. The old one is what the plan finds too much.
 func (r *HopReconciler) makeAccount(ctx context.Context, s *state) error {
 	if err := r.upToDate(ctx, s.hop); err != nil {
+		return err
+	}
+	if err := r.rehearse(ctx, s); err != nil {
+		return err
+	}
+	if err := r.stopEarlier(ctx, delegation.HopKey(s.hop)); err != nil {
 		return err
 	}
 	incarnation := s.hop.Status.Incarnation + 1

@@ -28,6 +28,7 @@ import (
 // HopReconciler gives each valid hop its grant, and takes it from each hop that is not valid.
 type HopReconciler struct {
 	base
+	refusals refusals
 }
 
 func (r *HopReconciler) setup(mgr ctrl.Manager) error {
@@ -270,12 +271,23 @@ func (r *HopReconciler) mapToAllHops(ctx context.Context, _ client.Object) []rec
 func (r *HopReconciler) bearsOnCeiling(o client.Object) bool {
 	switch b := o.(type) {
 	case *rbacv1.RoleBinding:
-		return r.namesController(b.Subjects, b.Namespace)
+		return r.namesController(b.Subjects, b.Namespace) && r.refersToCeiling(b.RoleRef)
 	case *rbacv1.ClusterRoleBinding:
-		return r.namesController(b.Subjects, "")
+		return r.namesController(b.Subjects, "") && r.refersToCeiling(b.RoleRef)
 	default:
 		return rights.IsCeiling(o)
 	}
+}
+
+// refersToCeiling says whether a binding gives a ceiling. One whose role becomes a ceiling later, or was one, is woken
+// for by the role. Without this anybody who binds a group in a namespace of their own would wake every hop.
+func (r *HopReconciler) refersToCeiling(ref rbacv1.RoleRef) bool {
+	var role rbacv1.ClusterRole
+	if ref.Kind != "ClusterRole" {
+		return false
+	}
+	err := r.Get(context.Background(), client.ObjectKey{Name: ref.Name}, &role)
+	return err == nil && rights.IsCeiling(&role)
 }
 
 // namesController says whether a binding in a namespace gives something to the controller, by its name or by a group

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"strings"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -75,12 +76,19 @@ func podMetadata() *metav1.PartialObjectMetadata {
 	return pod
 }
 
-// hopOf is the hop that an object was made for. The label that declares a hop is not enough: a tool that puts one set
-// of labels on all that it applies may put it on somebody's own Role, which is not ours to delete.
+// hopOf is the hop that an object was made for. Labels alone are not enough: anybody can put them on an object of their
+// own, to have it deleted as somebody else's hop, or to have that hop wait for it. What was made for a hop bears the
+// hop's name in its own, and an account stands in the hop's namespace.
 func hopOf(o client.Object) (types.NamespacedName, bool) {
 	labels := o.GetLabels()
 	key := types.NamespacedName{Namespace: labels[v1alpha1.LabelHopNamespace], Name: labels[v1alpha1.LabelHop]}
-	return key, key.Name != "" && key.Namespace != "" && labels[v1alpha1.LabelHopUID] != ""
+	if key.Name == "" || key.Namespace == "" || labels[v1alpha1.LabelHopUID] == "" {
+		return key, false
+	}
+	if _, account := o.(*corev1.ServiceAccount); account && o.GetNamespace() != key.Namespace {
+		return key, false
+	}
+	return key, strings.HasPrefix(o.GetName(), v1alpha1.AccountPrefix+key.Name+".")
 }
 
 // declaredHop is the hop that a pod declares. It is always one of the pod's own namespace: a label that says otherwise

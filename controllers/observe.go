@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
@@ -27,9 +28,25 @@ func (b *base) observeBindings(ctx context.Context, hop types.NamespacedName) ([
 	return b.observeWith(ctx, b.Client, bindings, everything, client.MatchingFields{hopIndex: hop.String()}, client.UnsafeDisableDeepCopy)
 }
 
-// observeLive returns what stands for a hop, as the API server knows it.
-func (b *base) observeLive(ctx context.Context, hop types.UID) ([]delegation.Object, error) {
-	return b.observeWith(ctx, b.live, lists(), everything, client.MatchingLabels{v1alpha1.LabelHopUID: string(hop)})
+// observeLive returns what stands for a hop, as the API server knows it: what bears its labels, and what bears the name
+// of its identity, since labels can be taken off. The name is nobody else's.
+func (b *base) observeLive(ctx context.Context, hop *v1alpha1.DelegationHop) ([]delegation.Object, error) {
+	itsOwn := func(o client.Object) (bool, error) {
+		key, ok := hopOf(o)
+		return ok && key == delegation.HopKey(hop), nil
+	}
+	labelled, err := b.observeWith(ctx, b.live, lists(), itsOwn, client.MatchingLabels{v1alpha1.LabelHopUID: string(hop.UID)})
+	if err != nil {
+		return nil, err
+	}
+	inItsPlace := func(o client.Object) (bool, error) {
+		_, account := o.(*corev1.ServiceAccount)
+		return !account || o.GetNamespace() == hop.Namespace, nil
+	}
+	named, err := b.observeWith(ctx, b.live, lists(), inItsPlace, client.MatchingFields{"metadata.name": hop.Status.ServiceAccountName})
+	return append(labelled, slices.DeleteFunc(named, func(o delegation.Object) bool {
+		return slices.ContainsFunc(labelled, func(l delegation.Object) bool { return l.UID == o.UID })
+	})...), err
 }
 
 func everything(client.Object) (bool, error) { return true, nil }

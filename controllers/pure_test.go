@@ -81,7 +81,7 @@ func TestWakeAfter(t *testing.T) {
 		"a hop that has ended sleeps":                   {verdict: denied(v1alpha1.ReasonRevoked)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := &HopReconciler{base{Options: Options{Clock: testclock.NewFakePassiveClock(t0), MaxFactAge: 10 * time.Minute}}}
+			r := &HopReconciler{base: base{Options: Options{Clock: testclock.NewFakePassiveClock(t0), MaxFactAge: 10 * time.Minute}}}
 			s := &state{hop: &v1alpha1.DelegationHop{}, verdict: c.verdict, in: delegation.Input{Now: t0}}
 			if c.refused != "" {
 				s.refused = &delegation.Finding{Reason: c.refused}
@@ -234,7 +234,7 @@ func TestTooOld(t *testing.T) {
 		"open for too long":              {conditions: valid(metav1.ConditionUnknown, -10*time.Minute), want: true},
 		"valid for long, and open since": {conditions: valid(metav1.ConditionTrue, -time.Hour)},
 	} {
-		r := &HopReconciler{base{Options: Options{MaxFactAge: 10 * time.Minute}}}
+		r := &HopReconciler{base: base{Options: Options{MaxFactAge: 10 * time.Minute}}}
 		s := &state{hop: &v1alpha1.DelegationHop{Status: v1alpha1.DelegationHopStatus{Conditions: c.conditions}}, in: delegation.Input{Now: t0}}
 		if got := r.tooOld(s); got != c.want {
 			t.Errorf("%s: %t", name, got)
@@ -265,18 +265,23 @@ func labels(of map[string]string) metav1.ObjectMeta {
 }
 
 func TestHopOf(t *testing.T) {
+	all := map[string]string{v1alpha1.LabelHop: "isolate", v1alpha1.LabelHopNamespace: "other", v1alpha1.LabelHopUID: "1"}
 	for name, c := range map[string]struct {
+		name     string
 		labels   map[string]string
 		made     string // the hop that it was made for
 		declared string // the hop that it declares, as a pod
 	}{
 		"nothing":                              {},
-		"of a hop":                             {labels: map[string]string{v1alpha1.LabelHop: "isolate", v1alpha1.LabelHopNamespace: "other", v1alpha1.LabelHopUID: "1"}, made: "other/isolate", declared: "agents/isolate"},
+		"of a hop":                             {name: "dhop-isolate.86bb3358e0.1782910800", labels: all, made: "other/isolate", declared: "agents/isolate"},
+		"a stranger's that says so":            {name: "x", labels: all, declared: "agents/isolate"},
+		"of a hop of another name":             {name: "dhop-isolate-all.86bb3358e0.1782910800", labels: all, declared: "agents/isolate"},
 		"a pod's own label on somebody's Role": {labels: map[string]string{v1alpha1.LabelHop: "isolate"}, declared: "agents/isolate"},
 		"a pod that says it is elsewhere":      {labels: map[string]string{v1alpha1.LabelHop: "isolate", v1alpha1.LabelHopNamespace: "other"}, declared: "agents/isolate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := &rbacv1.Role{ObjectMeta: labels(c.labels)}
+			o.Name = c.name
 			for want, of := range map[string]func(client.Object) (types.NamespacedName, bool){c.made + " ": hopOf, c.declared: declaredHop} {
 				want = strings.TrimSpace(want)
 				if key, ok := of(o); ok != (want != "") || ok && key.String() != want {
@@ -287,11 +292,29 @@ func TestHopOf(t *testing.T) {
 	}
 }
 
+// An account of a hop stands in the hop's namespace. One elsewhere is somebody's who wants to be taken for it.
+func TestAccountElsewhere(t *testing.T) {
+	for namespace, want := range map[string]bool{"agents": true, "evil": false} {
+		o := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "dhop-isolate.86bb3358e0.1782910800", Labels: map[string]string{
+			v1alpha1.LabelHop: "isolate", v1alpha1.LabelHopNamespace: "agents", v1alpha1.LabelHopUID: "1",
+		}}}
+		if _, ok := hopOf(o); ok != want {
+			t.Errorf("in %s: %t", namespace, ok)
+		}
+	}
+}
+
 func TestEitherSide(t *testing.T) {
-	r := &HopReconciler{base{Options: Options{Gather: &facts.Gatherer{Controller: rights.ServiceAccountUser("wayleave-system", "wayleave-controller")}}}}
-	ceiling := &rbacv1.ClusterRole{ObjectMeta: labels(map[string]string{v1alpha1.LabelCeiling: "true"})}
+	ceiling := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "ceiling", Labels: map[string]string{v1alpha1.LabelCeiling: "true"}}}
+	r := reconciler(t, interceptor.Funcs{}, ceiling, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "view"}})
+	r.Gather = &facts.Gatherer{Controller: rights.ServiceAccountUser("wayleave-system", "wayleave-controller")}
+	to := rbacv1.RoleRef{Kind: "ClusterRole", Name: "ceiling"}
 	binding := func(subjects ...rbacv1.Subject) *rbacv1.RoleBinding {
-		return &rbacv1.RoleBinding{ObjectMeta: labels(nil), Subjects: subjects}
+		return &rbacv1.RoleBinding{ObjectMeta: labels(nil), RoleRef: to, Subjects: subjects}
+	}
+	toView := func(b *rbacv1.RoleBinding) *rbacv1.RoleBinding {
+		b.RoleRef.Name = "view"
+		return b
 	}
 	controller := rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: "wayleave-system", Name: "wayleave-controller"}
 	group := rbacv1.Subject{Kind: rbacv1.GroupKind, Name: "system:serviceaccounts:wayleave-system"}
@@ -305,7 +328,8 @@ func TestEitherSide(t *testing.T) {
 		"a binding loses the controller":      {before: binding(controller), after: binding(), want: true},
 		"a binding gains a group of it":       {before: binding(), after: binding(group), want: true},
 		"a binding of somebody else's":        {before: binding(), after: binding(rbacv1.Subject{Kind: rbacv1.UserKind, Name: "alice"})},
-		"a cluster binding of the controller": {before: &rbacv1.ClusterRoleBinding{}, after: &rbacv1.ClusterRoleBinding{Subjects: []rbacv1.Subject{controller}}, want: true},
+		"a cluster binding of the controller": {before: &rbacv1.ClusterRoleBinding{}, after: &rbacv1.ClusterRoleBinding{RoleRef: to, Subjects: []rbacv1.Subject{controller}}, want: true},
+		"a binding of everybody to view":      {before: toView(binding()), after: toView(binding(group))},
 	} {
 		if got := eitherSide(r.bearsOnCeiling).Update(event.UpdateEvent{ObjectOld: c.before, ObjectNew: c.after}); got != c.want {
 			t.Errorf("%s: %t", name, got)

@@ -87,7 +87,7 @@ func (r *HopReconciler) removeGrant(ctx context.Context, key types.NamespacedNam
 }
 
 func (r *HopReconciler) observeAllLive(ctx context.Context, hop *v1alpha1.DelegationHop) ([]delegation.Object, error) {
-	objects, err := r.observeLive(ctx, hop.UID)
+	objects, err := r.observeLive(ctx, hop)
 	if err != nil {
 		return nil, err
 	}
@@ -172,7 +172,9 @@ func (r *HopReconciler) stopWorkloads(ctx context.Context, key types.NamespacedN
 	if err != nil {
 		return err
 	}
-	if held := hop == nil || hop.Status.ServiceAccountName != ""; !held && len(pods) == 0 {
+	// Of a hop that is gone nothing tells whether it held anything, but for pods: they are only made under a hop that does.
+	// Without them its Jobs may as well wait for a hop that is still to come.
+	if held := hop != nil && hop.Status.ServiceAccountName != ""; !held && len(pods) == 0 {
 		return nil
 	}
 	errs := []error{r.suspendJobs(ctx, key, why)}
@@ -181,13 +183,34 @@ func (r *HopReconciler) stopWorkloads(ctx context.Context, key types.NamespacedN
 		if !pod.DeletionTimestamp.IsZero() {
 			continue
 		}
-		err := r.Delete(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}},
-			client.Preconditions{UID: &pod.UID}, client.GracePeriodSeconds(stopGrace))
-		if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-			errs = append(errs, fmt.Errorf("deleting pod %s/%s: %w", pod.Namespace, pod.Name, err))
-		}
+		errs = append(errs, r.stopPod(ctx, pod))
 	}
 	return errors.Join(errs...)
+}
+
+// stopEarlier deletes the pods that declare a hop which is about to get a new identity. They run as an earlier one, or as
+// an earlier hop of the name: what they hold is dead, but for streams that are open.
+func (r *HopReconciler) stopEarlier(ctx context.Context, hop types.NamespacedName) error {
+	pods := podList()
+	if err := r.live.List(ctx, pods, client.InNamespace(hop.Namespace), client.MatchingLabels{v1alpha1.LabelHop: hop.Name}); err != nil {
+		return fmt.Errorf("listing the pods of hop %s: %w", hop, err)
+	}
+	errs := make([]error, len(pods.Items))
+	for i := range pods.Items {
+		errs[i] = r.stopPod(ctx, &pods.Items[i])
+	}
+	return errors.Join(errs...)
+}
+
+// stopPod deletes a pod, which has a moment to end.
+func (r *HopReconciler) stopPod(ctx context.Context, pod client.Object) error {
+	uid := pod.GetUID()
+	err := r.Delete(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.GetNamespace(), Name: pod.GetName()}},
+		client.Preconditions{UID: &uid}, client.GracePeriodSeconds(stopGrace))
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("deleting pod %s/%s: %w", pod.GetNamespace(), pod.GetName(), err)
+	}
+	return nil
 }
 
 // podsOf are the pods that declare a hop, as the cache knows them, and those that run as its account, as the API server

@@ -62,8 +62,9 @@ func (f *fixture) grantedAnew(h *v1alpha1.DelegationHop, before string) {
 	})
 	f.state(h, v1alpha1.ReasonGranted)
 	f.eventually("the old account to be gone", func() error {
-		err := suite.admin.Get(f.Context(), client.ObjectKey{Namespace: h.Namespace, Name: before}, &corev1.ServiceAccount{})
-		if apierrors.IsNotFound(err) {
+		var old corev1.ServiceAccount
+		err := suite.admin.Get(f.Context(), client.ObjectKey{Namespace: h.Namespace, Name: before}, &old)
+		if apierrors.IsNotFound(err) || err == nil && old.Labels[v1alpha1.LabelHopUID] == "" { // one that somebody made anew holds nothing
 			return nil
 		}
 		return orAllowed(err)

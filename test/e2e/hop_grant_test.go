@@ -347,8 +347,9 @@ func TestHopClusterRules(t *testing.T) {
 func TestHopNamespaceMissing(t *testing.T) {
 	f := hopSetup(t)
 	missing := f.ns + "-missing"
-	f.everywhere(f.by, rule("", "configmaps", "get,list"))
-	scope := in([]string{f.on, missing}, resources("", "configmaps", "get,list"))
+	// What is granted in all namespaces is for no other test: they run at the same time.
+	f.everywhere(f.by, rule("", "endpoints", "get,list"))
+	scope := in([]string{f.on, missing}, resources("", "endpoints", "get,list"))
 	h := f.hop("isolate", "contain", "", func(h *v1alpha1.DelegationHop) { h.Spec.Scope = &scope })
 	f.apply(f.by, f.path("contain", func(p *v1alpha1.DelegationPath) { p.Spec.Scope = scope }), h)
 	t.Log(f.state(h, v1alpha1.ReasonNotYetValid))
@@ -358,6 +359,6 @@ func TestHopNamespaceMissing(t *testing.T) {
 	}
 	f.namespace(missing)
 	f.granted(h)
-	rules := []rbacv1.PolicyRule{rule("", "configmaps", "get,list")}
+	rules := []rbacv1.PolicyRule{rule("", "endpoints", "get,list")}
 	f.holds(h, map[string][]rbacv1.PolicyRule{f.on: rules, missing: rules})
 }

@@ -1,0 +1,242 @@
+//go:build unix
+
+package crash
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"sync"
+	"testing"
+	"time"
+
+	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
+	"sigs.k8s.io/controller-runtime/pkg/config"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/controllers"
+	"github.com/wayleave/wayleave/internal/audit"
+	"github.com/wayleave/wayleave/internal/facts"
+	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/test/operator"
+)
+
+// mishap is what happens to a process at one of its writes.
+type mishap int
+
+const (
+	// never: nothing happens.
+	never mishap = iota
+	// death: the process dies between two writes.
+	death
+	// deadly: the write goes through, and the process dies before it hears of it.
+	deadly
+	// deaf: the write goes through, and the process is told that it did not. It lives on.
+	deaf
+)
+
+func (m mishap) String() string {
+	return [...]string{"nothing", "death between two writes", "death before the answer to a write", "a lost answer to a write"}[m]
+}
+
+var (
+	errDead = errors.New("the process is dead")
+	errLost = errors.New("the answer was lost")
+)
+
+// gate counts the writes of one process and has a mishap befall it at one of them.
+type gate struct {
+	kill context.CancelFunc
+
+	mu       sync.Mutex
+	mishap   mishap
+	left     int
+	befallen bool
+	dead     bool
+	wrote    []string
+}
+
+// arm has a mishap befall the process at its n-th write from now on.
+func (g *gate) arm(n int, m mishap) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.mishap, g.left, g.wrote = m, n, nil
+}
+
+// came says whether the mishap has come.
+func (g *gate) came() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.befallen
+}
+
+// written are the writes that went through since the gate was armed.
+func (g *gate) written() []string {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return slices.Clone(g.wrote)
+}
+
+// do performs a write, or not.
+func (g *gate) do(verb string, o any, write func() error) error {
+	g.mu.Lock()
+	if g.dead {
+		g.mu.Unlock()
+		return errDead
+	}
+	now := never
+	if g.left == 0 {
+		now = g.mishap
+	}
+	g.left--
+	g.befallen = g.befallen || now != never
+	if now == death || now == deadly {
+		g.dead = true
+		g.kill()
+	}
+	if now != death {
+		g.wrote = append(g.wrote, fmt.Sprintf("%s %T", verb, o))
+	}
+	g.mu.Unlock()
+	if now == death {
+		return errDead
+	}
+	if err := write(); err != nil || now == never {
+		return err
+	}
+	return errLost
+}
+
+// intercept has all writes of a client go through the gate. Questions in the form of a write are none, and neither is
+// a rehearsal.
+func (g *gate) intercept(c client.WithWatch) client.Client {
+	return interceptor.NewClient(c, interceptor.Funcs{
+		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
+			if _, question := o.(*authorizationv1.SubjectAccessReview); question {
+				return c.Create(ctx, o, opts...)
+			}
+			return g.do("create", o, func() error { return c.Create(ctx, o, opts...) })
+		},
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			return g.do("delete", o, func() error { return c.Delete(ctx, o, opts...) })
+		},
+		DeleteAllOf: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteAllOfOption) error {
+			return g.do("delete all", o, func() error { return c.DeleteAllOf(ctx, o, opts...) })
+		},
+		Update: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.UpdateOption) error {
+			return g.do("update", o, func() error { return c.Update(ctx, o, opts...) })
+		},
+		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			return g.do("patch", o, func() error { return c.Patch(ctx, o, patch, opts...) })
+		},
+		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
+			if applied := (&client.ApplyOptions{}); len(applied.ApplyOptions(opts).DryRun) > 0 {
+				return c.Apply(ctx, o, opts...)
+			}
+			return g.do("apply", o, func() error { return c.Apply(ctx, o, opts...) })
+		},
+		SubResourceCreate: func(ctx context.Context, c client.Client, name string, o, sub client.Object, opts ...client.SubResourceCreateOption) error {
+			return g.do("create "+name+" of", o, func() error { return c.SubResource(name).Create(ctx, o, sub, opts...) })
+		},
+		SubResourceUpdate: func(ctx context.Context, c client.Client, name string, o client.Object, opts ...client.SubResourceUpdateOption) error {
+			return g.do("update "+name+" of", o, func() error { return c.SubResource(name).Update(ctx, o, opts...) })
+		},
+		SubResourcePatch: func(ctx context.Context, c client.Client, name string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+			return g.do("patch "+name+" of", o, func() error { return c.SubResource(name).Patch(ctx, o, patch, opts...) })
+		},
+		SubResourceApply: func(ctx context.Context, c client.Client, name string, o runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption) error {
+			return g.do("apply "+name+" of", o, func() error { return c.SubResource(name).Apply(ctx, o, opts...) })
+		},
+	})
+}
+
+// process is a controller, run inside the test under the ServiceAccount of the real one.
+type process struct {
+	gate
+	cancel context.CancelFunc
+	ended  chan error
+}
+
+// startProcess starts a controller. It never dies by itself unless its gate is armed.
+func startProcess(t *testing.T, cfg *rest.Config) *process {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	p := &process{gate: gate{kill: cancel}, cancel: cancel, ended: make(chan error, 1)}
+	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+		Scheme:                 operator.Scheme(),
+		Cache:                  cacheOptions(),
+		Metrics:                metricsserver.Options{BindAddress: "0"},
+		HealthProbeBindAddress: "0",
+		Controller:             config.Controller{SkipNameValidation: new(true)},
+		NewClient: func(cfg *rest.Config, o client.Options) (client.Client, error) {
+			c, err := client.NewWithWatch(cfg, o)
+			if err != nil {
+				return nil, fmt.Errorf("connecting: %w", err)
+			}
+			return p.intercept(c), nil
+		},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	gatherer := &facts.Gatherer{
+		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Access: mgr.GetClient(),
+		Controller: rights.ServiceAccountUser(operator.Namespace, "wayleave-controller"), OperatorNamespace: operator.Namespace,
+	}
+	if err := controllers.Setup(ctx, mgr, controllers.Options{
+		Gather: gatherer, Audit: audit.New(io.Discard), Kubeconfig: controllers.Kubeconfig{Server: cfg.Host, CA: cfg.CAData},
+		MaxFactAge: 10 * time.Minute, SweepEvery: 200 * time.Millisecond, Concurrency: 16,
+	}); err != nil {
+		t.Fatal(err)
+	}
+	go func() { p.ended <- mgr.Start(ctx) }()
+	return p
+}
+
+// stop ends the process, if it has not died, and waits until it does nothing more.
+func (p *process) stop(t *testing.T) {
+	t.Helper()
+	p.cancel()
+	select {
+	case err := <-p.ended:
+		p.ended <- nil // it may be stopped again
+		if err != nil {
+			t.Fatalf("the controller ended with: %v", err)
+		}
+	case <-time.After(patience):
+		t.Fatal("the controller does not end")
+	}
+}
+
+// cacheOptions are those of the real process.
+func cacheOptions() cache.Options {
+	with := func(key string) labels.Selector {
+		exists, err := labels.NewRequirement(key, selection.Exists, nil)
+		if err != nil { // the keys are constants of ours
+			panic(err)
+		}
+		return labels.NewSelector().Add(*exists)
+	}
+	pod := &metav1.PartialObjectMetadata{}
+	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.ServiceAccount{}: {Label: with(controllers.CacheLabel)},
+			pod:                      {Label: with(v1alpha1.LabelHop)},
+		},
+	}
+}
