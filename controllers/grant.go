@@ -141,7 +141,9 @@ func (r *HopReconciler) makeAccount(ctx context.Context, s *state) error {
 	if err := r.rehearse(ctx, s); err != nil {
 		return err
 	}
-	if err := r.stopEarlier(ctx, delegation.HopKey(s.hop)); err != nil {
+	// What runs by now runs as an earlier identity, or under an earlier hop of the name: what it holds is dead, but for
+	// streams that are open.
+	if err := r.stopPods(ctx, delegation.HopKey(s.hop), client.MatchingLabels{v1alpha1.LabelHop: s.hop.Name}); err != nil {
 		return err
 	}
 	incarnation := s.hop.Status.Incarnation + 1

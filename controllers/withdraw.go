@@ -165,74 +165,53 @@ func typed(o delegation.Object) client.Object {
 // stopGrace is how many seconds a pod has to end when its hop is withdrawn.
 const stopGrace = 5
 
-// stopWorkloads suspends the Jobs that declare a hop and deletes its pods. The Jobs stay: they are evidence, and a
-// GitOps tool would only make them anew.
+// stopWorkloads deletes the pods of a hop and suspends the Jobs that declare it: in this order, since the Job controller
+// gives a pod of a suspended Job all the time that the pod asks for. The Jobs stay, and the pods that have ended: they
+// are evidence, and a GitOps tool would only make the Jobs anew.
 func (r *HopReconciler) stopWorkloads(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, why delegation.Finding) error {
-	pods, err := r.podsOf(ctx, key, hop)
-	if err != nil {
-		return err
+	known := podList()
+	if err := r.List(ctx, known, client.MatchingFields{hopIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing the pods of hop %s: %w", key, err)
 	}
 	// Of a hop that is gone nothing tells whether it held anything, but for pods: they are only made under a hop that does.
 	// Without them its Jobs may as well wait for a hop that is still to come.
-	if held := hop != nil && hop.Status.ServiceAccountName != ""; !held && len(pods) == 0 {
+	held := hop != nil && hop.Status.ServiceAccountName != ""
+	if !held && len(known.Items) == 0 {
 		return nil
 	}
-	errs := []error{r.suspendJobs(ctx, key, why)}
-	for i := range pods {
-		pod := &pods[i]
-		if !pod.DeletionTimestamp.IsZero() {
-			continue
-		}
-		errs = append(errs, r.stopPod(ctx, pod))
+	errs := []error{r.stopPods(ctx, key, client.MatchingLabels{v1alpha1.LabelHop: key.Name})}
+	if held { // a label can be taken off a pod
+		errs = append(errs, r.stopPods(ctx, key, client.MatchingFields{"spec.serviceAccountName": hop.Status.ServiceAccountName}))
 	}
-	return errors.Join(errs...)
+	return errors.Join(append(errs, r.suspendJobs(ctx, key, why))...)
 }
 
-// stopEarlier deletes the pods that declare a hop which is about to get a new identity. They run as an earlier one, or as
-// an earlier hop of the name: what they hold is dead, but for streams that are open.
-func (r *HopReconciler) stopEarlier(ctx context.Context, hop types.NamespacedName) error {
-	pods := podList()
-	if err := r.live.List(ctx, pods, client.InNamespace(hop.Namespace), client.MatchingLabels{v1alpha1.LabelHop: hop.Name}); err != nil {
+// stopPods deletes those of a hop's pods that are selected and have not ended, as the API server knows them: a pod may
+// be too new for the cache.
+func (r *HopReconciler) stopPods(ctx context.Context, hop types.NamespacedName, selected client.ListOption) error {
+	var pods corev1.PodList
+	if err := r.live.List(ctx, &pods, client.InNamespace(hop.Namespace), selected); err != nil {
 		return fmt.Errorf("listing the pods of hop %s: %w", hop, err)
 	}
-	errs := make([]error, len(pods.Items))
+	var errs []error
 	for i := range pods.Items {
-		errs[i] = r.stopPod(ctx, &pods.Items[i])
+		pod := &pods.Items[i]
+		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+		if pod.DeletionTimestamp.IsZero() && !ended {
+			errs = append(errs, r.stopPod(ctx, pod))
+		}
 	}
 	return errors.Join(errs...)
 }
 
 // stopPod deletes a pod, which has a moment to end.
-func (r *HopReconciler) stopPod(ctx context.Context, pod client.Object) error {
-	uid := pod.GetUID()
-	err := r.Delete(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.GetNamespace(), Name: pod.GetName()}},
-		client.Preconditions{UID: &uid}, client.GracePeriodSeconds(stopGrace))
+func (r *HopReconciler) stopPod(ctx context.Context, pod *corev1.Pod) error {
+	err := r.Delete(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}},
+		client.Preconditions{UID: &pod.UID}, client.GracePeriodSeconds(stopGrace))
 	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
-		return fmt.Errorf("deleting pod %s/%s: %w", pod.GetNamespace(), pod.GetName(), err)
+		return fmt.Errorf("deleting pod %s/%s: %w", pod.Namespace, pod.Name, err)
 	}
 	return nil
-}
-
-// podsOf are the pods that declare a hop, as the cache knows them, and those that run as its account, as the API server
-// does: a label can be taken off a pod, and a pod may be too new for the cache.
-func (r *HopReconciler) podsOf(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop) ([]metav1.PartialObjectMetadata, error) {
-	pods := podList()
-	if err := r.List(ctx, pods, client.MatchingFields{hopIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing the pods of hop %s: %w", key, err)
-	}
-	if hop == nil || hop.Status.ServiceAccountName == "" {
-		return pods.Items, nil
-	}
-	running := podList()
-	if err := r.live.List(ctx, running, client.InNamespace(hop.Namespace), client.MatchingFields{"spec.serviceAccountName": hop.Status.ServiceAccountName}); err != nil {
-		return nil, fmt.Errorf("listing the pods that run as hop %s: %w", key, err)
-	}
-	for _, pod := range pods.Items {
-		if !slices.ContainsFunc(running.Items, func(p metav1.PartialObjectMetadata) bool { return p.UID == pod.UID }) {
-			running.Items = append(running.Items, pod)
-		}
-	}
-	return running.Items, nil
 }
 
 func podList() *metav1.PartialObjectMetadataList {

@@ -70,7 +70,25 @@ func (h *stamper) Handle(ctx context.Context, req admission.Request) admission.R
 	if err != nil {
 		return failed(fmt.Errorf("encoding the stamped object: %w", err))
 	}
-	return admission.PatchResponseFromRaw(req.Object.Raw, stamped)
+	return admission.PatchResponseFromRaw(req.Object.Raw, stamped).WithWarnings(h.takeover(kind, req, object, old)...)
+}
+
+// takeover warns whoever comes to stand behind an object in somebody else's place: what others built on that is theirs
+// no longer.
+func (h *stamper) takeover(kind stampedKind, req admission.Request, object, old *unstructured.Unstructured) []string {
+	if old == nil {
+		return nil
+	}
+	before, _, _ := unstructured.NestedString(old.Object, "spec", kind.subject, "user")
+	after, _, _ := unstructured.NestedString(object.Object, "spec", kind.subject, "user")
+	if before == "" || before == after {
+		return nil
+	}
+	warning := fmt.Sprintf("the %s of %s %q is now %q, in place of %q", kind.subject, req.Kind.Kind, object.GetName(), after, before)
+	if kind.subject == "origin" {
+		warning += ": hops that others made are withdrawn unless they hold the verb delegate on it; to end a path, set revoked"
+	}
+	return []string{warning}
 }
 
 func (h *stamper) stamp(ctx context.Context, kind stampedKind, who v1alpha1.Subject, object, old *unstructured.Unstructured) error {
