@@ -38,7 +38,7 @@ type evaluation struct {
 	scope     scope.Set               // of the link above
 	end       time.Time               // of the link above
 	begun     time.Time               // the same, but for the duration of what has not begun
-	lifetimes []*v1alpha1.Lifetime    // declared by the links above
+	lifetimes []declared              // by the links above
 	above     *v1alpha1.DelegationHop // the link above; nil: the path
 }
 
@@ -111,7 +111,7 @@ func (e *evaluation) origin(p *v1alpha1.DelegationPath, link string) {
 		return
 	}
 	e.answer(e.in.Facts.Origin, Finding{Reason: v1alpha1.ReasonScopeExceedsOrigin, Link: link, Field: "spec.scope",
-		Message: fmt.Sprintf("the origin %q may not itself %s", who, scope.Describe(e.in.Facts.Origin.Missing))},
+		Message: fmt.Sprintf("the origin %q may not itself %s: narrow the path, or give the origin that right (resources are plural, and the core group is \"\")", who, scope.Describe(e.in.Facts.Origin.Missing))},
 		fmt.Sprintf("what the origin %q may do", who))
 }
 
@@ -131,8 +131,11 @@ func (e *evaluation) hop(i int) {
 	e.author(h, i, link)
 
 	hopScope := e.hopScope(h, link)
-	if slices.ContainsFunc(e.lifetimes, func(above *v1alpha1.Lifetime) bool { return longer(h.Spec.Lifetime, above) }) {
-		e.find(Finding{Reason: v1alpha1.ReasonLifetimeExceedsParent, Link: link, Field: "spec.lifetime", Message: "the lifetime is longer than that of the path or of a hop above"})
+	for _, above := range e.lifetimes {
+		if excess := longer(h.Spec.Lifetime, above.lifetime); excess != "" {
+			e.find(Finding{Reason: v1alpha1.ReasonLifetimeExceedsParent, Link: link, Field: "spec.lifetime", Message: fmt.Sprintf(excess+": shorten it, or leave it out", above.whose)})
+			break
+		}
 	}
 	e.ends(h.Spec.Lifetime, h.Status.ActiveSince, h.Status.ExpiresAt, asked, link)
 	if h.Status.ActiveSince == nil && !asked {
@@ -173,7 +176,7 @@ func (e *evaluation) author(h *v1alpha1.DelegationHop, i int, link string) {
 		return
 	}
 	e.answer(e.in.Facts.author(i), Finding{Reason: v1alpha1.ReasonNotPermittedToDelegate, Link: link, Field: "spec.author",
-		Message: fmt.Sprintf("the author %q is not the path's origin and does not hold the verb %s on the path", who, v1alpha1.VerbDelegate)},
+		Message: fmt.Sprintf("the author %q is not the path's origin and does not hold the verb %s on the path: let the origin apply the hop, or give its author that verb", who, v1alpha1.VerbDelegate)},
 		fmt.Sprintf("whether the author %q may delegate", who))
 }
 
@@ -191,10 +194,10 @@ func (e *evaluation) hopScope(h *v1alpha1.DelegationHop, link string) scope.Set 
 		own = e.parse(e.written, token != nil, link)
 	}
 	if missing := own.Missing(e.scope); len(missing) > 0 && e.in.Path != nil {
-		e.find(Finding{Reason: reason, Link: link, Field: "spec.scope", Message: fmt.Sprintf("%s may not %s", e.aboveName(), scope.Describe(missing))})
+		e.find(Finding{Reason: reason, Link: link, Field: "spec.scope", Message: fmt.Sprintf("%s may not %s: leave it out, or widen %s", e.aboveName(), scope.Describe(missing), e.aboveKind())})
 	}
 	if token != nil && token.Audience != "" && !slices.Contains(e.written.Audiences, token.Audience) {
-		e.find(Finding{Reason: reason, Link: link, Field: "spec.token.audience", Message: fmt.Sprintf("audience %q is not one of the scope's audiences", token.Audience)})
+		e.find(Finding{Reason: reason, Link: link, Field: "spec.token.audience", Message: fmt.Sprintf("audience %q is not one of the scope's audiences: add it there, or name one of them", token.Audience)})
 	}
 	return own
 }
@@ -204,6 +207,13 @@ func (e *evaluation) aboveName() string {
 		return "the path"
 	}
 	return "the parent " + linkName(e.above)
+}
+
+func (e *evaluation) aboveKind() string {
+	if e.above == nil {
+		return "the path"
+	}
+	return "the parent"
 }
 
 // parse judges a scope by itself and returns it; one that cannot be judged allows nothing.
@@ -238,7 +248,14 @@ func (e *evaluation) revoked(r *v1alpha1.Revocation, link string) {
 // ends judges the end of a link and carries it down the chain. What is asked about begins with an Allow, so that its
 // duration counts from now if it has not begun.
 func (e *evaluation) ends(l *v1alpha1.Lifetime, since, recorded *metav1.Time, asked bool, link string) {
-	e.lifetimes = append(e.lifetimes, l)
+	whose := "this hop"
+	if link != "" {
+		whose = link
+	}
+	if len(e.lifetimes) == 0 && e.in.Path != nil {
+		whose = "the path"
+	}
+	e.lifetimes = append(e.lifetimes, declared{l, whose})
 	e.begun = earlier(e.end, end(l, since))
 	e.end = e.begun
 	if since == nil && asked {

@@ -51,17 +51,17 @@ func TestMessages(t *testing.T) {
 		},
 		"too much": {
 			in:       ask(path(), hop("isolate", withScope(podsIn("billing", "get", "list")))),
-			wantTold: "ScopeExceedsPath: spec.scope: the path may not get, list pods in namespace billing",
+			wantTold: "ScopeExceedsPath: spec.scope: the path may not get, list pods in namespace billing: leave it out, or widen the path",
 		},
 		"too much for the parent": {
 			in:       ask(path(), hop("triage", withScope(pods("get"))), hop("isolate", withParent("triage"), withScope(pods("delete")))),
-			wantTold: "ScopeExceedsParent: spec.scope: the parent hop agents/triage may not delete pods in namespace payments",
+			wantTold: "ScopeExceedsParent: spec.scope: the parent hop agents/triage may not delete pods in namespace payments: leave it out, or widen the parent",
 		},
 		"too much for the origin": {
 			in: but(ask(path(), hop("isolate")), func(i *Input) {
 				i.Facts.Origin = Answer{Outcome: Deny, Missing: []scope.Atom{{Namespace: "payments", Resource: "pods", Verb: "delete"}}}
 			}),
-			wantTold: `ScopeExceedsOrigin: spec.scope: the origin "alice@example.com" may not itself delete pods in namespace payments [path incident-response/contain-4711]`,
+			wantTold: `ScopeExceedsOrigin: spec.scope: the origin "alice@example.com" may not itself delete pods in namespace payments: narrow the path, or give the origin that right (resources are plural, and the core group is "") [path incident-response/contain-4711]`,
 		},
 		"too much for the controller": {
 			in: but(ask(path(), hop("isolate")), func(i *Input) {
@@ -76,7 +76,15 @@ func TestMessages(t *testing.T) {
 		},
 		"a stranger's hop": {
 			in:       but(ask(path(), hop("isolate", by(bob))), func(i *Input) { i.Facts.Authors = []Answer{{Outcome: Deny}} }),
-			wantTold: `NotPermittedToDelegate: spec.author: the author "bob@example.com" is not the path's origin and does not hold the verb delegate on the path`,
+			wantTold: `NotPermittedToDelegate: spec.author: the author "bob@example.com" is not the path's origin and does not hold the verb delegate on the path: let the origin apply the hop, or give its author that verb`,
+		},
+		"too long for the path": {
+			in:       ask(path(), hop("isolate", withLifetime(lasting(48*time.Hour)))),
+			wantTold: "LifetimeExceedsParent: spec.lifetime: 48h is longer than the path's 1h: shorten it, or leave it out",
+		},
+		"too long for the parent": {
+			in:       ask(path(), hop("triage", withLifetime(lasting(15*time.Minute))), hop("isolate", withParent("triage"), withLifetime(lasting(20*time.Minute)))),
+			wantTold: "LifetimeExceedsParent: spec.lifetime: 20m is longer than hop agents/triage's 15m: shorten it, or leave it out",
 		},
 		"no path": {in: ask(nil, hop("isolate", unlinked)), wantTold: "PathNotFound: path incident-response/contain-4711 does not exist"},
 		"unknown": {
@@ -85,23 +93,23 @@ func TestMessages(t *testing.T) {
 		},
 		"a stranger's Job": {
 			in:       run(ask(path(), hop("isolate")), func(w *Workload) { w.Use = Answer{Outcome: Deny} }),
-			wantTold: "NotPermittedToUse: you do not hold the verb use on this delegationhop",
+			wantTold: `NotPermittedToUse: you do not hold the verb use on delegationhops "isolate": get a Role in this namespace that gives it`,
 		},
 		"a foreign image": {
 			in:       run(ask(path(), hop("isolate")), func(w *Workload) { w.Images = []string{image, "evil"} }),
-			wantTold: `ImageNotAllowed: the hop does not list "evil": it lists "registry.example.com/isolate:1.4"`,
+			wantTold: `ImageNotAllowed: the hop does not list "evil", it lists "registry.example.com/isolate:1.4": use such an image, or add yours to workload.images of the hop`,
 		},
 		"a foreign need": {
 			in: run(ask(path(), hop("isolate")), func(w *Workload) {
 				w.Requires = []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"create"}}}
 			}),
-			wantTold: "WorkloadNotAllowed: metadata.annotations[delegation.wayleave.dev/requires]: the workload needs what the hop may not do: create pods in any namespace",
+			wantTold: "WorkloadNotAllowed: metadata.annotations[delegation.wayleave.dev/requires]: the workload needs what the hop may not do: create pods (the hop may do that in none of its namespaces)",
 		},
 		"two of them": {
 			in:       ask(path(), hop("isolate", stopped, withScope(podsIn("billing", "get")))),
-			wantTold: `Revoked by alice@example.com 3m ago ("false alarm"); ScopeExceedsPath: spec.scope: the path may not get pods in namespace billing`,
+			wantTold: `Revoked by alice@example.com 3m ago ("false alarm"); ScopeExceedsPath: spec.scope: the path may not get pods in namespace billing: leave it out, or widen the path`,
 			wantStays: `Revoked by alice@example.com at 2026-07-01T11:57:00Z ("false alarm"); ` +
-				`ScopeExceedsPath: spec.scope: the path may not get pods in namespace billing`,
+				`ScopeExceedsPath: spec.scope: the path may not get pods in namespace billing: leave it out, or widen the path`,
 		},
 		"nothing": {in: ask(path()), wantStays: "valid until 2026-07-01T12:30:00Z"},
 	} {

@@ -12,7 +12,7 @@ func TestAHopIsNobodysOrigin(t *testing.T) {
 		"system:serviceaccount:agents:dhop-isolate.0123456789.1790000000": true,
 		"system:serviceaccount:agents:isolate":                            false,
 		"system:serviceaccount:dhop-agents:isolate":                       false,
-		"dhop-isolate":                                                    false,
+		"dhop-isolate": false,
 	} {
 		origin := pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Origin = &v1alpha1.Subject{User: user} })
 		author := hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Author = &v1alpha1.Subject{User: user} })

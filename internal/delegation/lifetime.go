@@ -1,6 +1,7 @@
 package delegation
 
 import (
+	"strings"
 	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -46,15 +47,36 @@ func ended(now, at time.Time, recorded *metav1.Time) (time.Time, bool) {
 	return at, !at.IsZero() && !now.Before(at)
 }
 
-// longer says whether a lifetime declares more than the one above it: a later point in time, or a longer duration.
-// What merely runs longer because it began later is cut off, not refused, so that the answer never depends on when
-// the question is asked.
-func longer(l, above *v1alpha1.Lifetime) bool {
+// declared is a lifetime, and whose it is.
+type declared struct {
+	lifetime *v1alpha1.Lifetime
+	whose    string
+}
+
+// longer says how a lifetime declares more than the one above it, a later point in time, or a longer duration, with a
+// place for whose that is; nothing where it does not. What merely runs longer because it began later is cut off, not
+// refused, so that the answer never depends on when the question is asked.
+func longer(l, above *v1alpha1.Lifetime) string {
 	if l == nil || above == nil {
-		return false
+		return ""
+	}
+	if l.Duration != nil && above.Duration != nil && l.Duration.Duration > above.Duration.Duration {
+		return brief(l.Duration.Duration) + " is longer than %s's " + brief(above.Duration.Duration)
 	}
 	if l.NotAfter != nil && above.NotAfter != nil && l.NotAfter.After(above.NotAfter.Time) {
-		return true
+		return l.NotAfter.UTC().Format(time.RFC3339) + " is later than %s's " + above.NotAfter.UTC().Format(time.RFC3339)
 	}
-	return l.Duration != nil && above.Duration != nil && l.Duration.Duration > above.Duration.Duration
+	return ""
+}
+
+// brief writes a duration as one would: 48h, not 48h0m0s.
+func brief(d time.Duration) string {
+	s := d.String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
 }

@@ -19,7 +19,11 @@ func (e *evaluation) workload() {
 	if hop == nil {
 		e.find(Finding{Reason: v1alpha1.ReasonHopNotFound, Message: "there is no such hop in this namespace"})
 	}
-	e.answer(w.Use, Finding{Reason: v1alpha1.ReasonNotPermittedToUse, Message: fmt.Sprintf("you do not hold the verb %s on this delegationhop", v1alpha1.VerbUse)},
+	which := "a delegationhop of that name"
+	if hop != nil {
+		which = fmt.Sprintf("delegationhops %q", hop.Name)
+	}
+	e.answer(w.Use, Finding{Reason: v1alpha1.ReasonNotPermittedToUse, Message: fmt.Sprintf("you do not hold the verb %s on %s: get a Role in this namespace that gives it", v1alpha1.VerbUse, which)},
 		"whether you may use the hop")
 	if hop == nil {
 		return
@@ -46,7 +50,7 @@ func (e *evaluation) runs(hop *v1alpha1.DelegationHop, w *Workload) {
 		}
 	}
 	if len(refused) > 0 {
-		e.find(Finding{Reason: v1alpha1.ReasonImageNotAllowed, Message: fmt.Sprintf("the hop does not list %s: it lists %s", quoteSome(refused), quoteSome(allowed.Images))})
+		e.find(Finding{Reason: v1alpha1.ReasonImageNotAllowed, Message: fmt.Sprintf("the hop does not list %s, it lists %s: use such an image, or add yours to workload.images of the hop", quoteSome(refused), quoteSome(allowed.Images))})
 	}
 }
 
@@ -80,7 +84,8 @@ func (e *evaluation) requires(w *Workload) {
 		e.find(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Field: annotationField, Message: p.Field + ": " + p.Message})
 	}
 	if len(missing) > 0 {
-		e.find(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Field: annotationField, Message: fmt.Sprintf("the workload needs what the hop may not do: %s", scope.Describe(missing))})
+		what := strings.ReplaceAll(scope.Describe(missing), " in any namespace", "")
+		e.find(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Field: annotationField, Message: fmt.Sprintf("the workload needs what the hop may not do: %s (the hop may do that in none of its namespaces)", what)})
 	}
 }
 
