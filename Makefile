@@ -100,11 +100,11 @@ bench: ## Measure what Wayleave costs beside a bare API server, as a table of ra
 ##@ Local cluster
 
 .PHONY: cluster
-cluster: cluster-ready ## Start a local cluster and print how to reach it
+cluster: cluster-ready ## Start a bare local cluster, without Wayleave (with it: make demo KEEP=1)
 	go run ./hack/cluster up
 
 .PHONY: cluster-down
-cluster-down: ## End the local cluster
+cluster-down: ## End the local cluster, or that of make demo KEEP=1
 	go run ./hack/cluster down
 
 # Before anything that starts a cluster: what it needs is installed where that can be done, and built, so that the

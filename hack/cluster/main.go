@@ -195,9 +195,7 @@ func explain(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("export KUBECONFIG=%s\n", filepath.Join(dir, "kubeconfig"))
-	if _, err := exec.LookPath("kubectl"); err != nil {
-		fmt.Printf("export PATH=$PATH:%s\n", filepath.Dir(binaries["kubectl"]))
-	}
+	fmt.Printf("export PATH=$PATH:%s\n", filepath.Dir(binaries["kubectl"]))
 	return nil
 }
 
@@ -218,7 +216,15 @@ func down() error {
 	if err != nil {
 		return err
 	}
-	return os.RemoveAll(dir)
+	if err := os.RemoveAll(dir); err != nil {
+		return err
+	}
+	if running == nil {
+		fmt.Println("no cluster was up")
+	} else {
+		fmt.Println("the cluster is down, and its files are removed")
+	}
+	return nil
 }
 
 // end asks the cluster's process to end. Its id is good as long as it holds the

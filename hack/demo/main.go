@@ -18,6 +18,7 @@ import (
 	"os/exec"
 	"os/signal"
 	"path/filepath"
+	"strings"
 	"syscall"
 
 	"github.com/wayleave/wayleave/test/cluster"
@@ -46,14 +47,30 @@ func start(ctx context.Context, node bool) error {
 	switch {
 	case os.Getenv(staying) != "":
 		return stay(ctx, node)
-	case os.Getenv("KEEP") != "":
+	case keeps(os.Getenv("KEEP")):
 		return keep(ctx)
+	}
+	if kept, err := findKept(); err != nil {
+		return err
+	} else if kept != nil && kept.Node && node {
+		return errUp // only one cluster with a node can run, and this one does not end by itself
 	}
 	return play(ctx, os.Stdout, setting{node: node}, func(d *demo) error {
 		fmt.Fprintln(d.out, "\nThat is all. The cluster is taken down.")
 		return nil
 	})
 }
+
+// keeps says whether KEEP asks for the cluster to stay.
+func keeps(value string) bool {
+	switch strings.ToLower(value) {
+	case "", "0", "no", "false":
+		return false
+	}
+	return true
+}
+
+var errUp = errors.New("a cluster is up already: end it with `make cluster-down`")
 
 // setting is where the story plays.
 type setting struct {
@@ -113,8 +130,10 @@ func keptDir() (string, error) {
 // keep starts this program once more, apart from the terminal, and passes on what it tells. The other one closes its
 // end when the story is told and the cluster stays; the kernel does so when it fails.
 func keep(ctx context.Context) error {
-	if up, err := isKept(); err != nil || up {
-		return errors.Join(err, errors.New("a cluster is up already: end it with `make cluster-down`"))
+	if kept, err := findKept(); err != nil {
+		return err
+	} else if kept != nil {
+		return errUp
 	}
 	self, err := os.Executable()
 	if err != nil {
@@ -137,29 +156,30 @@ func keep(ctx context.Context) error {
 	if _, err := io.Copy(os.Stdout, told); err != nil {
 		return err
 	}
-	if up, err := isKept(); err != nil || up {
+	if kept, err := findKept(); err != nil || kept != nil {
 		return err
 	}
 	_ = other.Wait() // its exit code is told below
 	return errors.New("no cluster was kept")
 }
 
-func isKept() (bool, error) {
+// findKept returns the cluster that stays, or nil.
+func findKept() (*cluster.Info, error) {
 	dir, err := keptDir()
 	if err != nil {
-		return false, err
+		return nil, err
 	}
 	running, err := cluster.Running()
 	if err != nil {
-		return false, fmt.Errorf("looking for a cluster that is up: %w", err)
+		return nil, fmt.Errorf("looking for a cluster that is up: %w", err)
 	}
 	resolved, _ := filepath.EvalSymlinks(dir) // none without a cluster
 	for _, info := range running {
 		if info.Dir == resolved {
-			return true, nil
+			return &info, nil
 		}
 	}
-	return false, nil
+	return nil, nil
 }
 
 // stay is the process that a kept cluster belongs to.

@@ -4,7 +4,9 @@ package main
 
 import (
 	"bufio"
+	"bytes"
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"os"
@@ -81,6 +83,7 @@ func (d *demo) alert(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.say("A warning there is no error: what comes too early, such as a hop before its parent is ready, waits a moment.")
 	return expectWords(output, path+" created", "triage created", "isolate created")
 }
 
@@ -109,6 +112,7 @@ func (d *demo) granted(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	d.say("The name is that of its account: dhop-, the hop, a hash that never comes again, and the Unix time of its end.")
 	return expectWords(output, "networkpolicies", "ledger-0")
 }
 
@@ -169,7 +173,7 @@ func (d *demo) events(ctx context.Context) error {
 
 // audit shows the line that the controller wrote when the path was revoked.
 func (d *demo) audit(ctx context.Context) error {
-	d.say("The controller's audit line of that moment, one of many that tell this path by its UID:")
+	d.say("The controller's audit line of that moment, here one field a line; all lines of this path have its UID:")
 	return eventually(ctx, "an audit line of the revocation", func() error {
 		log, err := os.Open(d.operator.Log("controller"))
 		if err != nil {
@@ -180,7 +184,11 @@ func (d *demo) audit(ctx context.Context) error {
 		lines.Buffer(nil, 1<<20)
 		for lines.Scan() {
 			if line := lines.Text(); expectWords(line, `"transition"`, `"DelegationPath `+ns+"/"+path+`"`, `"Revoked"`) == nil {
-				d.lines(line)
+				var fields bytes.Buffer
+				if err := json.Indent(&fields, []byte(line), "", "  "); err != nil {
+					return fmt.Errorf("reading an audit line: %w", err)
+				}
+				d.lines(fields.String())
 				return nil
 			}
 		}

@@ -95,6 +95,7 @@ func resume(ctx context.Context, d *demo) error {
 
 func (w *pods) refused(ctx context.Context) error {
 	w.step("What both pods were answered from then on. They are told to end, do not obey, and are ended.")
+	w.say("(The agent is a stand-in, made to disobey: it goes on after the signal to end, as one that was taken over would.)")
 	for _, job := range []string{"triage", "isolate"} {
 		j := w.logs[job]
 		select {
