@@ -418,7 +418,7 @@ func TestOutgrown(t *testing.T) {
 		"a shorter one":             {token: v1alpha1.Token{Expiration: &metav1.Duration{Duration: 20 * time.Minute}}, life: time.Hour, want: true},
 		"not made yet":              {},
 	} {
-		secret := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{annotationAudience: c.audience}}}
+		secret := &metav1.PartialObjectMetadata{ObjectMeta: metav1.ObjectMeta{Annotations: map[string]string{v1alpha1.AnnotationAudience: c.audience}}}
 		s := &state{hop: hop(c.token), next: &v1alpha1.DelegationHopStatus{Credential: &v1alpha1.Credential{IssuedAt: *at(0), ExpiresAt: *at(c.life)}}}
 		if got := outgrown(secret, s); got != c.want {
 			t.Errorf("%s: %t", name, got)

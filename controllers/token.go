@@ -75,9 +75,6 @@ func (r *HopReconciler) ensureToken(ctx context.Context, s *state, g delegation.
 	return nil
 }
 
-// annotationAudience names, on the Secret of a token, the audience of the token; empty is the API server's.
-const annotationAudience = v1alpha1.GroupName + "/audience"
-
 // announced is what the status says of the Secret that a hop names before there is a token in it.
 func announced(s *state) *v1alpha1.Credential {
 	if s.hop.Spec.Token == nil {
@@ -99,7 +96,7 @@ func expirationOf(t *v1alpha1.Token) time.Duration {
 func outgrown(secret *metav1.PartialObjectMetadata, s *state) bool {
 	token, c := s.hop.Spec.Token, s.next.Credential
 	const slack = 2 * time.Second // the times of a credential have no fractions
-	return secret.Annotations[annotationAudience] != token.Audience ||
+	return secret.Annotations[v1alpha1.AnnotationAudience] != token.Audience ||
 		c != nil && c.ExpiresAt.Sub(c.IssuedAt.Time) > max(minExpiration, expirationOf(token))+slack
 }
 
@@ -134,7 +131,7 @@ func (r *HopReconciler) ensureSecret(ctx context.Context, s *state, g delegation
 	if standing == nil {
 		secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 			Namespace: s.hop.Namespace, Name: g.SecretName, Labels: g.Labels, OwnerReferences: ownedBy(s.hop),
-			Annotations: map[string]string{annotationAudience: s.hop.Spec.Token.Audience},
+			Annotations: map[string]string{v1alpha1.AnnotationAudience: s.hop.Spec.Token.Audience},
 		}}
 		if err := r.Create(ctx, secret, FieldOwner); err != nil {
 			return metav1.ObjectMeta{}, fmt.Errorf("making Secret %s: %w", secret.Name, err)

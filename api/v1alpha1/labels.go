@@ -23,6 +23,8 @@ const (
 	AnnotationChangedBy = GroupName + "/changed-by"
 	// AnnotationCredentialID names, on the Secret of a token, the token that it holds.
 	AnnotationCredentialID = GroupName + "/credential-id"
+	// AnnotationAudience names, on the Secret of a token, the audience of the token; empty is the API server's.
+	AnnotationAudience = GroupName + "/audience"
 
 	// AccountPrefix begins the name of each hop's ServiceAccount, and of each pod that runs under a hop.
 	AccountPrefix = "dhop-"

@@ -73,7 +73,7 @@ func tail(name string) {
 		return
 	}
 	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
-	fmt.Fprintf(os.Stderr, "--- last lines of wayleave %s\n%s\n", name, strings.Join(lines[max(0, len(lines)-60):], "\n"))
+	fmt.Fprintf(os.Stderr, "--- last lines of wayleave %s\n%s\n", name, strings.Join(lines[max(0, len(lines)-25):], "\n"))
 }
 
 var counter atomic.Int64
