@@ -7,6 +7,7 @@ import (
 
 	"github.com/open-policy-agent/cert-controller/pkg/rotator"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
@@ -30,8 +31,9 @@ func certsCommand() *cobra.Command {
 		Long: `Makes the serving certificate of the webhook, keeps it in one Secret, writes its CA into the two
 webhook configurations, and replaces both in time. It is a process of its own so that neither the
 webhook nor the controller may write webhook configurations.`,
-		Args: cobra.NoArgs,
-		RunE: func(*cobra.Command, []string) error { return o.run(ctrl.SetupSignalHandler()) },
+		Args:    cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error { return o.validate() },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(ctrl.SetupSignalHandler(), cmd.Flags()) },
 	}
 	flags := cmd.Flags()
 	o.bind(flags)
@@ -43,9 +45,12 @@ webhook nor the controller may write webhook configurations.`,
 	return cmd
 }
 
-func (o *certsOptions) run(ctx context.Context) error {
-	cfg, err := config()
+func (o *certsOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
+	cfg, err := config(flags)
 	if err != nil {
+		return err
+	}
+	if err := reach(ctx, cfg, 0); err != nil {
 		return err
 	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{

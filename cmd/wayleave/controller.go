@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/url"
 	"os"
 	"time"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -38,8 +40,12 @@ func controllerCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "controller",
 		Short: "Give each valid hop its identity and rights, and withdraw them",
-		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return o.run(ctrl.SetupSignalHandler()) },
+		Long: `Gives each valid hop its ServiceAccount, its rights and, where it asks, its token; withdraws all of that when
+the hop or anything above it is revoked, expires, no longer fits or goes; and writes status and Events. Several
+replicas may run, of which one works.`,
+		Args:    cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error { return o.validate() },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(ctrl.SetupSignalHandler(), cmd.Flags()) },
 	}
 	flags := cmd.Flags()
 	o.bind(flags)
@@ -52,13 +58,34 @@ func controllerCommand() *cobra.Command {
 	return cmd
 }
 
-func (o *controllerOptions) run(ctx context.Context) error {
-	cfg, err := config()
+func (o *controllerOptions) validate() error {
+	if o.maxFactAge <= 0 {
+		return fmt.Errorf("--max-fact-age is %s: it must be longer than nothing", o.maxFactAge)
+	}
+	if o.sweepEvery <= 0 {
+		return fmt.Errorf("--sweep-interval is %s: it must be longer than nothing", o.sweepEvery)
+	}
+	if o.concurrency < 1 {
+		return fmt.Errorf("--concurrency is %d: it must be at least 1", o.concurrency)
+	}
+	if o.server != "" {
+		if u, err := url.Parse(o.server); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
+			return fmt.Errorf("--api-server is %q: give a URL, such as https://api.example.com:6443", o.server)
+		}
+	}
+	return o.common.validate()
+}
+
+func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
+	cfg, err := config(flags)
 	if err != nil {
 		return err
 	}
 	kubeconfig, err := o.kubeconfig(cfg)
 	if err != nil {
+		return err
+	}
+	if err := reach(ctx, cfg, kindsPatience); err != nil {
 		return err
 	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
@@ -119,7 +146,7 @@ func (o *controllerOptions) kubeconfig(cfg *rest.Config) (controllers.Kubeconfig
 	}
 	if file == "" {
 		if len(k.CA) == 0 {
-			return k, errors.New("no certificates are known that sign the API server's: set --api-server-ca-file")
+			return k, errors.New("the CA of the API server is not known: the kubeconfig has no certificate-authority; set --api-server-ca-file")
 		}
 		return k, nil
 	}

@@ -32,9 +32,8 @@ func root() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "wayleave",
 		Short: "Govern delegated execution paths in Kubernetes",
-		Long: `Wayleave makes delegated execution paths governed objects: each hop of a path gets a short-lived
-identity with exactly its scope, what runs under a hop is admitted by the state of its whole chain,
-and one revocation takes everything away.
+		Long: `Wayleave gives each step of an automated chain a short-lived identity of its own, and takes all of
+them back at once.
 
 Each subcommand is one process. They read the cluster from --kubeconfig, from KUBECONFIG, or from
 the pod that they run in.`,
@@ -42,11 +41,16 @@ the pod that they run in.`,
 		SilenceErrors: true,
 		Version:       buildVersion(),
 	}
+	cmd.CompletionOptions.HiddenDefaultCmd = true
+	cmd.SetFlagErrorFunc(func(c *cobra.Command, err error) error {
+		return fmt.Errorf("%w; see %s --help", err, c.CommandPath())
+	})
 	logging := zap.Options{}
 	flags := flag.NewFlagSet("wayleave", flag.ExitOnError)
 	logging.BindFlags(flags)
 	ctrl.RegisterFlags(flags) // --kubeconfig
 	cmd.PersistentFlags().AddGoFlagSet(flags)
+	cmd.PersistentFlags().Lookup("kubeconfig").Usage = kubeconfigUsage
 	cmd.PersistentPreRun = func(*cobra.Command, []string) {
 		ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging), zap.WriteTo(os.Stderr)))
 	}

@@ -7,7 +7,6 @@ import (
 	"net/http"
 
 	"github.com/spf13/pflag"
-	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 
@@ -42,15 +41,12 @@ func (c *common) gatherer(mgr ctrl.Manager) *facts.Gatherer {
 	}
 }
 
-// config is the connection to the cluster. The client's own throttle is off: a withdrawal must not queue behind it,
-// and the API server has priority and fairness of its own.
-func config() (*rest.Config, error) {
-	cfg, err := ctrl.GetConfig()
-	if err != nil {
-		return nil, fmt.Errorf("finding the cluster (set --kubeconfig or KUBECONFIG, or run in a pod): %w", err)
+// validate says which flag cannot be meant, before anything is connected to.
+func (c *common) validate() error {
+	if c.namespace == "" {
+		return errors.New("--namespace is empty: name the namespace that Wayleave runs in")
 	}
-	cfg.QPS = -1
-	return cfg, nil
+	return nil
 }
 
 // errNotReady is what /readyz says while the caches are filling.

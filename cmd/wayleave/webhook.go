@@ -6,6 +6,7 @@ import (
 	"os"
 
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	rbacv1 "k8s.io/api/rbac/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -32,8 +33,12 @@ func webhookCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "webhook",
 		Short: "Answer the API server's admission requests",
-		Args:  cobra.NoArgs,
-		RunE:  func(*cobra.Command, []string) error { return o.run(ctrl.SetupSignalHandler()) },
+		Long: `Answers the API server when somebody writes a path, a hop, or a workload that declares a hop: it
+stamps origin and author, lets in or refuses, and gives each pod its hop's account. It writes nothing to the
+cluster, and any number of replicas may run.`,
+		Args:    cobra.NoArgs,
+		PreRunE: func(*cobra.Command, []string) error { return o.validate() },
+		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(ctrl.SetupSignalHandler(), cmd.Flags()) },
 	}
 	flags := cmd.Flags()
 	o.bind(flags)
@@ -44,9 +49,19 @@ func webhookCommand() *cobra.Command {
 	return cmd
 }
 
-func (o *webhookOptions) run(ctx context.Context) error {
-	cfg, err := config()
+func (o *webhookOptions) validate() error {
+	if o.port < 1 || o.port > 65535 {
+		return fmt.Errorf("--port is %d: name one from 1 to 65535", o.port)
+	}
+	return o.common.validate()
+}
+
+func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
+	cfg, err := config(flags)
 	if err != nil {
+		return err
+	}
+	if err := reach(ctx, cfg, kindsPatience); err != nil {
 		return err
 	}
 	server := webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir, ClientCAName: o.clientCA})

@@ -1,0 +1,115 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/url"
+	"os"
+	"path/filepath"
+	"syscall"
+	"time"
+
+	"github.com/spf13/pflag"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/discovery"
+	"k8s.io/client-go/rest"
+	"k8s.io/client-go/tools/clientcmd"
+	ctrl "sigs.k8s.io/controller-runtime"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+// kubeconfigUsage is the help of --kubeconfig, in our words.
+const kubeconfigUsage = "kubeconfig of the cluster (default: KUBECONFIG, else the pod that this runs in)"
+
+// kindsPatience is how long kinds that were installed just now may take to be served.
+const kindsPatience = 10 * time.Second
+
+// config is the connection to the cluster. The client's own throttle is off: a withdrawal must not queue behind it,
+// and the API server has priority and fairness of its own.
+func config(flags *pflag.FlagSet) (*rest.Config, error) {
+	if err := namesFiles(flags); err != nil {
+		return nil, fmt.Errorf("finding the cluster: %w", err)
+	}
+	cfg, err := ctrl.GetConfig()
+	if err != nil {
+		return nil, fmt.Errorf("finding the cluster (set --kubeconfig or KUBECONFIG, or run in a pod): %w", err)
+	}
+	cfg.QPS = -1
+	return cfg, nil
+}
+
+// namesFiles says which file is not there, which clientcmd would pass over for KUBECONFIG.
+func namesFiles(flags *pflag.FlagSet) error {
+	if f := flags.Lookup("kubeconfig"); f != nil && f.Value.String() != "" {
+		return missingFile("--kubeconfig", f.Value.String())
+	}
+	files := filepath.SplitList(os.Getenv(clientcmd.RecommendedConfigPathEnvVar))
+	var missing error
+	for _, file := range files {
+		err := missingFile(clientcmd.RecommendedConfigPathEnvVar, file)
+		if err == nil {
+			return nil // one of them is enough
+		}
+		missing = err
+	}
+	return missing
+}
+
+func missingFile(by, file string) error {
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+		return fmt.Errorf("%s names %s, which does not exist", by, file)
+	}
+	return nil
+}
+
+// reach asks the API server once, so that what is wrong with the connection is told in one sentence and at once.
+// It waits so long for our kinds to be served; with zero it does not ask for them. A cluster may hide its version and
+// its kinds from us: whoever says so was reached.
+func reach(ctx context.Context, cfg *rest.Config, forKinds time.Duration) error {
+	short := rest.CopyConfig(cfg)
+	short.Timeout = 10 * time.Second
+	client, err := discovery.NewDiscoveryClientForConfig(short)
+	if err != nil {
+		return fmt.Errorf("connecting to the API server %s: %w", cfg.Host, err)
+	}
+	if _, err := client.ServerVersionWithContext(ctx); err != nil && !apierrors.IsForbidden(err) {
+		if apierrors.IsUnauthorized(err) {
+			return fmt.Errorf("the API server %s does not know who we are: %w", cfg.Host, err)
+		}
+		return fmt.Errorf("cannot reach the API server %s: %w", cfg.Host, cause(err))
+	}
+	if forKinds == 0 {
+		return nil
+	}
+	err = wait.PollUntilContextTimeout(ctx, min(forKinds, time.Second), forKinds, true, func(ctx context.Context) (bool, error) {
+		_, err := client.ServerResourcesForGroupVersionWithContext(ctx, v1alpha1.SchemeGroupVersion.String())
+		if apierrors.IsNotFound(err) {
+			return false, nil
+		}
+		return err == nil, err
+	})
+	switch {
+	case err == nil, apierrors.IsForbidden(err):
+		return nil
+	case wait.Interrupted(err) && ctx.Err() == nil:
+		return fmt.Errorf("the kinds of %s are not installed: kubectl apply -k config/crd", v1alpha1.GroupName)
+	default:
+		return fmt.Errorf("asking the API server %s for our kinds: %w", cfg.Host, cause(err))
+	}
+}
+
+// cause is what lies below the address that the message names already.
+func cause(err error) error {
+	var errno syscall.Errno
+	if errors.As(err, &errno) {
+		return errno
+	}
+	var address *url.Error
+	if errors.As(err, &address) {
+		return address.Err
+	}
+	return err
+}

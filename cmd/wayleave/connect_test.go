@@ -1,0 +1,73 @@
+package main
+
+import (
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"testing"
+	"time"
+
+	"k8s.io/client-go/rest"
+)
+
+// TestReach: what is wrong with the connection is told in one sentence.
+func TestReach(t *testing.T) {
+	const version, kinds = "/version", "/apis/delegation.wayleave.dev/v1alpha1"
+	for name, test := range map[string]struct {
+		answers map[string]int
+		want    string
+	}{
+		"well":                 {answers: map[string]int{version: 200, kinds: 200}},
+		"hidden":               {answers: map[string]int{version: 403, kinds: 403}},
+		"nobody we know":       {answers: map[string]int{version: 401}, want: "does not know who we are"},
+		"without our kinds":    {answers: map[string]int{version: 200, kinds: 404}, want: "the kinds of delegation.wayleave.dev are not installed: kubectl apply -k config/crd"},
+		"an API server at bay": {answers: map[string]int{version: 500}, want: "cannot reach the API server http"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				w.Header().Set("Content-Type", "application/json")
+				w.WriteHeader(test.answers[r.URL.Path])
+				_, _ = w.Write([]byte("{}"))
+			}))
+			defer server.Close()
+			expect(t, reach(t.Context(), &rest.Config{Host: server.URL}, 10*time.Millisecond), test.want)
+		})
+	}
+	t.Run("nobody there", func(t *testing.T) {
+		server := httptest.NewServer(http.NotFoundHandler())
+		server.Close()
+		expect(t, reach(t.Context(), &rest.Config{Host: server.URL}, 0), "cannot reach the API server "+server.URL+": connection refused")
+	})
+}
+
+// TestFlags: a flag that cannot be meant is told before anything is connected to.
+func TestFlags(t *testing.T) {
+	t.Setenv("KUBECONFIG", "/nonexistent")
+	for args, want := range map[string]string{
+		"controller --max-fact-age=0":     "--max-fact-age is 0s",
+		"controller --sweep-interval=-1s": "--sweep-interval is -1s",
+		"controller --concurrency=0":      "--concurrency is 0",
+		"controller --api-server=here":    `--api-server is "here"`,
+		"webhook --port=65536":            "--port is 65536",
+		"certs --namespace=":              "--namespace is empty",
+		"webhook --wide":                  "unknown flag: --wide; see wayleave webhook --help",
+	} {
+		expect(t, execute(args), want)
+	}
+	expect(t, (&common{namespace: "wayleave-system"}).validate(), "")
+	_, err := config(root().PersistentFlags())
+	expect(t, err, "finding the cluster: KUBECONFIG names /nonexistent, which does not exist")
+}
+
+func execute(args string) error {
+	cmd := root()
+	cmd.SetArgs(strings.Fields(args))
+	return cmd.Execute()
+}
+
+func expect(t *testing.T, err error, want string) {
+	t.Helper()
+	if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
+		t.Errorf("told %v, want %q", err, want)
+	}
+}
