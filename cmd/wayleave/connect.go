@@ -84,7 +84,8 @@ func reach(ctx context.Context, cfg *rest.Config, forKinds time.Duration) error 
 	if forKinds == 0 {
 		return nil
 	}
-	err = wait.PollUntilContextTimeout(ctx, min(forKinds, time.Second), forKinds, true, func(ctx context.Context) (bool, error) {
+	err = wait.PollUntilContextTimeout(ctx, min(forKinds, time.Second), forKinds, true, func(context.Context) (bool, error) {
+		// Not with the end of this wait: a question cut off by it would hide the answer that came before.
 		_, err := client.ServerResourcesForGroupVersionWithContext(ctx, v1alpha1.SchemeGroupVersion.String())
 		if apierrors.IsNotFound(err) {
 			return false, nil
