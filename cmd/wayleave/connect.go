@@ -59,7 +59,7 @@ func namesFiles(flags *pflag.FlagSet) error {
 }
 
 func missingFile(by, file string) error {
-	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) {
+	if _, err := os.Stat(file); errors.Is(err, os.ErrNotExist) { //nolint:gosec // the operator's own setting names the file
 		return fmt.Errorf("%s names %s, which does not exist", by, file)
 	}
 	return nil
@@ -104,12 +104,10 @@ func reach(ctx context.Context, cfg *rest.Config, forKinds time.Duration) error 
 
 // cause is what lies below the address that the message names already.
 func cause(err error) error {
-	var errno syscall.Errno
-	if errors.As(err, &errno) {
+	if errno, ok := errors.AsType[syscall.Errno](err); ok {
 		return errno
 	}
-	var address *url.Error
-	if errors.As(err, &address) {
+	if address, ok := errors.AsType[*url.Error](err); ok {
 		return address.Err
 	}
 	return err
