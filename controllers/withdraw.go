@@ -162,12 +162,13 @@ func typed(o delegation.Object) client.Object {
 	}
 }
 
-// stopGrace is how many seconds a pod has to end when its hop is withdrawn.
+// stopGrace is how many seconds a pod has to end when its hop is withdrawn. Where the Job controller deletes the pod of a
+// suspended Job before we do, the pod has its own grace, which admission bounds.
 const stopGrace = 5
 
-// stopWorkloads deletes the pods of a hop and suspends the Jobs that declare it: in this order, since the Job controller
-// gives a pod of a suspended Job all the time that the pod asks for. The Jobs stay, and the pods that have ended: they
-// are evidence, and a GitOps tool would only make the Jobs anew.
+// stopWorkloads suspends the Jobs that declare a hop and deletes its pods: in this order, since a pod that goes while
+// its Job is not suspended counts as a failure of the Job. The Jobs stay, and the pods that have ended: they are
+// evidence, and a GitOps tool would only make the Jobs anew.
 func (r *HopReconciler) stopWorkloads(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, why delegation.Finding) error {
 	known := podList()
 	if err := r.List(ctx, known, client.MatchingFields{hopIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
@@ -179,11 +180,11 @@ func (r *HopReconciler) stopWorkloads(ctx context.Context, key types.NamespacedN
 	if !held && len(known.Items) == 0 {
 		return nil
 	}
-	errs := []error{r.stopPods(ctx, key, client.MatchingLabels{v1alpha1.LabelHop: key.Name})}
+	errs := []error{r.suspendJobs(ctx, key, why), r.stopPods(ctx, key, client.MatchingLabels{v1alpha1.LabelHop: key.Name})}
 	if held { // a label can be taken off a pod
 		errs = append(errs, r.stopPods(ctx, key, client.MatchingFields{"spec.serviceAccountName": hop.Status.ServiceAccountName}))
 	}
-	return errors.Join(append(errs, r.suspendJobs(ctx, key, why))...)
+	return errors.Join(errs...)
 }
 
 // stopPods deletes those of a hop's pods that are selected and have not ended, as the API server knows them: a pod may

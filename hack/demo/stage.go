@@ -59,7 +59,7 @@ func (d *demo) prepare(ctx context.Context) error {
 		return err
 	}
 	var err error
-	if d.platform, err = d.user("platform", "dana@example.com", "platform-team"); err != nil {
+	if d.platform, err = d.user("platform", "platform@example.com", "platform-team"); err != nil {
 		return err
 	}
 	if d.alice, err = d.user("alice", "alice@example.com", "on-call"); err != nil {

@@ -44,7 +44,7 @@ func TestCommands(t *testing.T) {
 	r := reader{cluster: c, folder: t.TempDir()}
 	r.become(t, "admin", c.Config())
 	r.types(t, "admin", "kubectl create clusterrolebinding platform-team --clusterrole=cluster-admin --group=platform-team")
-	r.become(t, "platform", c.UserConfig("dana@example.com", "platform-team"))
+	r.become(t, "platform", c.UserConfig("platform@example.com", "platform-team"))
 	r.become(t, "alice", c.UserConfig("alice@example.com", "on-call"))
 
 	for _, page := range pages {
