@@ -66,32 +66,6 @@ func command() *cobra.Command {
 	return root
 }
 
-// folder is the state of the cluster that stays. It is always the same, so that
-// its kubeconfig is.
-func folder() (string, error) {
-	cache, err := cluster.Cache()
-	return filepath.Join(cache, "cluster"), err
-}
-
-// find returns the cluster that stays, or nil.
-func find() (*cluster.Info, error) {
-	dir, err := folder()
-	if err != nil {
-		return nil, err
-	}
-	infos, err := cluster.Running()
-	if err != nil {
-		return nil, err
-	}
-	resolved, _ := filepath.EvalSymlinks(dir) // none without a cluster
-	for _, info := range infos {
-		if info.Dir == resolved {
-			return &info, nil
-		}
-	}
-	return nil, nil
-}
-
 func up(ctx context.Context, node string) error {
 	if path := os.Getenv(cluster.UseKubeconfig); path != "" {
 		return fmt.Errorf("%s names a cluster already: %s", cluster.UseKubeconfig, path)
@@ -100,7 +74,7 @@ func up(ctx context.Context, node string) error {
 	if err != nil {
 		return err
 	}
-	running, err := find()
+	running, err := cluster.Kept()
 	if err != nil {
 		return err
 	}
@@ -156,7 +130,7 @@ func startStaying(ctx context.Context, node bool) error {
 	if _, err := io.Copy(os.Stderr, progress); err != nil {
 		return err
 	}
-	if running, err := find(); err != nil || running != nil {
+	if running, err := cluster.Kept(); err != nil || running != nil {
 		return err
 	}
 	_ = daemon.Wait()
@@ -168,7 +142,7 @@ func stay(ctx context.Context, node bool) error {
 	const inherited = 3
 	syscall.CloseOnExec(inherited) // or the cluster's processes would keep it open
 	progress := os.NewFile(inherited, "progress")
-	dir, err := folder()
+	dir, err := cluster.KeptDir()
 	if err != nil {
 		return err
 	}
@@ -186,7 +160,7 @@ func stay(ctx context.Context, node bool) error {
 }
 
 func explain(ctx context.Context) error {
-	dir, err := folder()
+	dir, err := cluster.KeptDir()
 	if err != nil {
 		return err
 	}
@@ -200,7 +174,7 @@ func explain(ctx context.Context) error {
 }
 
 func down() error {
-	running, err := find()
+	running, err := cluster.Kept()
 	if err != nil {
 		return err
 	}
@@ -212,7 +186,7 @@ func down() error {
 	if err := cluster.Sweep(); err != nil {
 		return err
 	}
-	dir, err := folder()
+	dir, err := cluster.KeptDir()
 	if err != nil {
 		return err
 	}
@@ -234,7 +208,7 @@ func end(running *cluster.Info) error {
 		return fmt.Errorf("ending process %d: %w", running.PID, err)
 	}
 	for range 300 {
-		if now, err := find(); err != nil || now == nil {
+		if now, err := cluster.Kept(); err != nil || now == nil {
 			return err
 		}
 		time.Sleep(100 * time.Millisecond)

@@ -50,7 +50,7 @@ func start(ctx context.Context, node bool) error {
 	case keeps(os.Getenv("KEEP")):
 		return keep(ctx)
 	}
-	if kept, err := findKept(); err != nil {
+	if kept, err := cluster.Kept(); err != nil {
 		return err
 	} else if kept != nil && kept.Node && node {
 		return errUp // only one cluster with a node can run, and this one does not end by itself
@@ -117,20 +117,10 @@ func play(ctx context.Context, out io.Writer, where setting, then func(*demo) er
 	return then(d)
 }
 
-// keptDir is the folder of the cluster that stays, the same as that of `make cluster`, so that `make cluster-down` ends
-// either.
-func keptDir() (string, error) {
-	cache, err := cluster.Cache()
-	if err != nil {
-		return "", fmt.Errorf("finding the cache folder: %w", err)
-	}
-	return filepath.Join(cache, "cluster"), nil
-}
-
 // keep starts this program once more, apart from the terminal, and passes on what it tells. The other one closes its
 // end when the story is told and the cluster stays; the kernel does so when it fails.
 func keep(ctx context.Context) error {
-	if kept, err := findKept(); err != nil {
+	if kept, err := cluster.Kept(); err != nil {
 		return err
 	} else if kept != nil {
 		return errUp
@@ -156,30 +146,11 @@ func keep(ctx context.Context) error {
 	if _, err := io.Copy(os.Stdout, told); err != nil {
 		return err
 	}
-	if kept, err := findKept(); err != nil || kept != nil {
+	if kept, err := cluster.Kept(); err != nil || kept != nil {
 		return err
 	}
 	_ = other.Wait() // its exit code is told below
 	return errors.New("no cluster was kept")
-}
-
-// findKept returns the cluster that stays, or nil.
-func findKept() (*cluster.Info, error) {
-	dir, err := keptDir()
-	if err != nil {
-		return nil, err
-	}
-	running, err := cluster.Running()
-	if err != nil {
-		return nil, fmt.Errorf("looking for a cluster that is up: %w", err)
-	}
-	resolved, _ := filepath.EvalSymlinks(dir) // none without a cluster
-	for _, info := range running {
-		if info.Dir == resolved {
-			return &info, nil
-		}
-	}
-	return nil, nil
 }
 
 // stay is the process that a kept cluster belongs to.
@@ -187,7 +158,7 @@ func stay(ctx context.Context, node bool) error {
 	const inherited = 3
 	syscall.CloseOnExec(inherited) // or the cluster's processes would keep it open
 	out := os.NewFile(inherited, "out")
-	dir, err := keptDir()
+	dir, err := cluster.KeptDir()
 	if err != nil {
 		return err
 	}
