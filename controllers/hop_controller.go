@@ -22,7 +22,7 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/delegation"
-	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/rbac"
 )
 
 // HopReconciler gives each valid hop its grant, and takes it from each hop that is not valid.
@@ -37,13 +37,13 @@ func (r *HopReconciler) setup(mgr ctrl.Manager) error {
 		return ok
 	}))
 	ceiling := builder.WithPredicates(eitherSide(r.bearsOnCeiling))
-	link := builder.WithPredicates(linkChanges)
+	upstream := builder.WithPredicates(upstreamChanges)
 	toHop, toAll := handler.EnqueueRequestsFromMapFunc(mapTo(hopOf)), handler.EnqueueRequestsFromMapFunc(r.mapToAllHops)
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("hop").
 		For(&v1alpha1.DelegationHop{}).
-		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapToDescendants), link).
-		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), link).
+		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapToDescendants), upstream).
+		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), upstream).
 		Watches(&rbacv1.ClusterRole{}, toAll, ceiling).
 		Watches(&rbacv1.RoleBinding{}, toAll, ceiling).
 		Watches(&rbacv1.ClusterRoleBinding{}, toAll, ceiling).
@@ -275,7 +275,7 @@ func (r *HopReconciler) bearsOnCeiling(o client.Object) bool {
 	case *rbacv1.ClusterRoleBinding:
 		return r.namesController(b.Subjects, "") && r.refersToCeiling(b.RoleRef)
 	default:
-		return rights.IsCeiling(o)
+		return rbac.IsCeiling(o)
 	}
 }
 
@@ -287,13 +287,13 @@ func (r *HopReconciler) refersToCeiling(ref rbacv1.RoleRef) bool {
 		return false
 	}
 	err := r.Get(context.Background(), client.ObjectKey{Name: ref.Name}, &role)
-	return err == nil && rights.IsCeiling(&role)
+	return err == nil && rbac.IsCeiling(&role)
 }
 
 // namesController says whether a binding in a namespace gives something to the controller, by its name or by a group
 // that it is in.
 func (r *HopReconciler) namesController(subjects []rbacv1.Subject, namespace string) bool {
-	groups := rights.Groups(v1alpha1.Subject{User: r.Gather.Controller})
-	return rights.Names(subjects, namespace, r.Gather.Controller) ||
+	groups := rbac.Groups(v1alpha1.Subject{User: r.Gather.Controller})
+	return rbac.Names(subjects, namespace, r.Gather.Controller) ||
 		slices.ContainsFunc(subjects, func(s rbacv1.Subject) bool { return s.Kind == rbacv1.GroupKind && slices.Contains(groups, s.Name) })
 }

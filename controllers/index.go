@@ -13,7 +13,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
-	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/rbac"
 )
 
 // Field indexes of the cache. Each value is a namespace/name.
@@ -24,7 +24,7 @@ const (
 )
 
 func index(ctx context.Context, indexer client.FieldIndexer) error {
-	if err := rights.Index(ctx, indexer); err != nil {
+	if err := rbac.Index(ctx, indexer); err != nil {
 		return err
 	}
 	hopKeys := map[string]func(*v1alpha1.DelegationHop) types.NamespacedName{
@@ -81,7 +81,7 @@ func podMetadata() *metav1.PartialObjectMetadata {
 // hop's name in its own, and an account stands in the hop's namespace.
 func hopOf(o client.Object) (types.NamespacedName, bool) {
 	labels := o.GetLabels()
-	key := types.NamespacedName{Namespace: labels[v1alpha1.LabelHopNamespace], Name: labels[v1alpha1.LabelHop]}
+	key := types.NamespacedName{Namespace: labels[v1alpha1.LabelHopNamespace], Name: labels[v1alpha1.LabelHopName]}
 	if key.Name == "" || key.Namespace == "" || labels[v1alpha1.LabelHopUID] == "" {
 		return key, false
 	}

@@ -20,22 +20,22 @@ func eitherSide(counts func(client.Object) bool) predicate.Predicate {
 	}
 }
 
-// linkChanges passes what changes the verdict on hops below a path or a hop. The rest of a link's status, such as how
+// upstreamChanges passes what changes the verdict on hops below a path or a hop. The rest of a link's status, such as how
 // many hops it counts, would wake each of them for nothing, and a path may have thousands.
-var linkChanges = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+var upstreamChanges = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	before, after := e.ObjectOld, e.ObjectNew
 	return before.GetUID() != after.GetUID() || before.GetGeneration() != after.GetGeneration() ||
 		before.GetDeletionTimestamp().IsZero() != after.GetDeletionTimestamp().IsZero() ||
-		!equality.Semantic.DeepEqual(standing(before), standing(after))
+		!equality.Semantic.DeepEqual(verdictStatus(before), verdictStatus(after))
 }}
 
-// standing is the part of a link's status that a verdict reads.
-func standing(o client.Object) []any {
-	switch link := o.(type) {
+// verdictStatus is the part of an upstream object's status that a verdict reads.
+func verdictStatus(o client.Object) []any {
+	switch upstream := o.(type) {
 	case *v1alpha1.DelegationPath:
-		return []any{link.Status.ActiveSince, link.Status.ExpiresAt}
+		return []any{upstream.Status.ActiveSince, upstream.Status.ExpiresAt}
 	case *v1alpha1.DelegationHop:
-		return []any{link.Status.ActiveSince, link.Status.ExpiresAt, link.Status.PathUID, link.Status.ParentUID}
+		return []any{upstream.Status.ActiveSince, upstream.Status.ExpiresAt, upstream.Status.PathUID, upstream.Status.ParentUID}
 	}
 	return nil
 }

@@ -24,7 +24,7 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/facts"
-	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/rbac"
 )
 
 var t0 = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
@@ -266,19 +266,21 @@ func labels(of map[string]string) metav1.ObjectMeta {
 }
 
 func TestHopOf(t *testing.T) {
-	all := map[string]string{v1alpha1.LabelHop: "isolate", v1alpha1.LabelHopNamespace: "other", v1alpha1.LabelHopUID: "1"}
+	all := map[string]string{v1alpha1.LabelHopName: "isolate", v1alpha1.LabelHopNamespace: "other", v1alpha1.LabelHopUID: "1"}
+	declares := map[string]string{v1alpha1.LabelHop: "isolate", v1alpha1.LabelHopNamespace: "other", v1alpha1.LabelHopUID: "1"}
 	for name, c := range map[string]struct {
 		name     string
 		labels   map[string]string
 		made     string // the hop that it was made for
 		declared string // the hop that it declares, as a pod
 	}{
-		"nothing":                              {},
-		"of a hop":                             {name: "dhop-isolate.86bb3358e0.1782910800", labels: all, made: "other/isolate", declared: "agents/isolate"},
-		"a stranger's that says so":            {name: "x", labels: all, declared: "agents/isolate"},
-		"of a hop of another name":             {name: "dhop-isolate-all.86bb3358e0.1782910800", labels: all, declared: "agents/isolate"},
-		"a pod's own label on somebody's Role": {labels: map[string]string{v1alpha1.LabelHop: "isolate"}, declared: "agents/isolate"},
-		"a pod that says it is elsewhere":      {labels: map[string]string{v1alpha1.LabelHop: "isolate", v1alpha1.LabelHopNamespace: "other"}, declared: "agents/isolate"},
+		"nothing":                   {},
+		"of a hop":                  {name: "dhop-isolate.86bb3358e0.1782910800", labels: all, made: "other/isolate"},
+		"a stranger's that says so": {name: "x", labels: all},
+		"of a hop of another name":  {name: "dhop-isolate-all.86bb3358e0.1782910800", labels: all},
+		"what only declares a hop was not made for it": {name: "dhop-isolate.86bb3358e0.1782910800", labels: declares, declared: "agents/isolate"},
+		"a pod's own label on somebody's Role":         {labels: map[string]string{v1alpha1.LabelHop: "isolate"}, declared: "agents/isolate"},
+		"a pod that says it is elsewhere":              {labels: map[string]string{v1alpha1.LabelHop: "isolate", v1alpha1.LabelHopNamespace: "other"}, declared: "agents/isolate"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			o := &rbacv1.Role{ObjectMeta: labels(c.labels)}
@@ -297,7 +299,7 @@ func TestHopOf(t *testing.T) {
 func TestAccountElsewhere(t *testing.T) {
 	for namespace, want := range map[string]bool{"agents": true, "evil": false} {
 		o := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "dhop-isolate.86bb3358e0.1782910800", Labels: map[string]string{
-			v1alpha1.LabelHop: "isolate", v1alpha1.LabelHopNamespace: "agents", v1alpha1.LabelHopUID: "1",
+			v1alpha1.LabelHopName: "isolate", v1alpha1.LabelHopNamespace: "agents", v1alpha1.LabelHopUID: "1",
 		}}}
 		if _, ok := hopOf(o); ok != want {
 			t.Errorf("in %s: %t", namespace, ok)
@@ -308,7 +310,7 @@ func TestAccountElsewhere(t *testing.T) {
 func TestEitherSide(t *testing.T) {
 	ceiling := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "ceiling", Labels: map[string]string{v1alpha1.LabelCeiling: "true"}}}
 	r := reconciler(t, interceptor.Funcs{}, ceiling, &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "view"}})
-	r.Gather = &facts.Gatherer{Controller: rights.ServiceAccountUser("wayleave-system", "wayleave-controller")}
+	r.Gather = &facts.Gatherer{Controller: rbac.ServiceAccountUser("wayleave-system", "wayleave-controller")}
 	to := rbacv1.RoleRef{Kind: "ClusterRole", Name: "ceiling"}
 	binding := func(subjects ...rbacv1.Subject) *rbacv1.RoleBinding {
 		return &rbacv1.RoleBinding{ObjectMeta: labels(nil), RoleRef: to, Subjects: subjects}
@@ -338,7 +340,7 @@ func TestEitherSide(t *testing.T) {
 	}
 }
 
-func TestLinkChanges(t *testing.T) {
+func TestUpstreamChanges(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*v1alpha1.DelegationPath)
 		want   bool
@@ -355,7 +357,7 @@ func TestLinkChanges(t *testing.T) {
 		before := &v1alpha1.DelegationPath{ObjectMeta: metav1.ObjectMeta{UID: "1", Generation: 1}}
 		after := before.DeepCopy()
 		c.change(after)
-		if got := linkChanges.Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != c.want {
+		if got := upstreamChanges.Update(event.UpdateEvent{ObjectOld: before, ObjectNew: after}); got != c.want {
 			t.Errorf("%s: %t", name, got)
 		}
 	}

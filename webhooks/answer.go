@@ -12,14 +12,14 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/delegation"
-	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/rbac"
 )
 
 // requester is who makes a request, without the groups that the name implies.
 func requester(user authenticationv1.UserInfo) v1alpha1.Subject {
 	s := v1alpha1.Subject{User: user.Username}
 	for _, group := range user.Groups {
-		if !rights.Implied(group) && !slices.Contains(s.Groups, group) {
+		if !rbac.Implied(group) && !slices.Contains(s.Groups, group) {
 			s.Groups = append(s.Groups, group)
 		}
 	}

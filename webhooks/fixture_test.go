@@ -26,7 +26,7 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/facts"
-	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/rbac"
 )
 
 var now = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
@@ -45,7 +45,7 @@ type world struct {
 	audit bytes.Buffer
 }
 
-// indexer lets rights.Index fill the indexes of a fake client.
+// indexer lets rbac.Index fill the indexes of a fake client.
 type indexer struct{ *fake.ClientBuilder }
 
 func (i indexer) IndexField(_ context.Context, o client.Object, field string, extract client.IndexerFunc) error {
@@ -62,7 +62,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		}
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...)
-	if err := rights.Index(t.Context(), indexer{builder}); err != nil {
+	if err := rbac.Index(t.Context(), indexer{builder}); err != nil {
 		t.Fatal(err)
 	}
 	w := &world{T: t, allowed: map[string]bool{}}

@@ -12,7 +12,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
-	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/rbac"
 	"github.com/wayleave/wayleave/internal/scope"
 )
 
@@ -131,7 +131,7 @@ func (h *judge) vouched(ctx context.Context, req admission.Request, field string
 	}
 	finding := &delegation.Finding{Reason: v1alpha1.ReasonOriginUnauthorized, Field: field}
 	declared := *subject
-	declared.Groups = foreignGroups(declared, rights.Groups(v1alpha1.Subject{User: declared.User}))
+	declared.Groups = foreignGroups(declared, rbac.Groups(v1alpha1.Subject{User: declared.User}))
 	switch {
 	case slices.Contains(declared.Groups, "system:masters"):
 		finding.Message = field + " declares the group system:masters, which nobody may lend: leave it out"
@@ -178,14 +178,14 @@ func (h *judge) verdict(req admission.Request, in delegation.Input, name string,
 }
 
 // mustMend says whether a finding is for the author of the object in the request to mend. What is wrong with another
-// link of the chain, or with what the controller was given, is not.
+// node of the chain, or with what the controller was given, is not.
 func mustMend(f delegation.Finding, chain delegation.Chain) bool {
 	switch {
 	case f.Reason == v1alpha1.ReasonDepthExceeded:
 		return true // whatever hangs below a hop that is too deep is deeper still
 	case f.Reason == v1alpha1.ReasonChainBroken && closesCycle(chain):
 		return true
-	case f.Link != "" || f.Reason == v1alpha1.ReasonScopeExceedsCeiling:
+	case f.Node != "" || f.Reason == v1alpha1.ReasonScopeExceedsCeiling:
 		return false
 	}
 	return f.Reason.Class() == v1alpha1.ClassFixable || f.Reason == v1alpha1.ReasonUndetermined

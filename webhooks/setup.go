@@ -14,7 +14,7 @@ import (
 
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/facts"
-	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/rbac"
 )
 
 // The paths that the webhook configurations name.
@@ -42,7 +42,7 @@ type base struct {
 
 // Setup registers the webhooks with a manager's server.
 func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
-	if err := rights.Index(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := rbac.Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return fmt.Errorf("setting up the webhooks: %w", err)
 	}
 	Register(mgr.GetWebhookServer(), mgr.GetScheme(), o)

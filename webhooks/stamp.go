@@ -17,7 +17,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
-	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/rbac"
 )
 
 // stamper writes into paths and hops who stands behind them: origin, author, and who revoked. It edits the object as
@@ -150,7 +150,7 @@ func (h *stamper) mayActAs(ctx context.Context, who v1alpha1.Subject, declared a
 
 // isSelf says whether a subject claims nothing that the requester is not anyway.
 func isSelf(who, subject v1alpha1.Subject) bool {
-	return subject.User == who.User && len(foreignGroups(subject, rights.Groups(who))) == 0
+	return subject.User == who.User && len(foreignGroups(subject, rbac.Groups(who))) == 0
 }
 
 // foreignGroups are the groups that a subject claims beyond some. A group such as system:serviceaccounts:<namespace> is

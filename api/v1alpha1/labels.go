@@ -2,9 +2,11 @@ package v1alpha1
 
 // Labels and annotations.
 const (
-	// LabelHop declares, on a pod template, the hop under which the pod runs. On what the controller makes for a hop it
-	// names that hop.
+	// LabelHop declares, on a pod template, the hop of its namespace under which the pod runs. Whoever writes the
+	// workload sets it; nothing that the controller creates has it.
 	LabelHop = GroupName + "/hop"
+	// LabelHopName names, on what the controller creates for a hop, that hop.
+	LabelHopName = GroupName + "/hop-name"
 	// LabelHopNamespace names, on what the controller makes, the hop's namespace.
 	LabelHopNamespace = GroupName + "/hop-namespace"
 	// LabelHopUID names, on what the controller makes, the hop's UID.

@@ -11,7 +11,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
 
 	"github.com/wayleave/wayleave/internal/facts"
-	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/rbac"
 	"github.com/wayleave/wayleave/internal/scope"
 )
 
@@ -33,7 +33,7 @@ func (c *common) bind(flags *pflag.FlagSet) {
 func (c *common) gatherer(mgr ctrl.Manager) *facts.Gatherer {
 	user := c.controllerUser
 	if user == "" {
-		user = rights.ServiceAccountUser(c.namespace, "wayleave-controller")
+		user = rbac.ServiceAccountUser(c.namespace, "wayleave-controller")
 	}
 	return &facts.Gatherer{
 		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Access: mgr.GetClient(),

@@ -125,8 +125,8 @@ func withParent(name string) hopOption {
 	}
 }
 
-// unlinked is as the hop's author wrote it: the controller has not seen it yet.
-func unlinked(h *v1alpha1.DelegationHop) { h.Status = v1alpha1.DelegationHopStatus{} }
+// withoutStatus is as the hop's author wrote it: the controller has not seen it yet.
+func withoutStatus(h *v1alpha1.DelegationHop) { h.Status = v1alpha1.DelegationHopStatus{} }
 
 func in(namespace string) hopOption {
 	return func(h *v1alpha1.DelegationHop) { h.Namespace = namespace }
@@ -185,7 +185,7 @@ func run(input Input, changes ...func(*Workload)) Input {
 // fault is what a test looks at in a finding: all but the words.
 type fault struct {
 	Reason v1alpha1.Reason
-	Link   string
+	Node   string
 	Field  string
 }
 
@@ -198,7 +198,7 @@ func judge(input Input) judgement {
 	v := Evaluate(input)
 	j := judgement{Outcome: v.Outcome}
 	for _, f := range v.Findings {
-		j.Faults = append(j.Faults, fault{f.Reason, f.Link, f.Field})
+		j.Faults = append(j.Faults, fault{f.Reason, f.Node, f.Field})
 	}
 	return j
 }

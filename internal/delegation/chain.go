@@ -15,7 +15,7 @@ const MaxChain = 16
 
 // Chain is a hop with all its ancestors.
 type Chain struct {
-	// Hops are the links, from the first to the one asked about. Where the chain could not be followed to its
+	// Hops are the nodes, from the first to the one asked about. Where the chain could not be followed to its
 	// beginning, they are the part that could.
 	Hops []*v1alpha1.DelegationHop
 	// Breaks say where and why the chain does not hold together.
@@ -33,8 +33,8 @@ func (c Chain) Last() *v1alpha1.DelegationHop {
 // Lookup finds a hop; nil means that there is none. An error means that it could not be found out.
 type Lookup func(types.NamespacedName) (*v1alpha1.DelegationHop, error)
 
-// Link follows the parents of a hop to the first one. It always ends. It fails only if the lookup does.
-func Link(hop *v1alpha1.DelegationHop, lookup Lookup) (Chain, error) {
+// Node follows the parents of a hop to the first one. It always ends. It fails only if the lookup does.
+func ResolveChain(hop *v1alpha1.DelegationHop, lookup Lookup) (Chain, error) {
 	chain := Chain{Hops: []*v1alpha1.DelegationHop{hop}}
 	seen := map[types.NamespacedName]bool{HopKey(hop): true}
 	for child := hop; child.Spec.ParentRef != nil; {
@@ -81,11 +81,11 @@ func (c *Chain) joins(child, parent *v1alpha1.DelegationHop, key types.Namespace
 }
 
 func (c *Chain) fail(at *v1alpha1.DelegationHop, reason v1alpha1.Reason, format string, args ...any) {
-	link := ""
+	node := ""
 	if at != c.Hops[0] { // the hop asked about stands first until the chain is turned round
-		link = linkName(at)
+		node = nodeName(at)
 	}
-	c.Breaks = append(c.Breaks, Finding{Reason: reason, Link: link, Field: "spec.parentRef", Message: fmt.Sprintf(format, args...)})
+	c.Breaks = append(c.Breaks, Finding{Reason: reason, Node: node, Field: "spec.parentRef", Message: fmt.Sprintf(format, args...)})
 }
 
 // HopKey is the key of a hop.
@@ -113,6 +113,6 @@ func resolve(ref v1alpha1.ObjectRef, namespace string) types.NamespacedName {
 	return types.NamespacedName{Namespace: namespace, Name: ref.Name}
 }
 
-func linkName(hop *v1alpha1.DelegationHop) string {
+func nodeName(hop *v1alpha1.DelegationHop) string {
 	return "hop " + HopKey(hop).String()
 }

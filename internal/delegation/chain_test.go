@@ -40,17 +40,17 @@ func names(height int) []string {
 	return n
 }
 
-func TestLink(t *testing.T) {
+func TestResolveChain(t *testing.T) {
 	elsewhere := hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.PathRef.Name = "other" })
-	notLinked := func(h *v1alpha1.DelegationHop) { h.Status.ParentUID = "" }
+	notPinned := func(h *v1alpha1.DelegationHop) { h.Status.ParentUID = "" }
 	parentIn := func(namespace, name string) hopOption {
 		return func(h *v1alpha1.DelegationHop) {
 			h.Spec.ParentRef = &v1alpha1.ObjectRef{Namespace: namespace, Name: name}
 			h.Status.ParentUID = name + "-uid"
 		}
 	}
-	broken := func(link, message string) []Finding {
-		return []Finding{{Reason: v1alpha1.ReasonChainBroken, Link: link, Field: "spec.parentRef", Message: message}}
+	broken := func(node, message string) []Finding {
+		return []Finding{{Reason: v1alpha1.ReasonChainBroken, Node: node, Field: "spec.parentRef", Message: message}}
 	}
 	waiting := []Finding{{Reason: v1alpha1.ReasonParentNotReady, Field: "spec.parentRef", Message: "parent hop agents/triage does not exist yet"}}
 	for name, test := range map[string]struct {
@@ -65,7 +65,7 @@ func TestLink(t *testing.T) {
 			others: []*v1alpha1.DelegationHop{hop("triage"), hop("isolate", withParent("triage"))}, wantHops: []string{"triage", "isolate", "report"},
 		},
 		"a parent is found before anything was linked": {
-			hop: hop("isolate", withParent("triage"), notLinked), others: []*v1alpha1.DelegationHop{hop("triage")}, wantHops: []string{"triage", "isolate"},
+			hop: hop("isolate", withParent("triage"), notPinned), others: []*v1alpha1.DelegationHop{hop("triage")}, wantHops: []string{"triage", "isolate"},
 		},
 		"a parent may live in another namespace": {
 			hop:    hop("isolate", parentIn("incident-response", "triage")),
@@ -95,10 +95,10 @@ func TestLink(t *testing.T) {
 		},
 		"a chain longer than any may be": {
 			hop: tower(MaxChain + 1)[MaxChain], others: tower(MaxChain + 1), wantHops: names(MaxChain + 1)[1:],
-			wantBreak: []Finding{{Reason: v1alpha1.ReasonDepthExceeded, Link: "hop agents/h2", Field: "spec.parentRef", Message: "the chain is longer than 16 hops"}},
+			wantBreak: []Finding{{Reason: v1alpha1.ReasonDepthExceeded, Node: "hop agents/h2", Field: "spec.parentRef", Message: "the chain is longer than 16 hops"}},
 		},
-		"a parent that is applied later":        {hop: hop("isolate", withParent("triage"), notLinked), wantHops: []string{"isolate"}, wantBreak: waiting},
-		"a parent on its way out before a link": {hop: hop("isolate", withParent("triage"), notLinked), others: []*v1alpha1.DelegationHop{hop("triage", deletedHop)}, wantHops: []string{"isolate"}, wantBreak: waiting},
+		"a parent that is applied later":        {hop: hop("isolate", withParent("triage"), notPinned), wantHops: []string{"isolate"}, wantBreak: waiting},
+		"a parent on its way out before a node": {hop: hop("isolate", withParent("triage"), notPinned), others: []*v1alpha1.DelegationHop{hop("triage", deletedHop)}, wantHops: []string{"isolate"}, wantBreak: waiting},
 		"a parent that was deleted": {
 			hop: hop("isolate", withParent("triage")), wantHops: []string{"isolate"},
 			wantBreak: broken("", "parent hop agents/triage was deleted: make a new hop below one that exists"),
@@ -122,7 +122,7 @@ func TestLink(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := Link(test.hop, among(append(test.others, test.hop)...))
+			got, err := ResolveChain(test.hop, among(append(test.others, test.hop)...))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -148,9 +148,9 @@ func TestLink(t *testing.T) {
 
 func deletedHop(h *v1alpha1.DelegationHop) { beingDeleted(h) }
 
-func TestLinkFailsWithItsLookup(t *testing.T) {
+func TestResolveChainFailsWithItsLookup(t *testing.T) {
 	down := errors.New("the API server is down")
-	chain, err := Link(hop("isolate", withParent("triage")), func(types.NamespacedName) (*v1alpha1.DelegationHop, error) { return nil, down })
+	chain, err := ResolveChain(hop("isolate", withParent("triage")), func(types.NamespacedName) (*v1alpha1.DelegationHop, error) { return nil, down })
 	if !errors.Is(err, down) || chain.Hops != nil {
 		t.Errorf("chain %v, error %v", chain, err)
 	}

@@ -12,7 +12,7 @@ import (
 	"github.com/wayleave/wayleave/internal/scope"
 )
 
-// Evaluate judges a path, a hop, or a workload that declares a hop. Every link of the chain is judged afresh; nothing
+// Evaluate judges a path, a hop, or a workload that declares a hop. Every node of the chain is judged afresh; nothing
 // is taken over from an earlier verdict.
 func Evaluate(in Input) Verdict {
 	if in.Path != nil && !in.Path.DeletionTimestamp.IsZero() {
@@ -29,17 +29,17 @@ func Evaluate(in Input) Verdict {
 	return e.verdict()
 }
 
-// evaluation walks down the chain and carries along what the next link is measured against.
+// evaluation walks down the chain and carries along what the next node is measured against.
 type evaluation struct {
 	in       Input
 	findings []Finding
 
 	written   v1alpha1.Scope
-	scope     scope.Set               // of the link above
-	end       time.Time               // of the link above
+	scope     scope.Set               // of the node above
+	end       time.Time               // of the node above
 	begun     time.Time               // the same, but for the duration of what has not begun
-	lifetimes []declared              // by the links above
-	above     *v1alpha1.DelegationHop // the link above; nil: the path
+	lifetimes []declared              // by the nodes above
+	above     *v1alpha1.DelegationHop // the node above; nil: the path
 }
 
 func (e *evaluation) verdict() Verdict {
@@ -60,11 +60,11 @@ func (e *evaluation) verdict() Verdict {
 
 func (e *evaluation) find(f Finding) { e.findings = append(e.findings, f) }
 
-// pathPrefix begins the Link of a finding about the path.
+// pathPrefix begins the Node of a finding about the path.
 const pathPrefix = "path "
 
-// pathLink is how findings about the path name it when the question is about a hop.
-func (e *evaluation) pathLink() string {
+// pathNode is how findings about the path name it when the question is about a hop.
+func (e *evaluation) pathNode() string {
 	if len(e.in.Chain.Hops) == 0 {
 		return ""
 	}
@@ -81,107 +81,107 @@ func (e *evaluation) path() {
 		}
 		return
 	}
-	link := e.pathLink()
-	e.revoked(p.Spec.Revoked, link)
+	node := e.pathNode()
+	e.revoked(p.Spec.Revoked, node)
 	if p.Spec.Suspend != nil && *p.Spec.Suspend {
-		e.find(Finding{Reason: v1alpha1.ReasonSuspended, Link: link, Field: "spec.suspend", Message: "the path is suspended until somebody sets suspend to false"})
+		e.find(Finding{Reason: v1alpha1.ReasonSuspended, Node: node, Field: "spec.suspend", Message: "the path is suspended until somebody sets suspend to false"})
 	}
 	asked := len(e.in.Chain.Hops) == 0
-	e.ends(&p.Spec.Lifetime, p.Status.ActiveSince, p.Status.ExpiresAt, asked, link)
+	e.ends(&p.Spec.Lifetime, p.Status.ActiveSince, p.Status.ExpiresAt, asked, node)
 	if p.Spec.Lifetime.Duration == nil && p.Spec.Lifetime.NotAfter == nil {
 		// The schema demands one. Should a path be without it all the same, no grant below it would ever go.
-		e.find(Finding{Reason: v1alpha1.ReasonUndetermined, Link: link, Field: "spec.lifetime", Message: "it could not be found out when the path ends: give it a duration, or notAfter"})
+		e.find(Finding{Reason: v1alpha1.ReasonUndetermined, Node: node, Field: "spec.lifetime", Message: "it could not be found out when the path ends: give it a duration, or notAfter"})
 	}
 	e.written = p.Spec.Scope
-	e.scope = e.parse(p.Spec.Scope, false, link)
-	e.origin(p, link)
+	e.scope = e.parse(p.Spec.Scope, false, node)
+	e.origin(p, node)
 	if p.Status.ActiveSince == nil && !asked {
-		e.find(Finding{Reason: v1alpha1.ReasonNotYetValid, Link: link, Message: "the path is not active yet"})
+		e.find(Finding{Reason: v1alpha1.ReasonNotYetValid, Node: node, Message: "the path is not active yet"})
 	}
 }
 
-func (e *evaluation) origin(p *v1alpha1.DelegationPath, link string) {
+func (e *evaluation) origin(p *v1alpha1.DelegationPath, node string) {
 	if p.Spec.Origin == nil {
-		e.find(Finding{Reason: v1alpha1.ReasonOriginUnauthorized, Link: link, Field: "spec.origin", Message: "the path has no origin: nobody's authority stands behind it; apply it again with the admission webhook in place"})
+		e.find(Finding{Reason: v1alpha1.ReasonOriginUnauthorized, Node: node, Field: "spec.origin", Message: "the path has no origin: nobody's authority stands behind it; apply it again with the admission webhook in place"})
 		return
 	}
 	who := p.Spec.Origin.User
 	if isHopAccount(who) {
-		e.find(Finding{Reason: v1alpha1.ReasonOriginUnauthorized, Link: link, Field: "spec.origin", Message: fmt.Sprintf("the origin %q is the identity of a hop, whose authority ends with its own path: let whoever stands behind that path start this one", who)})
+		e.find(Finding{Reason: v1alpha1.ReasonOriginUnauthorized, Node: node, Field: "spec.origin", Message: fmt.Sprintf("the origin %q is the identity of a hop, whose authority ends with its own path: let whoever stands behind that path start this one", who)})
 		return
 	}
-	e.answer(e.in.Facts.Origin, Finding{Reason: v1alpha1.ReasonScopeExceedsOrigin, Link: link, Field: "spec.scope",
+	e.answer(e.in.Facts.Origin, Finding{Reason: v1alpha1.ReasonScopeExceedsOrigin, Node: node, Field: "spec.scope",
 		Message: fmt.Sprintf("the origin %q may not itself %s: narrow the path, or give the origin that right (resources are plural, and the core group is \"\")", who, scope.Describe(e.in.Facts.Origin.Missing))},
 		fmt.Sprintf("what the origin %q may do", who))
 }
 
-// hop judges the i-th link of the chain.
+// hop judges the i-th node of the chain.
 func (e *evaluation) hop(i int) {
 	h := e.in.Chain.Hops[i]
 	asked := i == len(e.in.Chain.Hops)-1
-	link := ""
+	node := ""
 	if !asked {
-		link = linkName(h)
+		node = nodeName(h)
 	}
 	if !h.DeletionTimestamp.IsZero() {
-		e.find(Finding{Reason: v1alpha1.ReasonHopNotFound, Link: link, Message: "the hop is being deleted"})
+		e.find(Finding{Reason: v1alpha1.ReasonHopNotFound, Node: node, Message: "the hop is being deleted"})
 	}
-	e.revoked(h.Spec.Revoked, link)
-	e.place(h, i, link)
-	e.author(h, i, link)
+	e.revoked(h.Spec.Revoked, node)
+	e.place(h, i, node)
+	e.author(h, i, node)
 
-	hopScope := e.hopScope(h, link)
+	hopScope := e.hopScope(h, node)
 	for _, above := range e.lifetimes {
 		if excess := longer(h.Spec.Lifetime, above.lifetime); excess != "" {
-			e.find(Finding{Reason: v1alpha1.ReasonLifetimeExceedsParent, Link: link, Field: "spec.lifetime", Message: fmt.Sprintf(excess+": shorten it, or leave it out", above.whose)})
+			e.find(Finding{Reason: v1alpha1.ReasonLifetimeExceedsParent, Node: node, Field: "spec.lifetime", Message: fmt.Sprintf(excess+": shorten it, or leave it out", above.whose)})
 			break
 		}
 	}
-	e.ends(h.Spec.Lifetime, h.Status.ActiveSince, h.Status.ExpiresAt, asked, link)
+	e.ends(h.Spec.Lifetime, h.Status.ActiveSince, h.Status.ExpiresAt, asked, node)
 	if h.Status.ActiveSince == nil && !asked {
-		e.find(Finding{Reason: v1alpha1.ReasonParentNotReady, Link: link, Message: "the hop was not granted anything yet"})
+		e.find(Finding{Reason: v1alpha1.ReasonParentNotReady, Node: node, Message: "the hop was not granted anything yet"})
 	}
 	e.scope, e.above = hopScope, h
 }
 
 // place judges where in the chain, and where in the cluster, a hop stands.
-func (e *evaluation) place(h *v1alpha1.DelegationHop, i int, link string) {
+func (e *evaluation) place(h *v1alpha1.DelegationHop, i int, node string) {
 	p := e.in.Path
 	if p == nil {
 		return
 	}
 	if pinned := h.Status.PathUID; pinned != "" && pinned != string(p.UID) {
-		e.find(Finding{Reason: v1alpha1.ReasonChainBroken, Link: link, Field: "spec.pathRef", Message: "the path was made anew since this hop was linked to it: make the hop anew, too"})
+		e.find(Finding{Reason: v1alpha1.ReasonChainBroken, Node: node, Field: "spec.pathRef", Message: "the path was made anew since this hop was linked to it: make the hop anew, too"})
 	}
 	depth := i + 1
 	if limit := MaxDepth(p); depth > limit {
-		e.find(Finding{Reason: v1alpha1.ReasonDepthExceeded, Link: link, Field: "spec.parentRef", Message: fmt.Sprintf("the hop has depth %d, the path allows %d: raise hops.maxDepth of the path, or name an earlier parent", depth, limit)})
+		e.find(Finding{Reason: v1alpha1.ReasonDepthExceeded, Node: node, Field: "spec.parentRef", Message: fmt.Sprintf("the hop has depth %d, the path allows %d: raise hops.maxDepth of the path, or name an earlier parent", depth, limit)})
 	}
 	if allowed := HopNamespaces(p); !slices.Contains(allowed, h.Namespace) {
-		e.find(Finding{Reason: v1alpha1.ReasonNamespaceNotAllowed, Link: link, Field: "metadata.namespace", Message: fmt.Sprintf("the path does not let hops live in namespace %q: add it to hops.namespaces of the path", h.Namespace)})
+		e.find(Finding{Reason: v1alpha1.ReasonNamespaceNotAllowed, Node: node, Field: "metadata.namespace", Message: fmt.Sprintf("the path does not let hops live in namespace %q: add it to hops.namespaces of the path", h.Namespace)})
 	}
 }
 
-func (e *evaluation) author(h *v1alpha1.DelegationHop, i int, link string) {
+func (e *evaluation) author(h *v1alpha1.DelegationHop, i int, node string) {
 	if e.in.Path == nil {
 		return
 	}
 	if h.Spec.Author == nil {
-		e.find(Finding{Reason: v1alpha1.ReasonNotPermittedToDelegate, Link: link, Field: "spec.author", Message: "the hop has no author; apply it again with the admission webhook in place"})
+		e.find(Finding{Reason: v1alpha1.ReasonNotPermittedToDelegate, Node: node, Field: "spec.author", Message: "the hop has no author; apply it again with the admission webhook in place"})
 		return
 	}
 	who := h.Spec.Author.User
 	if isHopAccount(who) {
-		e.find(Finding{Reason: v1alpha1.ReasonNotPermittedToDelegate, Link: link, Field: "spec.author", Message: fmt.Sprintf("the author %q is the identity of a hop: it may not make hops", who)})
+		e.find(Finding{Reason: v1alpha1.ReasonNotPermittedToDelegate, Node: node, Field: "spec.author", Message: fmt.Sprintf("the author %q is the identity of a hop: it may not make hops", who)})
 		return
 	}
-	e.answer(e.in.Facts.author(i), Finding{Reason: v1alpha1.ReasonNotPermittedToDelegate, Link: link, Field: "spec.author",
+	e.answer(e.in.Facts.author(i), Finding{Reason: v1alpha1.ReasonNotPermittedToDelegate, Node: node, Field: "spec.author",
 		Message: fmt.Sprintf("the author %q is not the path's origin and does not hold the verb %s on the path: let the origin apply the hop, or give its author that verb", who, v1alpha1.VerbDelegate)},
 		fmt.Sprintf("whether the author %q may delegate", who))
 }
 
 // hopScope judges a hop's scope against the one above and returns it.
-func (e *evaluation) hopScope(h *v1alpha1.DelegationHop, link string) scope.Set {
+func (e *evaluation) hopScope(h *v1alpha1.DelegationHop, node string) scope.Set {
 	reason := v1alpha1.ReasonScopeExceedsParent
 	if e.above == nil {
 		reason = v1alpha1.ReasonScopeExceedsPath
@@ -191,13 +191,13 @@ func (e *evaluation) hopScope(h *v1alpha1.DelegationHop, link string) scope.Set 
 		e.written = *h.Spec.Scope
 	}
 	if h.Spec.Scope != nil || token != nil { // what is inherited as it is was judged above
-		own = e.parse(e.written, token != nil, link)
+		own = e.parse(e.written, token != nil, node)
 	}
 	if missing := own.Missing(e.scope); len(missing) > 0 && e.in.Path != nil {
-		e.find(Finding{Reason: reason, Link: link, Field: "spec.scope", Message: fmt.Sprintf("%s may not %s: leave it out, or widen %s", e.aboveName(), scope.Describe(missing), e.aboveKind())})
+		e.find(Finding{Reason: reason, Node: node, Field: "spec.scope", Message: fmt.Sprintf("%s may not %s: leave it out, or widen %s", e.aboveName(), scope.Describe(missing), e.aboveKind())})
 	}
 	if token != nil && token.Audience != "" && !slices.Contains(e.written.Audiences, token.Audience) {
-		e.find(Finding{Reason: reason, Link: link, Field: "spec.token.audience", Message: fmt.Sprintf("audience %q is not one of the scope's audiences: add it there, or name one of them", token.Audience)})
+		e.find(Finding{Reason: reason, Node: node, Field: "spec.token.audience", Message: fmt.Sprintf("audience %q is not one of the scope's audiences: add it there, or name one of them", token.Audience)})
 	}
 	return own
 }
@@ -206,7 +206,7 @@ func (e *evaluation) aboveName() string {
 	if e.above == nil {
 		return "the path"
 	}
-	return "the parent " + linkName(e.above)
+	return "the parent " + nodeName(e.above)
 }
 
 func (e *evaluation) aboveKind() string {
@@ -217,40 +217,40 @@ func (e *evaluation) aboveKind() string {
 }
 
 // parse judges a scope by itself and returns it; one that cannot be judged allows nothing.
-func (e *evaluation) parse(written v1alpha1.Scope, token bool, link string) scope.Set {
+func (e *evaluation) parse(written v1alpha1.Scope, token bool, node string) scope.Set {
 	set, problems := scope.Parse(written)
 	if len(problems) > 0 {
-		e.problems(v1alpha1.ReasonScopeInvalid, problems, link)
+		e.problems(v1alpha1.ReasonScopeInvalid, problems, node)
 		return set
 	}
 	bearer := scope.Bearer{Token: token, OperatorNamespace: e.in.OperatorNamespace}
-	e.problems(v1alpha1.ReasonScopeAmplifies, scope.Amplifies(written, bearer), link)
+	e.problems(v1alpha1.ReasonScopeAmplifies, scope.EscalationRisks(written, bearer), node)
 	return set
 }
 
-func (e *evaluation) problems(reason v1alpha1.Reason, problems []scope.Problem, link string) {
+func (e *evaluation) problems(reason v1alpha1.Reason, problems []scope.Problem, node string) {
 	for _, p := range problems {
-		e.find(Finding{Reason: reason, Link: link, Field: "spec.scope." + p.Field, Message: p.Message})
+		e.find(Finding{Reason: reason, Node: node, Field: "spec.scope." + p.Field, Message: p.Message})
 	}
 }
 
-func (e *evaluation) revoked(r *v1alpha1.Revocation, link string) {
+func (e *evaluation) revoked(r *v1alpha1.Revocation, node string) {
 	if r == nil {
 		return
 	}
-	f := Finding{Reason: v1alpha1.ReasonRevoked, Link: link, Field: "spec.revoked", Actor: r.By, Message: r.Reason}
+	f := Finding{Reason: v1alpha1.ReasonRevoked, Node: node, Field: "spec.revoked", Actor: r.By, Message: r.Reason}
 	if r.At != nil {
 		f.At = r.At.Time
 	}
 	e.find(f)
 }
 
-// ends judges the end of a link and carries it down the chain. What is asked about begins with an Allow, so that its
+// ends judges the end of a node and carries it down the chain. What is asked about begins with an Allow, so that its
 // duration counts from now if it has not begun.
-func (e *evaluation) ends(l *v1alpha1.Lifetime, since, recorded *metav1.Time, asked bool, link string) {
+func (e *evaluation) ends(l *v1alpha1.Lifetime, since, recorded *metav1.Time, asked bool, node string) {
 	whose := "this hop"
-	if link != "" {
-		whose = link
+	if node != "" {
+		whose = node
 	}
 	if len(e.lifetimes) == 0 && e.in.Path != nil {
 		whose = "the path"
@@ -266,12 +266,12 @@ func (e *evaluation) ends(l *v1alpha1.Lifetime, since, recorded *metav1.Time, as
 		return
 	}
 	if !e.alreadyExpired(over) {
-		e.find(Finding{Reason: v1alpha1.ReasonExpired, Link: link, Field: "spec.lifetime", At: over, Message: "the lifetime has ended"})
+		e.find(Finding{Reason: v1alpha1.ReasonExpired, Node: node, Field: "spec.lifetime", At: over, Message: "the lifetime has ended"})
 	}
 	e.begun, e.end = over, over
 }
 
-// alreadyExpired says whether a link above was found to have ended by then: its end is told once.
+// alreadyExpired says whether a node above was found to have ended by then: its end is told once.
 func (e *evaluation) alreadyExpired(at time.Time) bool {
 	return slices.ContainsFunc(e.findings, func(f Finding) bool {
 		return f.Reason == v1alpha1.ReasonExpired && !f.At.After(at)
@@ -295,7 +295,7 @@ func (e *evaluation) answer(a Answer, denied Finding, question string) {
 	case Deny:
 		e.find(denied)
 	default:
-		e.find(Finding{Reason: v1alpha1.ReasonUndetermined, Link: denied.Link, Field: denied.Field, Message: fmt.Sprintf("it could not be found out %s: %s", question, a.Detail)})
+		e.find(Finding{Reason: v1alpha1.ReasonUndetermined, Node: denied.Node, Field: denied.Field, Message: fmt.Sprintf("it could not be found out %s: %s", question, a.Detail)})
 	}
 }
 

@@ -39,7 +39,7 @@ func TestEvaluatePath(t *testing.T) {
 	suspended := func(yes bool) pathOption {
 		return pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Suspend = &yes })
 	}
-	missing := Answer{Outcome: Deny, Missing: []scope.Atom{{Namespace: "payments", Resource: "pods", Verb: "delete"}}}
+	missing := Answer{Outcome: Deny, Missing: []scope.Permission{{Namespace: "payments", Resource: "pods", Verb: "delete"}}}
 	checkDenials(t, map[string]denial{
 		"a path that is not there": {
 			in: ask(nil), twin: ask(path()), want: []fault{{Reason: v1alpha1.ReasonPathNotFound}},
@@ -96,7 +96,7 @@ func TestEvaluateHop(t *testing.T) {
 	below := ask(path(), hop("triage"), hop("isolate", withParent("triage")))
 	checkDenials(t, map[string]denial{
 		"a path that is not there yet": {
-			in: ask(nil, hop("isolate", unlinked)), twin: inherited,
+			in: ask(nil, hop("isolate", withoutStatus)), twin: inherited,
 			want: []fault{{Reason: v1alpha1.ReasonPathNotFound, Field: "spec.pathRef"}},
 		},
 		"a path that is being deleted takes its hops, whatever their scope": {
@@ -108,19 +108,19 @@ func TestEvaluateHop(t *testing.T) {
 			want: []fault{{Reason: v1alpha1.ReasonChainBroken, Field: "spec.pathRef"}},
 		},
 		"a path that is not active yet": {
-			in: ask(path(neverActive), hop("isolate", unlinked)), twin: ask(path(), hop("isolate", unlinked)),
-			want: []fault{{Reason: v1alpha1.ReasonNotYetValid, Link: thePath}},
+			in: ask(path(neverActive), hop("isolate", withoutStatus)), twin: ask(path(), hop("isolate", withoutStatus)),
+			want: []fault{{Reason: v1alpha1.ReasonNotYetValid, Node: thePath}},
 		},
 		"a path that somebody revoked takes a hop far below": {
 			in: ask(path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Revoked = revoked("false alarm") })), below.Chain.Hops...), twin: below,
-			want: []fault{{Reason: v1alpha1.ReasonRevoked, Link: thePath, Field: "spec.revoked"}},
+			want: []fault{{Reason: v1alpha1.ReasonRevoked, Node: thePath, Field: "spec.revoked"}},
 		},
 		"a hop that somebody revoked": {
 			in: ask(path(), hop("isolate", revokedHop)), twin: inherited, want: []fault{{Reason: v1alpha1.ReasonRevoked, Field: "spec.revoked"}},
 		},
 		"a parent that somebody revoked": {
 			in: ask(path(), hop("triage", revokedHop), hop("isolate", withParent("triage"))), twin: below,
-			want: []fault{{Reason: v1alpha1.ReasonRevoked, Link: triage, Field: "spec.revoked"}},
+			want: []fault{{Reason: v1alpha1.ReasonRevoked, Node: triage, Field: "spec.revoked"}},
 		},
 		"a child that somebody revoked leaves its parent alone": {
 			in: ask(path(), hop("triage"), hop("isolate", withParent("triage"), revokedHop)), twin: ask(path(), hop("triage")),
@@ -130,13 +130,13 @@ func TestEvaluateHop(t *testing.T) {
 			in: ask(path(), hop("isolate", deletedHop)), twin: inherited, want: []fault{{Reason: v1alpha1.ReasonHopNotFound}},
 		},
 		"a parent that was never granted": {
-			in: ask(path(), hop("triage", unlinked), hop("isolate", withParent("triage"))), twin: below,
-			want: []fault{{Reason: v1alpha1.ReasonParentNotReady, Link: triage}},
+			in: ask(path(), hop("triage", withoutStatus), hop("isolate", withParent("triage"))), twin: below,
+			want: []fault{{Reason: v1alpha1.ReasonParentNotReady, Node: triage}},
 		},
 		"a chain that does not hold together": {
 			in: but(below, func(i *Input) {
-				i.Chain.Breaks = []Finding{{Reason: v1alpha1.ReasonChainBroken, Link: triage, Field: "spec.parentRef", Message: "gone"}}
-			}), twin: below, want: []fault{{Reason: v1alpha1.ReasonChainBroken, Link: triage, Field: "spec.parentRef"}},
+				i.Chain.Breaks = []Finding{{Reason: v1alpha1.ReasonChainBroken, Node: triage, Field: "spec.parentRef", Message: "gone"}}
+			}), twin: below, want: []fault{{Reason: v1alpha1.ReasonChainBroken, Node: triage, Field: "spec.parentRef"}},
 		},
 		"a hop deeper than the path allows": {
 			in: ask(path(hops(1, "agents")), below.Chain.Hops...), twin: ask(path(hops(2, "agents")), below.Chain.Hops...),
@@ -162,7 +162,7 @@ func TestEvaluateHop(t *testing.T) {
 		"a parent in a namespace that the path no longer names": {
 			in:   ask(path(hops(2, "agents")), hop("triage", in("old")), hop("isolate", withParent("triage"))),
 			twin: ask(path(hops(2, "agents", "old")), hop("triage", in("old")), hop("isolate", withParent("triage"))),
-			want: []fault{{Reason: v1alpha1.ReasonNamespaceNotAllowed, Link: "hop old/triage", Field: "metadata.namespace"}},
+			want: []fault{{Reason: v1alpha1.ReasonNamespaceNotAllowed, Node: "hop old/triage", Field: "metadata.namespace"}},
 		},
 		"a hop that nobody signed": {
 			in: ask(path(), hop("isolate", hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Author = nil }))), twin: inherited,
@@ -174,15 +174,15 @@ func TestEvaluateHop(t *testing.T) {
 		},
 		"an author of the parent who may delegate no more": {
 			in: but(below, func(i *Input) { i.Facts.Authors = []Answer{{Outcome: Deny}, yes} }), twin: below,
-			want: []fault{{Reason: v1alpha1.ReasonNotPermittedToDelegate, Link: triage, Field: "spec.author"}},
+			want: []fault{{Reason: v1alpha1.ReasonNotPermittedToDelegate, Node: triage, Field: "spec.author"}},
 		},
 		"an origin that lost a right": {
 			in: but(inherited, func(i *Input) { i.Facts.Origin = Answer{Outcome: Deny} }), twin: inherited,
-			want: []fault{{Reason: v1alpha1.ReasonScopeExceedsOrigin, Link: thePath, Field: "spec.scope"}},
+			want: []fault{{Reason: v1alpha1.ReasonScopeExceedsOrigin, Node: thePath, Field: "spec.scope"}},
 		},
 		"a scope above what the controller was given": {
 			in: but(inherited, func(i *Input) {
-				i.Facts.Ceiling = Answer{Outcome: Deny, Missing: []scope.Atom{{Resource: "nodes", Verb: "get"}}}
+				i.Facts.Ceiling = Answer{Outcome: Deny, Missing: []scope.Permission{{Resource: "nodes", Verb: "get"}}}
 			}), twin: inherited, want: []fault{{Reason: v1alpha1.ReasonScopeExceedsCeiling, Field: "spec.scope"}},
 		},
 	})
@@ -226,14 +226,14 @@ func TestEvaluateHopScope(t *testing.T) {
 			in:   ask(path(), hop("triage", withScope(pods("get", "patch"))), isolate(withScope(pods("get")))),
 			twin: ask(path(), readers, isolate(withScope(pods("get")))),
 			want: []fault{
-				{Reason: v1alpha1.ReasonScopeAmplifies, Link: triage, Field: "spec.scope.namespaced[0].rules[0].resources[0]"},
-				{Reason: v1alpha1.ReasonScopeExceedsPath, Link: triage, Field: "spec.scope"},
+				{Reason: v1alpha1.ReasonScopeAmplifies, Node: triage, Field: "spec.scope.namespaced[0].rules[0].resources[0]"},
+				{Reason: v1alpha1.ReasonScopeExceedsPath, Node: triage, Field: "spec.scope"},
 			},
 		},
 		"a scope that cannot be judged allows its children nothing": {
 			in: ask(path(), hop("triage", withScope(pods())), isolate(withScope(pods("get")))), twin: ask(path(), readers, isolate(withScope(pods("get")))),
 			want: []fault{
-				{Reason: v1alpha1.ReasonScopeInvalid, Link: triage, Field: "spec.scope.namespaced[0].rules[0].verbs"},
+				{Reason: v1alpha1.ReasonScopeInvalid, Node: triage, Field: "spec.scope.namespaced[0].rules[0].verbs"},
 				{Reason: v1alpha1.ReasonScopeExceedsParent, Field: "spec.scope"},
 			},
 		},
@@ -282,13 +282,13 @@ func TestEvaluateGivesTheScopeOfTheHopAskedAbout(t *testing.T) {
 		"of a path that is not there": {ask(nil, hop("isolate")), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(test.want, scope.Describe(Evaluate(test.in).Scope.Atoms())); diff != "" {
+			if diff := cmp.Diff(test.want, scope.Describe(Evaluate(test.in).Scope.Permissions())); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
 			// What is asked of the ceiling is what is granted.
 			written, ok := WrittenScope(test.in)
-			if set, _ := scope.Parse(written); ok && scope.Describe(set.Atoms()) != test.want {
-				t.Errorf("written: %s", scope.Describe(set.Atoms()))
+			if set, _ := scope.Parse(written); ok && scope.Describe(set.Permissions()) != test.want {
+				t.Errorf("written: %s", scope.Describe(set.Permissions()))
 			}
 		})
 	}
@@ -344,10 +344,10 @@ func TestEvaluateWorkload(t *testing.T) {
 		"a pod that names an account":                    {in: run(job, pod("admin")), twin: run(job, pod(own)), want: wrongAccount},
 		"a pod that names an account the hop had before": {in: run(job, pod("dhop-isolate.9.9")), twin: run(job, pod("")), want: wrongAccount},
 		"a hop that has no account yet": {
-			in: run(ask(path(), hop("isolate", unlinked))), twin: run(job), want: []fault{{Reason: v1alpha1.ReasonNotYetValid}},
+			in: run(ask(path(), hop("isolate", withoutStatus))), twin: run(job), want: []fault{{Reason: v1alpha1.ReasonNotYetValid}},
 		},
 		"a pod of a hop that has no account yet": {
-			in: run(ask(path(), hop("isolate", unlinked)), pod("dhop-isolate.9.9")), twin: run(job, pod(own)),
+			in: run(ask(path(), hop("isolate", withoutStatus)), pod("dhop-isolate.9.9")), twin: run(job, pod(own)),
 			want: []fault{{Reason: v1alpha1.ReasonWrongServiceAccount}},
 		},
 		"a need outside the scope": {in: run(job, needs("create", "", "pods")), twin: run(job, needs("delete", "", "pods")), want: excessive},
@@ -432,7 +432,7 @@ func TestEvaluatePutsTheWorstFirst(t *testing.T) {
 	if v.Class() != v1alpha1.ClassFinal || v.Reason(v1alpha1.ReasonGranted) != v1alpha1.ReasonExpired {
 		t.Errorf("class %s, reason %s", v.Class(), v.Reason(v1alpha1.ReasonGranted))
 	}
-	if f, ok := v.Find(v1alpha1.ReasonSuspended); !ok || f.Link != thePath {
+	if f, ok := v.Find(v1alpha1.ReasonSuspended); !ok || f.Node != thePath {
 		t.Errorf("found %v, %v", f, ok)
 	}
 }
@@ -467,7 +467,7 @@ func TestWhatNobodyAnsweredIsNeverAllowed(t *testing.T) {
 			"zero":                     {},
 			"an error":                 {Detail: "connection refused"},
 			"a wrong word":             {Outcome: "allow"},
-			"a list without an answer": {Missing: []scope.Atom{{Verb: "get", Resource: "pods"}}},
+			"a list without an answer": {Missing: []scope.Permission{{Verb: "get", Resource: "pods"}}},
 		} {
 			t.Run(name+", "+how, func(t *testing.T) {
 				input := question()

@@ -16,9 +16,9 @@ import (
 type Finding struct {
 	// Reason is out of the vocabulary of the API group.
 	Reason v1alpha1.Reason
-	// Link names the link of the chain that has the fault, such as `hop agents/triage`; empty where it is the object
+	// Node names the node of the chain that has the fault, such as `hop agents/triage`; empty where it is the object
 	// asked about.
-	Link string
+	Node string
 	// Field is the path of the field at fault, such as spec.scope.namespaced[0].rules[1].verbs[0]; empty where none is.
 	Field string
 	// Actor is who caused it, where somebody did.
@@ -66,15 +66,15 @@ func (f Finding) tell(when string) string {
 		}
 		b.WriteString(f.Message)
 	}
-	if f.Link != "" && !f.ofWholePath() {
-		b.WriteString(" [" + f.Link + "]")
+	if f.Node != "" && !f.ofWholePath() {
+		b.WriteString(" [" + f.Node + "]")
 	}
 	return b.String()
 }
 
 // ofWholePath says whether a finding is the end of the whole path, which whoever asks about a hop has named already.
 func (f Finding) ofWholePath() bool {
-	return f.Reason == v1alpha1.ReasonRevoked && strings.HasPrefix(f.Link, pathPrefix)
+	return f.Reason == v1alpha1.ReasonRevoked && strings.HasPrefix(f.Node, pathPrefix)
 }
 
 var urgency = map[v1alpha1.Class]int{

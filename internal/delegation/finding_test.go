@@ -59,13 +59,13 @@ func TestMessages(t *testing.T) {
 		},
 		"too much for the origin": {
 			in: but(ask(path(), hop("isolate")), func(i *Input) {
-				i.Facts.Origin = Answer{Outcome: Deny, Missing: []scope.Atom{{Namespace: "payments", Resource: "pods", Verb: "delete"}}}
+				i.Facts.Origin = Answer{Outcome: Deny, Missing: []scope.Permission{{Namespace: "payments", Resource: "pods", Verb: "delete"}}}
 			}),
 			wantTold: `ScopeExceedsOrigin: spec.scope: the origin "alice@example.com" may not itself delete pods in namespace payments: narrow the path, or give the origin that right (resources are plural, and the core group is "") [path incident-response/contain-4711]`,
 		},
 		"too much for the controller": {
 			in: but(ask(path(), hop("isolate")), func(i *Input) {
-				i.Facts.Ceiling = Answer{Outcome: Deny, Missing: []scope.Atom{{Namespace: "payments", Resource: "pods", Verb: "delete"}}}
+				i.Facts.Ceiling = Answer{Outcome: Deny, Missing: []scope.Permission{{Namespace: "payments", Resource: "pods", Verb: "delete"}}}
 			}),
 			wantTold: "ScopeExceedsCeiling: spec.scope: the controller was not given the right to delete pods in namespace payments: " +
 				"bind a ClusterRole that allows it and is labelled delegation.wayleave.dev/ceiling=true to the controller there",
@@ -86,7 +86,7 @@ func TestMessages(t *testing.T) {
 			in:       ask(path(), hop("triage", withLifetime(lasting(15*time.Minute))), hop("isolate", withParent("triage"), withLifetime(lasting(20*time.Minute)))),
 			wantTold: "LifetimeExceedsParent: spec.lifetime: 20m is longer than hop agents/triage's 15m: shorten it, or leave it out",
 		},
-		"no path": {in: ask(nil, hop("isolate", unlinked)), wantTold: "PathNotFound: path incident-response/contain-4711 does not exist"},
+		"no path": {in: ask(nil, hop("isolate", withoutStatus)), wantTold: "PathNotFound: path incident-response/contain-4711 does not exist"},
 		"unknown": {
 			in:       but(ask(path(), hop("isolate")), func(i *Input) { i.Facts.Origin = Answer{Detail: "connection refused"} }),
 			wantTold: `Undetermined: it could not be found out what the origin "alice@example.com" may do: connection refused [path incident-response/contain-4711]`,

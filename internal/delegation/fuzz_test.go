@@ -210,7 +210,7 @@ func (s *source) question() Input {
 	if last == nil {
 		return input
 	}
-	input.Chain, _ = Link(last, func(key types.NamespacedName) (*v1alpha1.DelegationHop, error) { return known[key], nil })
+	input.Chain, _ = ResolveChain(last, func(key types.NamespacedName) (*v1alpha1.DelegationHop, error) { return known[key], nil })
 	for range input.Chain.Hops {
 		input.Facts.Authors = append(input.Facts.Authors, s.answer())
 	}
@@ -248,7 +248,7 @@ func above(input Input) []Input {
 	return all
 }
 
-// FuzzNewHopNeverWidensAuthority: what is allowed lies inside what each link above it may do, and ends no later.
+// FuzzNewHopNeverWidensAuthority: what is allowed lies inside what each node above it may do, and ends no later.
 func FuzzNewHopNeverWidensAuthority(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
@@ -267,7 +267,7 @@ func FuzzNewHopNeverWidensAuthority(f *testing.F) {
 			case a.Outcome != Allow:
 				t.Errorf("%d hops are allowed below %d that are not: %s", len(input.Chain.Hops), len(ancestor.Chain.Hops), a.Message())
 			case !a.Scope.Covers(v.Scope):
-				t.Errorf("%s is outside %s", scope.Describe(v.Scope.Atoms()), scope.Describe(a.Scope.Atoms()))
+				t.Errorf("%s is outside %s", scope.Describe(v.Scope.Permissions()), scope.Describe(a.Scope.Permissions()))
 			case v.NotAfter.After(a.NotAfter):
 				t.Errorf("ends %v, after %v", v.NotAfter, a.NotAfter)
 			}
@@ -296,7 +296,7 @@ func held(t *testing.T, v Verdict, o metav1.Object, r *v1alpha1.Revocation, writ
 	}
 	if written != nil {
 		if set, _ := scope.Parse(*written); !set.Covers(v.Scope) {
-			t.Errorf("%s is outside what %s says", scope.Describe(v.Scope.Atoms()), o.GetName())
+			t.Errorf("%s is outside what %s says", scope.Describe(v.Scope.Permissions()), o.GetName())
 		}
 	}
 	if l != nil && l.NotAfter != nil && v.NotAfter.After(l.NotAfter.Time) {
@@ -358,8 +358,8 @@ func final(v Verdict) []string {
 	return told
 }
 
-// FuzzLinkingEnds walks graphs of hops of which each may name any other as its parent.
-func FuzzLinkingEnds(f *testing.F) {
+// FuzzResolveChainEnds walks graphs of hops of which each may name any other as its parent.
+func FuzzResolveChainEnds(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
 		s := source(data)
@@ -388,7 +388,7 @@ func FuzzLinkingEnds(f *testing.F) {
 		}
 		start := hop("start", withParent("h0"))
 		asked := 0
-		chain, err := Link(start, func(key types.NamespacedName) (*v1alpha1.DelegationHop, error) {
+		chain, err := ResolveChain(start, func(key types.NamespacedName) (*v1alpha1.DelegationHop, error) {
 			asked++
 			return hops[key], nil
 		})
@@ -534,7 +534,7 @@ func FuzzEvaluateAnything(f *testing.F) {
 		}
 		input := Input{Now: a.Now, Path: a.Path, Facts: a.Facts, Workload: a.Workload}
 		if n := len(a.Hops); n > 0 {
-			input.Chain, _ = Link(&a.Hops[n-1], func(key types.NamespacedName) (*v1alpha1.DelegationHop, error) {
+			input.Chain, _ = ResolveChain(&a.Hops[n-1], func(key types.NamespacedName) (*v1alpha1.DelegationHop, error) {
 				for i := range a.Hops {
 					if HopKey(&a.Hops[i]) == key {
 						return &a.Hops[i], nil

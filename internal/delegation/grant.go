@@ -63,7 +63,7 @@ func AccountName(hop *v1alpha1.DelegationHop, incarnation int64, notAfter time.T
 func Labels(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, incarnation int64) map[string]string {
 	return map[string]string{
 		"app.kubernetes.io/managed-by": "wayleave",
-		v1alpha1.LabelHop:              hop.Name,
+		v1alpha1.LabelHopName:          hop.Name,
 		v1alpha1.LabelHopNamespace:     hop.Namespace,
 		v1alpha1.LabelHopUID:           string(hop.UID),
 		v1alpha1.LabelPathUID:          string(path.UID),

@@ -31,7 +31,7 @@ func (o Outcome) String() string {
 type Answer struct {
 	Outcome Outcome
 	// Missing is what a Deny found missing, where that can be named.
-	Missing []scope.Atom
+	Missing []scope.Permission
 	// Detail says why the answer is Undetermined.
 	Detail string
 }

@@ -16,10 +16,10 @@ func both(d, notAfter time.Duration) v1alpha1.Lifetime {
 
 func TestLifetimesEnd(t *testing.T) {
 	const minute, hour = time.Minute, time.Hour
-	expired := func(links ...string) []fault {
+	expired := func(nodes ...string) []fault {
 		var faults []fault
-		for _, link := range links {
-			faults = append(faults, fault{v1alpha1.ReasonExpired, link, "spec.lifetime"})
+		for _, node := range nodes {
+			faults = append(faults, fault{v1alpha1.ReasonExpired, node, "spec.lifetime"})
 		}
 		return faults
 	}
@@ -99,13 +99,13 @@ func TestNotAfterIsTheEarliestEndOfTheChain(t *testing.T) {
 		"a path that began":                              {ask(path()), 30 * minute},
 		"a path that ends before its duration":           {ask(path(withPathLifetime(both(hour, minute)))), minute},
 		"a hop without a lifetime has its path's":        {ask(path(), hop("isolate")), 30 * minute},
-		"a hop that begins now":                          {ask(path(), hop("isolate", unlinked, withLifetime(lasting(15*minute)))), 15 * minute},
+		"a hop that begins now":                          {ask(path(), hop("isolate", withoutStatus, withLifetime(lasting(15*minute)))), 15 * minute},
 		"a hop that began counts from then":              {ask(path(), hop("isolate", withLifetime(lasting(15*minute)))), 5 * minute},
-		"a hop that would outlast its path is cut":       {ask(path(), hop("isolate", unlinked, withLifetime(lasting(45*minute)))), 30 * minute},
+		"a hop that would outlast its path is cut":       {ask(path(), hop("isolate", withoutStatus, withLifetime(lasting(45*minute)))), 30 * minute},
 		"a hop whose end is after its path's is cut":     {ask(path(), hop("isolate", withLifetime(until(45*minute)))), 30 * minute},
 		"the parent is the earliest":                     {ask(path(), triage(until(5*minute)), isolate(lasting(25*minute))), 5 * minute},
 		"the child is the earliest":                      {ask(path(), triage(until(5*minute)), isolate(until(4*minute))), 4 * minute},
-		"a child that begins now below an old parent":    {ask(path(), triage(lasting(15*minute)), isolate(lasting(15*minute), unlinked)), 5 * minute},
+		"a child that begins now below an old parent":    {ask(path(), triage(lasting(15*minute)), isolate(lasting(15*minute), withoutStatus)), 5 * minute},
 		"a grandchild without a lifetime has the least":  {ask(path(), triage(until(5*minute)), isolate(until(4*minute)), hop("report", withParent("isolate"))), 4 * minute},
 		"parts of a second are cut off":                  {ask(path(withPathLifetime(until(minute + 999*time.Millisecond)))), minute},
 		"a start within a second counts from its start":  {but(ask(path(neverActive)), func(i *Input) { i.Now = noon.Add(999 * time.Millisecond) }), hour},
@@ -138,11 +138,11 @@ func TestWhatHasNotBegunHasNoEndOfItsOwn(t *testing.T) {
 		in   Input
 		want time.Time
 	}{
-		"a hop that waits for its path":            {in: ask(nil, hop("isolate", unlinked, short))},
-		"a hop that waits for a path to begin":     {in: ask(path(neverActive), hop("isolate", unlinked, short))},
-		"a hop that waits for its parent to begin": {in: ask(path(), hop("triage", unlinked), hop("isolate", withParent("triage"), unlinked, short)), want: noon.Add(30 * time.Minute)},
-		"a hop that may not yet begin":             {in: but(ask(path(), hop("isolate", unlinked, short)), func(i *Input) { i.Facts.Ceiling = Answer{Outcome: Deny} }), want: noon.Add(30 * time.Minute)},
-		"a hop of which nobody knows":              {in: but(ask(path(), hop("isolate", unlinked, short)), func(i *Input) { i.Facts.Ceiling = Answer{} }), want: noon.Add(30 * time.Minute)},
+		"a hop that waits for its path":            {in: ask(nil, hop("isolate", withoutStatus, short))},
+		"a hop that waits for a path to begin":     {in: ask(path(neverActive), hop("isolate", withoutStatus, short))},
+		"a hop that waits for its parent to begin": {in: ask(path(), hop("triage", withoutStatus), hop("isolate", withParent("triage"), withoutStatus, short)), want: noon.Add(30 * time.Minute)},
+		"a hop that may not yet begin":             {in: but(ask(path(), hop("isolate", withoutStatus, short)), func(i *Input) { i.Facts.Ceiling = Answer{Outcome: Deny} }), want: noon.Add(30 * time.Minute)},
+		"a hop of which nobody knows":              {in: but(ask(path(), hop("isolate", withoutStatus, short)), func(i *Input) { i.Facts.Ceiling = Answer{} }), want: noon.Add(30 * time.Minute)},
 		"a path that was suspended from the start": {in: ask(path(neverActive, pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Suspend = &suspend })))},
 		"a path whose end is a point in time":      {in: but(ask(path(neverActive, withPathLifetime(both(time.Minute, time.Hour)))), func(i *Input) { i.Facts = Facts{} }), want: noon.Add(time.Hour)},
 		"a hop that began and then lost its right": {in: but(ask(path(), hop("isolate", short)), func(i *Input) { i.Facts.Ceiling = Answer{Outcome: Deny} }), want: noon.Add(5 * time.Minute)},
@@ -165,13 +165,13 @@ func TestNothingIsAllowedWithoutAnEnd(t *testing.T) {
 	endless := path(withPathLifetime(v1alpha1.Lifetime{}))
 	for name, test := range map[string]struct {
 		in       Input
-		wantLink string
+		wantNode string
 	}{
 		"a path":                 {in: ask(endless)},
-		"a hop":                  {in: ask(endless, hop("isolate")), wantLink: thePath},
-		"a hop that has its own": {in: ask(endless, hop("isolate", withLifetime(until(time.Minute)))), wantLink: thePath},
+		"a hop":                  {in: ask(endless, hop("isolate")), wantNode: thePath},
+		"a hop that has its own": {in: ask(endless, hop("isolate", withLifetime(until(time.Minute)))), wantNode: thePath},
 	} {
-		want := judgement{Undetermined, []fault{{v1alpha1.ReasonUndetermined, test.wantLink, "spec.lifetime"}}}
+		want := judgement{Undetermined, []fault{{v1alpha1.ReasonUndetermined, test.wantNode, "spec.lifetime"}}}
 		if diff := cmp.Diff(want, judge(test.in)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
@@ -200,7 +200,7 @@ func TestLifetimeIsNotLongerThanThoseAbove(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := Evaluate(ask(path(withPathLifetime(test.path)), hop("triage", withLifetime(test.parent)), hop("isolate", withParent("triage"), withLifetime(test.hop))))
 			f, refused := v.Find(v1alpha1.ReasonLifetimeExceedsParent)
-			if refused != test.wantRefused || refused && (f.Link != "" || f.Field != "spec.lifetime") {
+			if refused != test.wantRefused || refused && (f.Node != "" || f.Field != "spec.lifetime") {
 				t.Errorf("refused %v: %+v", refused, v.Findings)
 			}
 		})

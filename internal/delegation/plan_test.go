@@ -108,7 +108,7 @@ func TestGrantFor(t *testing.T) {
 		Account: types.NamespacedName{Namespace: "agents", Name: name},
 		Labels: map[string]string{
 			"app.kubernetes.io/managed-by":          "wayleave",
-			"delegation.wayleave.dev/hop":           "isolate",
+			"delegation.wayleave.dev/hop-name":      "isolate",
 			"delegation.wayleave.dev/hop-namespace": "agents",
 			"delegation.wayleave.dev/hop-uid":       "isolate-uid",
 			"delegation.wayleave.dev/path-uid":      "path-uid",

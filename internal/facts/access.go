@@ -15,7 +15,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
-	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/rbac"
 	"github.com/wayleave/wayleave/internal/scope"
 )
 
@@ -27,7 +27,7 @@ type Reviewer interface {
 const (
 	// reviewsAtOnce bounds the questions that one answer asks at the same time.
 	reviewsAtOnce = 8
-	// enoughDenied is how many refusals are named; then no more is asked. Without it, a scope of a thousand atoms that
+	// enoughDenied is how many refusals are named; then no more is asked. Without it, a scope of a thousand permissions that
 	// its origin does not hold would cost a thousand requests.
 	enoughDenied = 8
 )
@@ -35,7 +35,7 @@ const (
 // May answers whether a subject may do all that a set names. RBAC is read from the cache first; what it does not cover
 // is asked of the API server, whose other authorizers may allow it. Audiences are nobody's right and are left out.
 func (g *Gatherer) May(ctx context.Context, who v1alpha1.Subject, set scope.Set) delegation.Answer {
-	held, err := rights.Reader{Cache: g.Cache}.Of(ctx, who)
+	held, err := rbac.Reader{Cache: g.Cache}.Of(ctx, who)
 	if err != nil {
 		return delegation.Answer{Detail: err.Error()}
 	}
@@ -44,37 +44,37 @@ func (g *Gatherer) May(ctx context.Context, who v1alpha1.Subject, set scope.Set)
 
 // MayImpersonate answers whether a subject may act as another one, with each of its groups.
 func (g *Gatherer) MayImpersonate(ctx context.Context, who, other v1alpha1.Subject) delegation.Answer {
-	questions := make([]scope.Atom, 0, 1+len(other.Groups))
-	if account, ok := rights.ServiceAccountOf(other.User); ok {
-		questions = append(questions, scope.Atom{Namespace: account.Namespace, Resource: "serviceaccounts", Verb: "impersonate", Name: account.Name})
+	questions := make([]scope.Permission, 0, 1+len(other.Groups))
+	if account, ok := rbac.ServiceAccountOf(other.User); ok {
+		questions = append(questions, scope.Permission{Namespace: account.Namespace, Resource: "serviceaccounts", Verb: "impersonate", Name: account.Name})
 	} else {
-		questions = append(questions, scope.Atom{Resource: "users", Verb: "impersonate", Name: other.User})
+		questions = append(questions, scope.Permission{Resource: "users", Verb: "impersonate", Name: other.User})
 	}
 	for _, group := range other.Groups {
-		questions = append(questions, scope.Atom{Resource: "groups", Verb: "impersonate", Name: group})
+		questions = append(questions, scope.Permission{Resource: "groups", Verb: "impersonate", Name: group})
 	}
 	return g.review(ctx, who, questions)
 }
 
-// review asks the API server about each atom. One denied is a Deny; else one without an answer is Undetermined.
-func (g *Gatherer) review(ctx context.Context, who v1alpha1.Subject, atoms []scope.Atom) delegation.Answer {
+// review asks the API server about each permission. One denied is a Deny; else one without an answer is Undetermined.
+func (g *Gatherer) review(ctx context.Context, who v1alpha1.Subject, permissions []scope.Permission) delegation.Answer {
 	var (
 		mu      sync.Mutex
-		missing []scope.Atom
+		missing []scope.Permission
 		unknown []string
 	)
-	for batch := range slices.Chunk(atoms, reviewsAtOnce) {
+	for batch := range slices.Chunk(permissions, reviewsAtOnce) {
 		var group errgroup.Group
-		for _, atom := range batch {
+		for _, permission := range batch {
 			group.Go(func() error {
-				allowed, detail := g.ask(ctx, who, atom)
+				allowed, detail := g.ask(ctx, who, permission)
 				mu.Lock()
 				defer mu.Unlock()
 				switch {
 				case detail != "":
 					unknown = append(unknown, detail)
 				case !allowed:
-					missing = append(missing, atom)
+					missing = append(missing, permission)
 				}
 				return nil
 			})
@@ -86,7 +86,7 @@ func (g *Gatherer) review(ctx context.Context, who v1alpha1.Subject, atoms []sco
 	}
 	switch {
 	case len(missing) > 0:
-		return delegation.Answer{Outcome: delegation.Deny, Missing: inOrder(atoms, missing)}
+		return delegation.Answer{Outcome: delegation.Deny, Missing: inOrder(permissions, missing)}
 	case len(unknown) > 0:
 		return delegation.Answer{Detail: unknown[0]}
 	}
@@ -94,9 +94,9 @@ func (g *Gatherer) review(ctx context.Context, who v1alpha1.Subject, atoms []sco
 }
 
 // ask asks one question. The detail says why there is no answer.
-func (g *Gatherer) ask(ctx context.Context, who v1alpha1.Subject, a scope.Atom) (allowed bool, detail string) {
+func (g *Gatherer) ask(ctx context.Context, who v1alpha1.Subject, a scope.Permission) (allowed bool, detail string) {
 	review := &authorizationv1.SubjectAccessReview{Spec: authorizationv1.SubjectAccessReviewSpec{
-		User: who.User, Groups: rights.Groups(who),
+		User: who.User, Groups: rbac.Groups(who),
 	}}
 	if a.URL != "" {
 		review.Spec.NonResourceAttributes = &authorizationv1.NonResourceAttributes{Path: a.URL, Verb: a.Verb}
@@ -125,15 +125,15 @@ func said(err error) string {
 	return "there was no answer"
 }
 
-// inOrder returns those of the atoms that are in some, in the order of atoms: answers come in any order, messages do
+// inOrder returns those of the permissions that are in some, in the order of permissions: answers come in any order, messages do
 // not.
-func inOrder(atoms, some []scope.Atom) []scope.Atom {
-	among := make(map[scope.Atom]bool, len(some))
+func inOrder(permissions, some []scope.Permission) []scope.Permission {
+	among := make(map[scope.Permission]bool, len(some))
 	for _, a := range some {
 		among[a] = true
 	}
-	ordered := make([]scope.Atom, 0, len(some))
-	for _, a := range atoms {
+	ordered := make([]scope.Permission, 0, len(some))
+	for _, a := range permissions {
 		if among[a] {
 			ordered = append(ordered, a)
 		}

@@ -13,13 +13,13 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
-	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/rbac"
 	"github.com/wayleave/wayleave/internal/scope"
 )
 
 // Gatherer gathers inputs. It only reads, but for SubjectAccessReviews, which are questions in the form of a create.
 type Gatherer struct {
-	// Cache holds our kinds and RBAC, with the indexes of rights.Index.
+	// Cache holds our kinds and RBAC, with the indexes of rbac.Index.
 	Cache client.Reader
 	// Live is asked for what the cache does not hold (yet).
 	Live client.Reader
@@ -44,11 +44,11 @@ func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now 
 // Hop gathers what the verdict on a hop depends on. It fails only where objects could not be read; a question that
 // could not be answered is an answer, Undetermined.
 func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error) {
-	chain, err := delegation.Link(hop, func(key types.NamespacedName) (*v1alpha1.DelegationHop, error) {
+	chain, err := delegation.ResolveChain(hop, func(key types.NamespacedName) (*v1alpha1.DelegationHop, error) {
 		return g.FindHop(ctx, key)
 	})
 	if err != nil {
-		return delegation.Input{}, fmt.Errorf("linking the chain of hop %s: %w", delegation.HopKey(hop), err)
+		return delegation.Input{}, fmt.Errorf("resolving the chain of hop %s: %w", delegation.HopKey(hop), err)
 	}
 	path := &v1alpha1.DelegationPath{}
 	if err := g.find(ctx, delegation.PathKey(hop), path); apierrors.IsNotFound(err) {
@@ -125,14 +125,14 @@ func (g *Gatherer) ceiling(ctx context.Context, hop *v1alpha1.DelegationHop, in 
 	if len(problems) > 0 {
 		return delegation.Answer{Outcome: delegation.Allow}
 	}
-	given, err := rights.Reader{Cache: g.Cache}.Ceiling(ctx, g.Controller)
+	given, err := rbac.Reader{Cache: g.Cache}.Ceiling(ctx, g.Controller)
 	if err != nil {
 		return delegation.Answer{Detail: fmt.Sprintf("reading the ceiling of hop %s: %v", delegation.HopKey(hop), err)}
 	}
 	return answerMissing(set.MissingFrom(given))
 }
 
-func answerMissing(missing []scope.Atom) delegation.Answer {
+func answerMissing(missing []scope.Permission) delegation.Answer {
 	if len(missing) > 0 {
 		return delegation.Answer{Outcome: delegation.Deny, Missing: missing}
 	}

@@ -10,7 +10,7 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// child256 is a scope of 256 atoms in one namespace: 8 resources × 8 verbs × 4 names.
+// child256 is a scope of 256 permissions in one namespace: 8 resources × 8 verbs × 4 names.
 func child256() v1alpha1.Scope {
 	return scopeOf(inOne("payments", v1alpha1.ResourceRule{
 		APIGroups: []string{"apps"}, Resources: many("resource", 8), Verbs: many("verb", 8), ResourceNames: many("name", 4),
@@ -26,11 +26,11 @@ func rules1000(resource func(i int) []string, verbs []string) []rbacv1.PolicyRul
 	return rules
 }
 
-// BenchmarkMissing holds 256 atoms against a thousand rules, beside the library that the API server uses. Nothing is
+// BenchmarkMissing holds 256 permissions against a thousand rules, beside the library that the API server uses. Nothing is
 // covered but by chance, so that neither may stop early. Ours includes parsing of the child and all preparation.
 func BenchmarkMissing(b *testing.B) {
 	scope := child256()
-	atoms := mustParse(scope)
+	permissions := mustParse(scope)
 	child := []rbacv1.PolicyRule{fromNamespaced(scope.Namespaced[0].Rules[0])}
 	for _, bc := range []struct {
 		name  string
@@ -57,13 +57,13 @@ func BenchmarkMissing(b *testing.B) {
 				oracle.Covers(bc.rules, child)
 			}
 		})
-		if got, want := len(atoms.MissingFrom(rights)), len(missingByOracle(atoms.Atoms(), rights)); got != want || got == 0 {
+		if got, want := len(permissions.MissingFrom(rights)), len(missingByOracle(permissions.Permissions(), rights)); got != want || got == 0 {
 			b.Fatalf("%s: %d missing, the library says %d", bc.name, got, want)
 		}
 	}
 }
 
-// BenchmarkMissingFromParent holds 256 atoms against a parent scope of 1024.
+// BenchmarkMissingFromParent holds 256 permissions against a parent scope of 1024.
 func BenchmarkMissingFromParent(b *testing.B) {
 	child := child256()
 	parent := scopeOf(inAll([]string{"payments", "orders", "billing", "stock"}, child.Namespaced[0].Rules...))
@@ -77,7 +77,7 @@ func BenchmarkMissingFromParent(b *testing.B) {
 	}
 }
 
-// BenchmarkValidateEnormous refuses scopes of 10^16 atoms and more.
+// BenchmarkValidateEnormous refuses scopes of 10^16 permissions and more.
 func BenchmarkValidateEnormous(b *testing.B) {
 	for name, s := range enormous() {
 		b.Run(name, func(b *testing.B) {
@@ -89,15 +89,15 @@ func BenchmarkValidateEnormous(b *testing.B) {
 	}
 }
 
-// BenchmarkAmplifies looks for what never fits in 1024 atoms of which all fit.
-func BenchmarkAmplifies(b *testing.B) {
+// BenchmarkEscalationRisks looks for what never fits in 1024 permissions of which all fit.
+func BenchmarkEscalationRisks(b *testing.B) {
 	read := v1alpha1.ResourceRule{
 		APIGroups: []string{""}, Resources: many("resource", 32), Verbs: []string{"get", "list"}, ResourceNames: many("name", 4),
 	}
 	s := scopeOf(inOne("a", read), inOne("b", read), inOne("c", read), inOne("d", read))
 	b.ReportAllocs()
 	for b.Loop() {
-		if p := Amplifies(s, Bearer{Token: true}); len(p) > 0 {
+		if p := EscalationRisks(s, Bearer{Token: true}); len(p) > 0 {
 			b.Fatal(p)
 		}
 	}

@@ -11,15 +11,15 @@ import (
 )
 
 // The bounds of a scope. The schema caps each list, but CEL cannot afford to multiply them: within the schema alone
-// one object may name 10^10 atoms, and whoever writes them out has no memory left to judge the next one.
+// one object may name 10^10 permissions, and whoever writes them out has no memory left to judge the next one.
 const (
-	// MaxEntryAtoms is how many atoms the rules of one entry of scope.namespaced may name in each of its namespaces.
-	MaxEntryAtoms = 256
+	// MaxEntryPermissions is how many permissions the rules of one entry of scope.namespaced may name in each of its namespaces.
+	MaxEntryPermissions = 256
 	// MaxNamespaces is how many different namespaces a scope may name: each is a Role and a RoleBinding to write.
 	MaxNamespaces = 32
-	// MaxAtoms is how many atoms a whole scope may name, with those of each namespace, of the cluster rules and the
+	// MaxPermissions is how many permissions a whole scope may name, with those of each namespace, of the cluster rules and the
 	// audiences added up.
-	MaxAtoms = 1024
+	MaxPermissions = 1024
 
 	// maxProblems ends the search for more: nobody reads on, and each sentence costs memory.
 	maxProblems = 16
@@ -61,19 +61,19 @@ func Validate(s v1alpha1.Scope) []Problem {
 	return c.problems
 }
 
-// tooMany stands for every number of atoms that is too large, so that products do not overflow.
-const tooMany = MaxAtoms + 1
+// tooMany stands for every number of permissions that is too large, so that products do not overflow.
+const tooMany = MaxPermissions + 1
 
 // checker gathers problems and counts on the way.
 type checker struct {
-	problems   []Problem
-	atoms      int
-	namespaces map[string]bool
+	problems    []Problem
+	permissions int
+	namespaces  map[string]bool
 }
 
 // done reports whether there is no sense in looking further.
 func (c *checker) done() bool {
-	return len(c.problems) >= maxProblems || c.atoms > MaxAtoms || len(c.namespaces) > MaxNamespaces
+	return len(c.problems) >= maxProblems || c.permissions > MaxPermissions || len(c.namespaces) > MaxNamespaces
 }
 
 func (c *checker) refuse(field, format string, args ...any) {
@@ -82,12 +82,12 @@ func (c *checker) refuse(field, format string, args ...any) {
 	}
 }
 
-// count adds atoms to those of the whole scope.
-func (c *checker) count(field string, atoms int) {
-	c.atoms = min(c.atoms+atoms, tooMany)
-	if c.atoms > MaxAtoms {
-		c.refuse(field, "up to here the scope names more than %d atoms (apiGroups × resources × verbs × resourceNames × "+
-			"namespaces, added up): name less, or divide the work between several paths", MaxAtoms)
+// count adds permissions to those of the whole scope.
+func (c *checker) count(field string, permissions int) {
+	c.permissions = min(c.permissions+permissions, tooMany)
+	if c.permissions > MaxPermissions {
+		c.refuse(field, "up to here the scope names more than %d permissions (apiGroups × resources × verbs × resourceNames × "+
+			"namespaces, added up): name less, or divide the work between several paths", MaxPermissions)
 	}
 }
 
@@ -96,16 +96,16 @@ func (c *checker) entry(field string, e v1alpha1.NamespacedScope) {
 	if len(e.Rules) == 0 {
 		c.refuse(field+".rules", "the entry has no rule: add one, or leave the entry out")
 	}
-	atoms := 0
+	permissions := 0
 	for i := 0; i < len(e.Rules) && !c.done(); i++ {
-		atoms += c.rule(element(field+".rules", i), fromNamespaced(e.Rules[i]))
-		if atoms > MaxEntryAtoms {
-			c.refuse(field, "the rules name more than %d atoms (apiGroups × resources × verbs × resourceNames, added up) "+
-				"in each namespace: name less, or divide the work between several hops", MaxEntryAtoms)
+		permissions += c.rule(element(field+".rules", i), fromNamespaced(e.Rules[i]))
+		if permissions > MaxEntryPermissions {
+			c.refuse(field, "the rules name more than %d permissions (apiGroups × resources × verbs × resourceNames, added up) "+
+				"in each namespace: name less, or divide the work between several hops", MaxEntryPermissions)
 			return
 		}
 	}
-	c.count(field, product(atoms, len(e.Namespaces)))
+	c.count(field, product(permissions, len(e.Namespaces)))
 }
 
 // placesOf checks the namespaces of one entry and adds them to those of the scope.
@@ -126,15 +126,15 @@ func (c *checker) placesOf(field string, namespaces []string) {
 	}
 }
 
-// rule checks one rule and returns how many atoms it names, at most tooMany. A rule without verbs, groups or resources
+// rule checks one rule and returns how many permissions it names, at most tooMany. A rule without verbs, groups or resources
 // is refused before anything is compared with it: it names nothing, and a product with a zero in it passes every bound.
 func (c *checker) rule(field string, r rbacv1.PolicyRule) int {
 	if len(r.Verbs) == 0 {
 		c.refuse(field+".verbs", "the rule has no verb: name what may be done")
 	}
-	atoms := c.shape(field, r)
-	if atoms == 0 || atoms > MaxAtoms {
-		return atoms // then a list may have any length, and reading it is work without a bound
+	permissions := c.shape(field, r)
+	if permissions == 0 || permissions > MaxPermissions {
+		return permissions // then a list may have any length, and reading it is work without a bound
 	}
 	for i := 0; i < len(r.APIGroups) && !c.done(); i++ {
 		if r.APIGroups[i] != "" { // the core group
@@ -145,10 +145,10 @@ func (c *checker) rule(field string, r rbacv1.PolicyRule) int {
 	c.texts(field+".verbs", r.Verbs)
 	c.texts(field+".resourceNames", r.ResourceNames)
 	c.texts(field+".nonResourceURLs", r.NonResourceURLs)
-	return atoms
+	return permissions
 }
 
-// shape checks that the rule is either about resources or about URLs and returns its atoms as rule does; 0 if it is
+// shape checks that the rule is either about resources or about URLs and returns its permissions as rule does; 0 if it is
 // neither.
 func (c *checker) shape(field string, r rbacv1.PolicyRule) int {
 	if len(r.NonResourceURLs) > 0 {
@@ -189,7 +189,7 @@ func element(field string, i int) string {
 	return field + "[" + strconv.Itoa(i) + "]"
 }
 
-// product multiplies, and returns tooMany for whatever is more than MaxAtoms.
+// product multiplies, and returns tooMany for whatever is more than MaxPermissions.
 func product(factors ...int) int {
 	n := 1
 	for _, f := range factors {

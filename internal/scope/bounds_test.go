@@ -20,7 +20,7 @@ func many(prefix string, n int) []string {
 	return s
 }
 
-// wide is a rule of groups × resources × verbs × names atoms.
+// wide is a rule of groups × resources × verbs × names permissions.
 func wide(groups, resources, verbs, names int) v1alpha1.ResourceRule {
 	return v1alpha1.ResourceRule{
 		APIGroups: many("g", groups), Resources: many("r", resources), Verbs: many("v", verbs), ResourceNames: many("n", names),
@@ -38,21 +38,21 @@ func TestValidate(t *testing.T) {
 			scope: scopeOf(inOne("a", get, may("get", "", "secrets", "db")), cluster(may("list", "", "nodes")),
 				urls("get", "/metrics"), forAudiences("vault")),
 		},
-		"256 atoms in an entry": {scope: scopeOf(inOne("a", wide(2, 8, 8, 2)))},
-		"257 atoms in an entry": {scope: scopeOf(inOne("a", wide(2, 8, 8, 2), get)), wantFields: []string{"namespaced[0]"}},
+		"256 permissions in an entry": {scope: scopeOf(inOne("a", wide(2, 8, 8, 2)))},
+		"257 permissions in an entry": {scope: scopeOf(inOne("a", wide(2, 8, 8, 2), get)), wantFields: []string{"namespaced[0]"}},
 		"the same rules again in another entry count again": {
 			scope: scopeOf(inOne("a", wide(2, 8, 8, 2)), inOne("a", wide(2, 8, 8, 2))),
 		},
-		"1024 atoms in all": {scope: scopeOf(inAll(many("ns", 4), wide(1, 16, 16, 1)))},
-		"1025 atoms, the last an audience": {
+		"1024 permissions in all": {scope: scopeOf(inAll(many("ns", 4), wide(1, 16, 16, 1)))},
+		"1025 permissions, the last an audience": {
 			scope:      scopeOf(inAll(many("ns", 4), wide(1, 16, 16, 1)), forAudiences("vault")),
 			wantFields: []string{"audiences"},
 		},
-		"1025 atoms, the last a URL": {
+		"1025 permissions, the last a URL": {
 			scope:      scopeOf(inAll(many("ns", 4), wide(1, 16, 16, 1)), urls("get", "/metrics")),
 			wantFields: []string{"cluster[0]"},
 		},
-		"1280 atoms over namespaces": {
+		"1280 permissions over namespaces": {
 			scope:      scopeOf(inAll(many("ns", 5), wide(1, 16, 16, 1))),
 			wantFields: []string{"namespaced[0]"},
 		},
@@ -110,8 +110,8 @@ func TestValidate(t *testing.T) {
 			if diff := cmp.Diff(tc.wantFields, fields(problems)); diff != "" {
 				t.Errorf("fields of problems (-want +got):\n%s", diff)
 			}
-			if len(problems) > 0 && len(set.Atoms()) > 0 {
-				t.Errorf("a refused scope has %d atoms", len(set.Atoms()))
+			if len(problems) > 0 && len(set.Permissions()) > 0 {
+				t.Errorf("a refused scope has %d permissions", len(set.Permissions()))
 			}
 		})
 	}
@@ -121,7 +121,7 @@ func TestProblemsSayWhereAndWhatToDo(t *testing.T) {
 	_, problems := Parse(scopeOf(inOne("payments", wide(1, 32, 16, 0))))
 	want := []Problem{{
 		Field: "namespaced[0]",
-		Message: "the rules name more than 256 atoms (apiGroups × resources × verbs × resourceNames, added up) in each " +
+		Message: "the rules name more than 256 permissions (apiGroups × resources × verbs × resourceNames, added up) in each " +
 			"namespace: name less, or divide the work between several hops",
 	}}
 	if diff := cmp.Diff(want, problems); diff != "" {
@@ -129,7 +129,7 @@ func TestProblemsSayWhereAndWhatToDo(t *testing.T) {
 	}
 }
 
-// enormous scopes name 10^16 atoms and more, in every way that there is.
+// enormous scopes name 10^16 permissions and more, in every way that there is.
 func enormous() map[string]v1alpha1.Scope {
 	texts := many("x", 100_000)
 	rule := v1alpha1.ResourceRule{APIGroups: texts, Resources: texts, Verbs: texts, ResourceNames: texts}
@@ -158,7 +158,7 @@ func TestEnormousScopesCostNothing(t *testing.T) {
 			if _, problems := Parse(s); len(problems) == 0 || len(problems) > maxProblems {
 				t.Errorf("%d problems, want 1 to %d", len(problems), maxProblems)
 			}
-			if allocations := testing.AllocsPerRun(10, func() { Amplifies(s, Bearer{}) }); allocations > 500 {
+			if allocations := testing.AllocsPerRun(10, func() { EscalationRisks(s, Bearer{}) }); allocations > 500 {
 				t.Errorf("%v allocations, want no more than for a small scope", allocations)
 			}
 		})

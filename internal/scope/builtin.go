@@ -81,7 +81,7 @@ var podTemplates = list(map[string]string{
 })
 
 // harmless are the built-in kinds whose writes stay within the path, each looked at. Secrets, and the kinds that hold
-// pod templates, stand here for the verbs that the table of amplifiers leaves them.
+// pod templates, stand here for the verbs that the table of escalation risks leaves them.
 //
 // scale is here, although it starts pods: it starts more of what somebody else was allowed to start, under an identity
 // and a template that the hop cannot choose, and to scale something down is what an incident asks for first.

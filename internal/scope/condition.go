@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// condition is one thing that a row of the table of amplifiers asks of a request.
+// condition is one thing that a row of the table of escalation risks asks of a request.
 type condition func(request) bool
 
 func all(conditions ...condition) condition {

@@ -9,35 +9,35 @@ import (
 // maxPhrases is how much of a list a person reads before the number of the rest says more.
 const maxPhrases = 5
 
-// Describe names atoms for a person, the verbs of one object together: `get, list pods in namespace payments; audience
-// "vault"`. It writes out five objects at most and counts the atoms of the others: `…; and 12 more`. Nothing is "".
-func Describe(atoms []Atom) string {
-	atoms = slices.SortedFunc(slices.Values(atoms), compareObjects)
-	atoms = slices.Compact(atoms)
+// Describe names permissions for a person, the verbs of one object together: `get, list pods in namespace payments; audience
+// "vault"`. It writes out five objects at most and counts the permissions of the others: `…; and 12 more`. Nothing is "".
+func Describe(permissions []Permission) string {
+	permissions = slices.SortedFunc(slices.Values(permissions), compareObjects)
+	permissions = slices.Compact(permissions)
 	var phrases []string
-	for len(atoms) > 0 {
+	for len(permissions) > 0 {
 		if len(phrases) == maxPhrases {
-			phrases = append(phrases, "and "+strconv.Itoa(len(atoms))+" more")
+			phrases = append(phrases, "and "+strconv.Itoa(len(permissions))+" more")
 			break
 		}
-		n := sameObject(atoms)
+		n := sameObject(permissions)
 		verbs := make([]string, n)
-		for i, a := range atoms[:n] {
+		for i, a := range permissions[:n] {
 			verbs[i] = a.Verb
 		}
-		phrases = append(phrases, phrase(atoms[0], strings.Join(verbs, ", ")))
-		atoms = atoms[n:]
+		phrases = append(phrases, phrase(permissions[0], strings.Join(verbs, ", ")))
+		permissions = permissions[n:]
 	}
 	return strings.Join(phrases, "; ")
 }
 
-// sameObject returns how many of the sorted atoms, from the first on, differ in their verb alone.
-func sameObject(atoms []Atom) int {
-	for i, a := range atoms {
-		a.Verb = atoms[0].Verb
-		if a != atoms[0] {
+// sameObject returns how many of the sorted permissions, from the first on, differ in their verb alone.
+func sameObject(permissions []Permission) int {
+	for i, a := range permissions {
+		a.Verb = permissions[0].Verb
+		if a != permissions[0] {
 			return i
 		}
 	}
-	return len(atoms)
+	return len(permissions)
 }

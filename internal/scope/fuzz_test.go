@@ -101,8 +101,8 @@ func seed(f *testing.F) {
 	}
 }
 
-// asRule is an atom as the oracle reads it.
-func asRule(a Atom) []rbacv1.PolicyRule {
+// asRule is a permission as the oracle reads it.
+func asRule(a Permission) []rbacv1.PolicyRule {
 	if a.URL != "" {
 		return []rbacv1.PolicyRule{{NonResourceURLs: []string{a.URL}, Verbs: []string{a.Verb}}}
 	}
@@ -114,9 +114,9 @@ func asRule(a Atom) []rbacv1.PolicyRule {
 }
 
 // missingByOracle is MissingFrom, said by the library.
-func missingByOracle(atoms []Atom, rights Rights) []Atom {
-	var missing []Atom
-	for _, a := range atoms {
+func missingByOracle(permissions []Permission, rights Rights) []Permission {
+	var missing []Permission
+	for _, a := range permissions {
 		if a.Audience != "" {
 			continue
 		}
@@ -140,7 +140,7 @@ func FuzzMissingAgreesWithOracle(f *testing.F) {
 		if len(problems) > 0 {
 			t.Fatalf("a small scope is refused: %v", problems)
 		}
-		want := missingByOracle(set.Atoms(), rights)
+		want := missingByOracle(set.Permissions(), rights)
 		if diff := cmp.Diff(want, set.MissingFrom(rights)); diff != "" {
 			t.Errorf("missing of %+v\nfrom %+v (-oracle +ours):\n%s", scope, rights, diff)
 		}
@@ -162,19 +162,19 @@ func FuzzLaws(f *testing.F) {
 		}
 		for i, a := range sets {
 			if !a.Covers(a) {
-				t.Errorf("%v does not cover itself", a.Atoms())
+				t.Errorf("%v does not cover itself", a.Permissions())
 			}
 			if i > 1 && !sets[i-1].Covers(a) {
-				t.Errorf("%v is wider than %v, of which it is a part", a.Atoms(), sets[i-1].Atoms())
+				t.Errorf("%v is wider than %v, of which it is a part", a.Permissions(), sets[i-1].Permissions())
 			}
 			for _, b := range sets {
 				for _, c := range sets {
 					if a.Covers(b) && b.Covers(c) && !a.Covers(c) {
-						t.Errorf("inclusion is not transitive: %v, %v, %v", a.Atoms(), b.Atoms(), c.Atoms())
+						t.Errorf("inclusion is not transitive: %v, %v, %v", a.Permissions(), b.Permissions(), c.Permissions())
 					}
 				}
 				if a.Covers(b) && len(b.MissingFrom(a.Rights())) > 0 {
-					t.Errorf("the rights of %v do not allow %v, which is inside", a.Atoms(), b.Atoms())
+					t.Errorf("the rights of %v do not allow %v, which is inside", a.Permissions(), b.Permissions())
 				}
 			}
 		}
@@ -266,21 +266,21 @@ func FuzzValidateBounded(f *testing.F) {
 		scope.Audiences = length()
 
 		set, problems := Parse(scope)
-		if len(set.Atoms()) > MaxAtoms || len(problems) > maxProblems {
-			t.Errorf("%d atoms, %d problems", len(set.Atoms()), len(problems))
+		if len(set.Permissions()) > MaxPermissions || len(problems) > maxProblems {
+			t.Errorf("%d permissions, %d problems", len(set.Permissions()), len(problems))
 		}
-		if got := len(Amplifies(scope, Bearer{Token: true})); got > maxProblems {
-			t.Errorf("%d things amplify", got)
+		if got := len(EscalationRisks(scope, Bearer{Token: true})); got > maxProblems {
+			t.Errorf("%d escalation risks", got)
 		}
 		var rules []rbacv1.PolicyRule
 		for _, r := range scope.Cluster {
 			rules = append(rules, fromCluster(r))
 		}
 		missing, problems := set.MissingRequired(rules)
-		if len(missing) > MaxEntryAtoms || len(problems) > maxProblems {
-			t.Errorf("%d atoms required, %d problems", len(missing), len(problems))
+		if len(missing) > MaxEntryPermissions || len(problems) > maxProblems {
+			t.Errorf("%d permissions required, %d problems", len(missing), len(problems))
 		}
-		if text := Describe(set.Atoms()); len(text) > 100_000 {
+		if text := Describe(set.Permissions()); len(text) > 100_000 {
 			t.Errorf("a description of %d bytes", len(text))
 		}
 	})

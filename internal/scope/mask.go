@@ -1,10 +1,10 @@
 package scope
 
-// mask is a set of atoms by their number, one bit for each.
+// mask is a set of permissions by their number, one bit for each.
 type mask []uint64
 
-func newMask(atoms int) mask {
-	return make(mask, (atoms+63)/64)
+func newMask(permissions int) mask {
+	return make(mask, (permissions+63)/64)
 }
 
 func (m mask) set(i int) {

@@ -8,21 +8,21 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// MissingFrom returns the atoms of s that no rule of the rights covers, sorted; nil if the rights allow all of s.
+// MissingFrom returns the permissions of s that no rule of the rights covers, sorted; nil if the rights allow all of s.
 // Audiences are left out: RBAC says nothing of them, so they are never missing here, and whether one may be had is a
 // matter of the parent scope alone.
 //
 // The rights are not prepared, they are read once. It is s, which is bounded, that is indexed: for each verb, group,
-// resource and name, the set of atoms that have it. A rule then is one look-up for each string in it, so the work grows
+// resource and name, the set of permissions that have it. A rule then is one look-up for each string in it, so the work grows
 // with the size of the rights and not with its product with the size of s, whatever the rules look like.
-func (s Set) MissingFrom(rights Rights) []Atom {
-	x := newIndex(s.atoms)
+func (s Set) MissingFrom(rights Rights) []Permission {
+	x := newIndex(s.permissions)
 	x.subtract(x.inRBAC, rights.Cluster)
-	for namespace, atoms := range x.namespaces {
-		x.subtract(atoms, rights.Namespaced[namespace])
+	for namespace, permissions := range x.namespaces {
+		x.subtract(permissions, rights.Namespaced[namespace])
 	}
-	var missing []Atom
-	for i, a := range s.atoms {
+	var missing []Permission
+	for i, a := range s.permissions {
 		if x.left.has(i) {
 			missing = append(missing, a)
 		}
@@ -30,10 +30,10 @@ func (s Set) MissingFrom(rights Rights) []Atom {
 	return missing
 }
 
-// index tells for each string which atoms have it, and what is left of them.
+// index tells for each string which permissions have it, and what is left of them.
 type index struct {
-	atoms []Atom
-	left  mask // the atoms not covered so far
+	permissions []Permission
+	left        mask // the permissions not covered so far
 
 	inRBAC     mask // all but audiences
 	namespaces map[string]mask
@@ -42,20 +42,20 @@ type index struct {
 	verbs      map[string]mask
 	names      map[string]mask
 
-	// The atoms of URLs are neighbours: atoms[firstURL:endURL], sorted by URL.
+	// The permissions of URLs are neighbours: permissions[firstURL:endURL], sorted by URL.
 	firstURL, endURL int
 
 	matched, union mask // scratch
 }
 
-func newIndex(atoms []Atom) *index {
+func newIndex(permissions []Permission) *index {
 	x := &index{
-		atoms: atoms, left: newMask(len(atoms)), inRBAC: newMask(len(atoms)),
+		permissions: permissions, left: newMask(len(permissions)), inRBAC: newMask(len(permissions)),
 		namespaces: map[string]mask{}, groups: map[string]mask{}, resources: map[string]mask{},
 		verbs: map[string]mask{}, names: map[string]mask{},
-		matched: newMask(len(atoms)), union: newMask(len(atoms)),
+		matched: newMask(len(permissions)), union: newMask(len(permissions)),
 	}
-	for i, a := range atoms {
+	for i, a := range permissions {
 		if a.Audience != "" {
 			continue
 		}
@@ -75,9 +75,9 @@ func newIndex(atoms []Atom) *index {
 	return x
 }
 
-// enterResource enters an atom under its own strings and under every wildcard that RBAC lets match it. An atom without
+// enterResource enters a permission under its own strings and under every wildcard that RBAC lets match it. A permission without
 // a name is under no name, not even "": no rule with names covers it.
-func (x *index) enterResource(i int, a Atom) {
+func (x *index) enterResource(i int, a Permission) {
 	x.enter(x.groups, a.APIGroup, i)
 	x.enter(x.groups, rbacv1.APIGroupAll, i)
 	x.enter(x.resources, a.Resource, i)
@@ -96,13 +96,13 @@ func (x *index) enterResource(i int, a Atom) {
 func (x *index) enter(under map[string]mask, key string, i int) {
 	m, found := under[key]
 	if !found {
-		m = newMask(len(x.atoms))
+		m = newMask(len(x.permissions))
 		under[key] = m
 	}
 	m.set(i)
 }
 
-// subtract takes from what is left the atoms of where that a rule covers.
+// subtract takes from what is left the permissions of where that a rule covers.
 func (x *index) subtract(where mask, rules []rbacv1.PolicyRule) {
 	for i := range rules {
 		if !where.meets(x.left) {
@@ -117,7 +117,7 @@ func (x *index) subtract(where mask, rules []rbacv1.PolicyRule) {
 	}
 }
 
-// matchResources leaves in x.matched the atoms of resources that the rule covers and reports whether there are any.
+// matchResources leaves in x.matched the permissions of resources that the rule covers and reports whether there are any.
 // Resources come first since they rule out most.
 func (x *index) matchResources(where mask, r *rbacv1.PolicyRule) bool {
 	if len(r.Resources) == 0 {
@@ -153,15 +153,15 @@ func (x *index) matchURLs(where mask, r *rbacv1.PolicyRule) bool {
 	return x.matched.intersection(x.matched, x.union)
 }
 
-// urlRange returns where the atoms begin and end whose URL the pattern matches. RBAC takes a star at the end, and any
+// urlRange returns where the permissions begin and end whose URL the pattern matches. RBAC takes a star at the end, and any
 // number of them, for "whatever follows".
 func (x *index) urlRange(pattern string) (from, to int) {
-	urls := x.atoms[x.firstURL:x.endURL]
+	urls := x.permissions[x.firstURL:x.endURL]
 	prefix, isPrefix := pattern, strings.HasSuffix(pattern, "*")
 	if isPrefix {
 		prefix = strings.TrimRight(pattern, "*")
 	}
-	from, _ = slices.BinarySearchFunc(urls, prefix, func(a Atom, p string) int { return strings.Compare(a.URL, p) })
+	from, _ = slices.BinarySearchFunc(urls, prefix, func(a Permission, p string) int { return strings.Compare(a.URL, p) })
 	length := sort.Search(len(urls)-from, func(i int) bool {
 		url := urls[from+i].URL
 		return url != prefix && !(isPrefix && strings.HasPrefix(url, prefix))

@@ -22,7 +22,7 @@ type Rights struct {
 // that allow the same. A namespace or the cluster without rules is left out.
 func (s Set) Rights() Rights {
 	var r Rights
-	for _, a := range s.atoms {
+	for _, a := range s.permissions {
 		rule := rbacv1.PolicyRule{Verbs: []string{a.Verb}}
 		switch {
 		case a.Audience != "":
@@ -51,7 +51,7 @@ func (s Set) Rights() Rights {
 	return r
 }
 
-// compress joins rules of one atom each. Two rules become one only if they are equal in all lists but one: then the
+// compress joins rules of one permission each. Two rules become one only if they are equal in all lists but one: then the
 // product of the joined lists is what the two were together, and nothing more.
 func compress(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
 	for _, list := range []func(*rbacv1.PolicyRule) *[]string{

@@ -57,9 +57,9 @@ func policy(verb, group, resource string, names ...string) rbacv1.PolicyRule {
 	return fromNamespaced(may(verb, group, resource, names...))
 }
 
-func texts(atoms []Atom) []string {
+func texts(permissions []Permission) []string {
 	var s []string
-	for _, a := range atoms {
+	for _, a := range permissions {
 		s = append(s, a.String())
 	}
 	return s

@@ -9,40 +9,40 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// Set is the authority that a scope names: at most MaxAtoms atoms, sorted, each once. It does not change. The zero Set
+// Set is the authority that a scope names: at most MaxPermissions permissions, sorted, each once. It does not change. The zero Set
 // is no authority at all: it grants nothing and covers nothing.
 type Set struct {
-	atoms []Atom
+	permissions []Permission
 }
 
 // Parse returns the authority that a scope names. If the scope is malformed or too large, the Set is empty and the
-// problems, which are those of Validate, say why; such a scope must be refused. Parse does not ask what Amplifies asks:
+// problems, which are those of Validate, say why; such a scope must be refused. Parse does not ask what EscalationRisks asks:
 // a wildcard is a literal in the Set, which covers nothing but itself.
 func Parse(s v1alpha1.Scope) (Set, []Problem) {
 	if problems := Validate(s); len(problems) > 0 {
 		return Set{}, problems
 	}
-	var atoms []Atom
+	var permissions []Permission
 	for l := range rulesOf(s) {
 		if l.cluster {
-			atoms = appendAtoms(atoms, "", l.rule)
+			permissions = appendPermissions(permissions, "", l.rule)
 		}
 		for _, namespace := range l.namespaces {
-			atoms = appendAtoms(atoms, namespace, l.rule)
+			permissions = appendPermissions(permissions, namespace, l.rule)
 		}
 	}
 	for _, audience := range s.Audiences {
-		atoms = append(atoms, Atom{Audience: audience})
+		permissions = append(permissions, Permission{Audience: audience})
 	}
-	return newSet(atoms), nil
+	return newSet(permissions), nil
 }
 
-// newSet sorts atoms in place. An atom with a name goes if the same without a name is there, which sorts right before it:
+// newSet sorts permissions in place. A permission with a name goes if the same without a name is there, which sorts right before it:
 // so two scopes that allow the same have the same Set.
-func newSet(atoms []Atom) Set {
-	slices.SortFunc(atoms, compare)
-	kept := make([]Atom, 0, len(atoms))
-	for _, a := range atoms {
+func newSet(permissions []Permission) Set {
+	slices.SortFunc(permissions, compare)
+	kept := make([]Permission, 0, len(permissions))
+	for _, a := range permissions {
 		if n := len(kept); n > 0 && (kept[n-1] == a || kept[n-1] == nameless(a)) {
 			continue
 		}
@@ -51,9 +51,9 @@ func newSet(atoms []Atom) Set {
 	return Set{kept}
 }
 
-// Atoms returns what is in the set, sorted.
-func (s Set) Atoms() []Atom {
-	return slices.Clone(s.atoms)
+// Permissions returns what is in the set, sorted.
+func (s Set) Permissions() []Permission {
+	return slices.Clone(s.permissions)
 }
 
 // Covers reports whether everything in child is in s, in every dimension: Missing of the two is empty.
@@ -61,12 +61,12 @@ func (s Set) Covers(child Set) bool {
 	return len(child.Missing(s)) == 0
 }
 
-// Missing returns the atoms of s that parent does not cover, sorted; nil if s is within parent. An atom with a name is
-// covered by itself and by the same without a name; an atom without a name by itself alone. What parent may do on the
+// Missing returns the permissions of s that parent does not cover, sorted; nil if s is within parent. A permission with a name is
+// covered by itself and by the same without a name; a permission without a name by itself alone. What parent may do on the
 // cluster is not taken for a right in a namespace: scopes name their namespaces.
-func (s Set) Missing(parent Set) []Atom {
-	var missing []Atom
-	for _, a := range s.atoms {
+func (s Set) Missing(parent Set) []Permission {
+	var missing []Permission
+	for _, a := range s.permissions {
 		if !parent.has(a) && (a.Name == "" || !parent.has(nameless(a))) {
 			missing = append(missing, a)
 		}
@@ -74,12 +74,12 @@ func (s Set) Missing(parent Set) []Atom {
 	return missing
 }
 
-func (s Set) has(a Atom) bool {
-	_, found := slices.BinarySearchFunc(s.atoms, a, compare)
+func (s Set) has(a Permission) bool {
+	_, found := slices.BinarySearchFunc(s.permissions, a, compare)
 	return found
 }
 
-func nameless(a Atom) Atom {
+func nameless(a Permission) Permission {
 	a.Name = ""
 	return a
 }
@@ -124,14 +124,14 @@ func fromCluster(r v1alpha1.ClusterRule) rbacv1.PolicyRule {
 	}
 }
 
-// appendAtoms expands a rule that has passed checker.rule.
-func appendAtoms(atoms []Atom, namespace string, r rbacv1.PolicyRule) []Atom {
+// appendPermissions expands a rule that has passed checker.rule.
+func appendPermissions(permissions []Permission, namespace string, r rbacv1.PolicyRule) []Permission {
 	names := namesOf(r)
 	for _, group := range r.APIGroups {
 		for _, resource := range r.Resources {
 			for _, verb := range r.Verbs {
 				for _, name := range names {
-					atoms = append(atoms, Atom{
+					permissions = append(permissions, Permission{
 						Namespace: namespace, APIGroup: group, Resource: resource, Verb: verb, Name: name,
 					})
 				}
@@ -140,10 +140,10 @@ func appendAtoms(atoms []Atom, namespace string, r rbacv1.PolicyRule) []Atom {
 	}
 	for _, url := range r.NonResourceURLs {
 		for _, verb := range r.Verbs {
-			atoms = append(atoms, Atom{Verb: verb, URL: url})
+			permissions = append(permissions, Permission{Verb: verb, URL: url})
 		}
 	}
-	return atoms
+	return permissions
 }
 
 // namesOf returns the names of a rule, or one empty name for a rule about any name.

@@ -58,7 +58,7 @@ func algebra(ctx context.Context, rounds int) ([]row, error) {
 	var rows []row
 	for _, c := range algebraCases {
 		rows = append(rows, row{
-			what: fmt.Sprintf("256 atoms against 1,000 rules about %s, beside component-helpers (n=%d)", c.about, rounds),
+			what: fmt.Sprintf("256 permissions against 1,000 rules about %s, beside component-helpers (n=%d)", c.about, rounds),
 			ours: ours[c.name], floor: floor[c.name],
 		})
 	}

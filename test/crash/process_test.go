@@ -30,7 +30,7 @@ import (
 	"github.com/wayleave/wayleave/controllers"
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/facts"
-	"github.com/wayleave/wayleave/internal/rights"
+	"github.com/wayleave/wayleave/internal/rbac"
 	"github.com/wayleave/wayleave/test/operator"
 )
 
@@ -194,7 +194,7 @@ func startProcess(t *testing.T, cfg *rest.Config) *process {
 	}
 	gatherer := &facts.Gatherer{
 		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Access: mgr.GetClient(),
-		Controller: rights.ServiceAccountUser(operator.Namespace, "wayleave-controller"), OperatorNamespace: operator.Namespace,
+		Controller: rbac.ServiceAccountUser(operator.Namespace, "wayleave-controller"), OperatorNamespace: operator.Namespace,
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Gather: gatherer, Audit: audit.New(io.Discard), Kubeconfig: controllers.Kubeconfig{Server: cfg.Host, CA: cfg.CAData},

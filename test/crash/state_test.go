@@ -89,7 +89,7 @@ func (r *run) concerns(o client.Object) bool {
 		return slices.Contains(r.namespaces(), o.GetLabels()[v1alpha1.LabelHopNamespace])
 	}
 	_, secret := o.(*corev1.Secret)
-	return secret || o.GetLabels()[v1alpha1.LabelHop] != "" || strings.HasPrefix(o.GetName(), v1alpha1.AccountPrefix) || isJob(o)
+	return secret || o.GetLabels()[v1alpha1.LabelHop] != "" || o.GetLabels()[v1alpha1.LabelHopName] != "" || strings.HasPrefix(o.GetName(), v1alpha1.AccountPrefix) || isJob(o)
 }
 
 func isJob(o client.Object) bool {
@@ -182,7 +182,7 @@ func (n *names) content(o client.Object) map[string]any {
 	if _, ok := o.(*corev1.Pod); !ok {
 		labels := map[string]string{}
 		for key, value := range o.GetLabels() {
-			hop := o.GetLabels()[v1alpha1.LabelHopNamespace] + "/" + o.GetLabels()[v1alpha1.LabelHop]
+			hop := o.GetLabels()[v1alpha1.LabelHopNamespace] + "/" + o.GetLabels()[v1alpha1.LabelHopName]
 			if key == v1alpha1.LabelIncarnation && value == n.accounts[hop] {
 				value = "that of the status"
 			}

@@ -124,7 +124,7 @@ func TestStrangersLabels(t *testing.T) {
 	f.granted(h)
 	lure := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
 		Namespace: evil, Name: "dhop-isolate.0123456789.1", Finalizers: []string{"example.com/never"},
-		Labels: map[string]string{v1alpha1.LabelHop: h.Name, v1alpha1.LabelHopNamespace: h.Namespace, v1alpha1.LabelHopUID: string(h.UID)},
+		Labels: map[string]string{v1alpha1.LabelHopName: h.Name, v1alpha1.LabelHopNamespace: h.Namespace, v1alpha1.LabelHopUID: string(h.UID)},
 	}}
 	f.make(lure)
 	f.Cleanup(func() {

@@ -1,5 +1,5 @@
 // Package rights reads from RBAC, as the informers hold it, what a subject may do.
-package rights
+package rbac
 
 import (
 	"context"

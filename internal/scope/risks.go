@@ -1,6 +1,6 @@
 package scope
 
-// Risk names an amplifier that has honest uses, so that a path may accept it one day. Nothing accepts one yet.
+// Risk names an escalation risk that has honest uses, so that a path may accept it one day. Nothing accepts one yet.
 type Risk string
 
 // The risks.
@@ -13,8 +13,8 @@ const (
 	RiskCustomResources Risk = "CustomResources"
 )
 
-// amplifier is one row of what does not fit in a scope.
-type amplifier struct {
+// escalationRisk is one row of what does not fit in a scope.
+type escalationRisk struct {
 	risk   Risk      // "" if there is no honest use
 	blame  field     // the list to point at
 	meets  condition // what the row is about
@@ -39,10 +39,10 @@ const (
 	outlives  = "an open stream outlives revocation, and what holds a token to take away cannot be ended by us"
 )
 
-// amplifiers is what never fits in a scope: with it a bearer would leave its path, that is do more than its scope says,
+// escalationRisks is what never fits in a scope: with it a bearer would leave its path, that is do more than its scope says,
 // do it as somebody else, or go on after its end. The first row that a request meets is the one that is named. Each row
 // must hold by itself: what accepts a risk one day skips the rows of that risk and no others.
-var amplifiers = []amplifier{
+var escalationRisks = []escalationRisk{
 	// Wildcards.
 	{
 		blame: inVerbs, meets: wildcard(func(r request) string { return r.Verb }),

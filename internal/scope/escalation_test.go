@@ -23,7 +23,7 @@ func verdicts(problems []Problem) []verdict {
 	return v
 }
 
-func TestAmplifies(t *testing.T) {
+func TestEscalationRisks(t *testing.T) {
 	said := map[string]bool{}
 	for name, tc := range map[string]struct {
 		scope  v1alpha1.Scope
@@ -321,38 +321,38 @@ func TestAmplifies(t *testing.T) {
 			want:  []verdict{{"namespaced[0].rules[0].resourceNames[0]", ""}},
 		},
 	} {
-		problems := Amplifies(tc.scope, tc.bearer)
+		problems := EscalationRisks(tc.scope, tc.bearer)
 		for _, p := range problems {
 			_, why, _ := strings.Cut(p.Message, " does not fit in a scope: ")
 			said[why] = true
 		}
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, verdicts(problems)); diff != "" {
-				t.Errorf("Amplifies() (-want +got):\n%s", diff)
+				t.Errorf("EscalationRisks() (-want +got):\n%s", diff)
 			}
-			if problems := Amplifies(tc.fits, tc.bearer); len(problems) > 0 {
+			if problems := EscalationRisks(tc.fits, tc.bearer); len(problems) > 0 {
 				t.Errorf("the honest twin does not fit: %v", problems)
 			}
 		})
 	}
-	for i, row := range amplifiers {
+	for i, row := range escalationRisks {
 		if !said[row.attack+"; "+row.remedy] {
 			t.Errorf("no case meets row %d: %s", i, row.attack)
 		}
 	}
 }
 
-func TestAmplifiersNameAttackAndRemedy(t *testing.T) {
-	got := Amplifies(scopeOf(inOne("a", may("create", "", "secrets"))), Bearer{})
+func TestEscalationRisksNameAttackAndRemedy(t *testing.T) {
+	got := EscalationRisks(scopeOf(inOne("a", may("create", "", "secrets"))), Bearer{})
 	want := []Problem{{
 		Field: "namespaced[0].rules[0].verbs[0]",
 		Message: "create secrets does not fit in a scope: a new Secret may ask the control plane for a token without end of " +
 			"any account in the namespace; create it beforehand, and let the hop update it by name",
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
-		t.Errorf("Amplifies() (-want +got):\n%s", diff)
+		t.Errorf("EscalationRisks() (-want +got):\n%s", diff)
 	}
-	for i, row := range amplifiers {
+	for i, row := range escalationRisks {
 		if row.blame == "" || row.meets == nil || row.attack == "" || row.remedy == "" || strings.HasSuffix(row.attack, ".") {
 			t.Errorf("row %d is incomplete: %+v", i, row.attack)
 		}
@@ -378,7 +378,7 @@ func TestNoWriteIsUnjudged(t *testing.T) {
 					"namespaced": scopeOf(inOne("a", may(verb, group, resource, "x"))),
 					"cluster":    scopeOf(cluster(may(verb, group, resource, "x"))),
 				} {
-					if len(Amplifies(s, Bearer{})) == 0 {
+					if len(EscalationRisks(s, Bearer{})) == 0 {
 						t.Errorf("%s %s fits in a %s rule", verb, kindOf(group, resource), place)
 					}
 				}

@@ -18,10 +18,10 @@ type Bearer struct {
 	OperatorNamespace string
 }
 
-// Amplifies returns what in a scope would let its bearer leave the path, whoever grants it: one problem for each kind
+// EscalationRisks returns what in a scope would let its bearer leave the path, whoever grants it: one problem for each kind
 // of thing in each rule, naming the attack and the remedy; nil if there is nothing. At most a few are named. A scope
 // that Validate refuses is not looked into: then the problems are those of Validate.
-func Amplifies(s v1alpha1.Scope, b Bearer) []Problem {
+func EscalationRisks(s v1alpha1.Scope, b Bearer) []Problem {
 	if problems := Validate(s); len(problems) > 0 {
 		return problems
 	}
@@ -34,7 +34,7 @@ func Amplifies(s v1alpha1.Scope, b Bearer) []Problem {
 	}
 	for i, audience := range s.Audiences {
 		j.seen = map[int]bool{}
-		j.request(request{Atom: Atom{Audience: audience}, at: position{inAudiences: i}})
+		j.request(request{Permission: Permission{Audience: audience}, at: position{inAudiences: i}})
 	}
 	return j.problems
 }
@@ -51,13 +51,13 @@ const (
 	inVerbs     field = "verbs"
 )
 
-// position says which element of each list an atom comes from.
+// position says which element of each list a permission comes from.
 type position map[field]int
 
-// request is an atom with what the table of amplifiers asks about it. Its Namespace is empty: the rule holds in each of
+// request is a permission with what the table of escalation risks asks about it. Its Namespace is empty: the rule holds in each of
 // the namespaces, or on the cluster if there are none.
 type request struct {
-	Atom
+	Permission
 	bearer     Bearer
 	namespaces []string
 	rule       string
@@ -70,7 +70,7 @@ func (r request) parent() string {
 	return parent
 }
 
-// judge holds atoms against the table.
+// judge holds permissions against the table.
 type judge struct {
 	bearer   Bearer
 	problems []Problem
@@ -82,14 +82,14 @@ func (j *judge) rule(l located) {
 	for v, verb := range l.rule.Verbs {
 		for u, url := range l.rule.NonResourceURLs {
 			j.request(request{
-				Atom: Atom{Verb: verb, URL: url}, rule: l.field + ".", at: position{inVerbs: v, inURLs: u},
+				Permission: Permission{Verb: verb, URL: url}, rule: l.field + ".", at: position{inVerbs: v, inURLs: u},
 			})
 		}
 		for g, group := range l.rule.APIGroups {
 			for r, resource := range l.rule.Resources {
 				for n, name := range namesOf(l.rule) {
 					j.request(request{
-						Atom: Atom{APIGroup: group, Resource: resource, Verb: verb, Name: name}, namespaces: l.namespaces,
+						Permission: Permission{APIGroup: group, Resource: resource, Verb: verb, Name: name}, namespaces: l.namespaces,
 						rule: l.field + ".", at: position{inVerbs: v, inGroups: g, inResources: r, inNames: n},
 					})
 				}
@@ -102,7 +102,7 @@ func (j *judge) rule(l located) {
 // verbs on one resource are one thing to mend.
 func (j *judge) request(r request) {
 	r.bearer = j.bearer
-	for i, row := range amplifiers {
+	for i, row := range escalationRisks {
 		if !row.meets(r) {
 			continue
 		}
@@ -110,7 +110,7 @@ func (j *judge) request(r request) {
 			j.seen[i] = true
 			j.problems = append(j.problems, Problem{
 				Field:   element(r.rule+string(row.blame), r.at[row.blame]),
-				Message: act(r.Atom, r.Verb) + " does not fit in a scope: " + row.attack + "; " + row.remedy,
+				Message: act(r.Permission, r.Verb) + " does not fit in a scope: " + row.attack + "; " + row.remedy,
 				Risk:    row.risk,
 			})
 		}

@@ -6,12 +6,12 @@ import (
 	"unicode"
 )
 
-// AnyNamespace is the Namespace of an atom that a workload requires: the workload says what it does, not where.
+// AnyNamespace is the Namespace of a permission that a workload requires: the workload says what it does, not where.
 // It never stands in a Set that Parse made.
 const AnyNamespace = "*"
 
-// Atom is the smallest piece of authority. Exactly one of Resource, URL and Audience is set.
-type Atom struct {
+// Permission is the smallest piece of authority. Exactly one of Resource, URL and Audience is set.
+type Permission struct {
 	// Namespace is where the resource is. It is empty for cluster rules, for URLs and for audiences.
 	Namespace string
 	// APIGroup is the group of the resource; "" is the core group.
@@ -29,13 +29,13 @@ type Atom struct {
 }
 
 // String reads like a sentence: `get secrets "db" in namespace payments`, `get /metrics`, `audience "vault"`.
-func (a Atom) String() string {
+func (a Permission) String() string {
 	return phrase(a, a.Verb)
 }
 
-// compare orders atoms: resources before URLs before audiences, URLs with a common beginning next to each other, and an
-// atom without a name right before the same atom with one.
-func compare(a, b Atom) int {
+// compare orders permissions: resources before URLs before audiences, URLs with a common beginning next to each other, and an
+// permission without a name right before the same permission with one.
+func compare(a, b Permission) int {
 	if c := strings.Compare(a.Audience, b.Audience); c != 0 {
 		return c
 	}
@@ -58,14 +58,14 @@ func compare(a, b Atom) int {
 }
 
 // compareObjects is compare with the verbs of one object next to each other.
-func compareObjects(a, b Atom) int {
+func compareObjects(a, b Permission) int {
 	a.Name, a.Verb = a.Verb, a.Name
 	b.Name, b.Verb = b.Verb, b.Name
 	return compare(a, b)
 }
 
 // phrase says what verbs (one, or several joined by commas) on the object of a mean.
-func phrase(a Atom, verbs string) string {
+func phrase(a Permission, verbs string) string {
 	switch {
 	case a.Audience != "":
 		return "audience " + strconv.Quote(a.Audience)
@@ -81,7 +81,7 @@ func phrase(a Atom, verbs string) string {
 }
 
 // act is phrase without the place.
-func act(a Atom, verbs string) string {
+func act(a Permission, verbs string) string {
 	if a.Resource == "" {
 		return phrase(a, verbs)
 	}
