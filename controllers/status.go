@@ -2,24 +2,122 @@ package controllers
 
 import (
 	"context"
-	"errors"
+	"encoding/json"
 	"fmt"
 	"strings"
-	"time"
+	"sync"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	ac "github.com/wayleave/wayleave/api/applyconfiguration/api/v1alpha1"
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/grants"
 )
 
-// writePathStatus writes a path's status if it differs from what stands.
-func (b *base) writePathStatus(ctx context.Context, path *v1alpha1.DelegationPath, next *v1alpha1.DelegationPathStatus) error {
+// recorder records the state of an object: first the audit line of a transition, then the status, then the Event. If the
+// line cannot be written, the status stays as it was, and the next try sees the same transition. If the status cannot be
+// written after the line, the transition is remembered, and the next try does not write the line again. So each
+// transition has one line; it has two only if the process ends between line and status. Events are best effort.
+type recorder struct {
+	status client.SubResourceWriter
+	events events.EventRecorder
+	audit  *audit.Log
+
+	mu sync.Mutex
+	// logged are the transitions whose line was written and whose status was not.
+	logged map[objectKey]transition
+}
+
+type objectKey struct {
+	kind string
+	key  types.NamespacedName
+}
+
+// transition is a change of the reason of an object's Ready condition.
+type transition struct {
+	uid      types.UID
+	from, to v1alpha1.Reason
+}
+
+const (
+	kindPath = "DelegationPath"
+	kindHop  = "DelegationHop"
+)
+
+// hop records the state of the hop of an input.
+func (r *recorder) hop(ctx context.Context, in delegation.Input, v delegation.Verdict, next *v1alpha1.DelegationHopStatus) error {
+	hop := in.Chain.Last()
+	ready := meta.FindStatusCondition(next.Conditions, v1alpha1.ConditionReady)
+	t := transition{uid: hop.UID, from: delegation.ReadyReason(hop.Status.Conditions), to: v1alpha1.Reason(ready.Reason)}
+	record := audit.Record{Actor: delegation.HopActor(v), Decision: v.Outcome.String(), Message: ready.Message}
+	return r.record(in, objectKey{kindHop, delegation.HopKey(hop)}, hop, t, record, func() error {
+		return r.writeHop(ctx, hop, next)
+	})
+}
+
+// path records the state of the path of an input.
+func (r *recorder) path(ctx context.Context, in delegation.Input, v delegation.Verdict, next *v1alpha1.DelegationPathStatus) error {
+	path := in.Path
+	t := transition{uid: path.UID, from: delegation.ReadyReason(path.Status.Conditions), to: v.Reason(v1alpha1.ReasonActive)}
+	record := audit.Record{Actor: delegation.PathActor(path, v), Decision: v.Outcome.String(), Message: v.Message()}
+	return r.record(in, objectKey{kindPath, client.ObjectKeyFromObject(path)}, path, t, record, func() error {
+		return r.writePath(ctx, path, next)
+	})
+}
+
+func (r *recorder) record(
+	in delegation.Input, of objectKey, object runtime.Object, t transition, record audit.Record, writeStatus func() error,
+) error {
+	changed := t.from != t.to
+	if changed && !r.isLogged(of, t) {
+		record.Time, record.Verb, record.Object, record.Reason = in.Now, "transition", of.kind+" "+of.key.String(), t.to
+		if err := r.audit.Write(record.About(in)); err != nil {
+			return err
+		}
+		r.setLogged(of, t)
+	}
+	if err := writeStatus(); err != nil {
+		return err
+	}
+	r.forget(of)
+	if changed {
+		r.announce(object, t.to, record.Message)
+	}
+	return nil
+}
+
+func (r *recorder) isLogged(of objectKey, t transition) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.logged[of] == t
+}
+
+func (r *recorder) setLogged(of objectKey, t transition) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.logged == nil {
+		r.logged = map[objectKey]transition{}
+	}
+	r.logged[of] = t
+}
+
+// forget is called when the status was written, and when the object does not exist any more.
+func (r *recorder) forget(of objectKey) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.logged, of)
+}
+
+// writePath writes a path's status if it differs from what the path has.
+func (r *recorder) writePath(ctx context.Context, path *v1alpha1.DelegationPath, next *v1alpha1.DelegationPathStatus) error {
 	if equality.Semantic.DeepEqual(&path.Status, next) {
 		return nil
 	}
@@ -28,12 +126,12 @@ func (b *base) writePathStatus(ctx context.Context, path *v1alpha1.DelegationPat
 		return err
 	}
 	apply := ac.DelegationPath(path.Name, path.Namespace).WithUID(path.UID).WithResourceVersion(path.ResourceVersion).WithStatus(status)
-	return b.applyStatus(ctx, "path", client.ObjectKeyFromObject(path), apply)
+	return r.applyStatus(ctx, "path", client.ObjectKeyFromObject(path), apply)
 }
 
-// writeHopStatus writes a hop's status if it differs from what stands, and takes over the new resource version. It
-// fails with a conflict if the hop has changed since it was read: nothing is granted on a stale reading.
-func (b *base) writeHopStatus(ctx context.Context, hop *v1alpha1.DelegationHop, next *v1alpha1.DelegationHopStatus) error {
+// writeHop writes a hop's status if it differs from what the hop has, and updates the hop. It fails with a conflict if the
+// hop has changed since it was read: nothing is granted on a stale reading.
+func (r *recorder) writeHop(ctx context.Context, hop *v1alpha1.DelegationHop, next *v1alpha1.DelegationHopStatus) error {
 	if equality.Semantic.DeepEqual(&hop.Status, next) {
 		return nil
 	}
@@ -42,7 +140,7 @@ func (b *base) writeHopStatus(ctx context.Context, hop *v1alpha1.DelegationHop, 
 		return err
 	}
 	apply := ac.DelegationHop(hop.Name, hop.Namespace).WithUID(hop.UID).WithResourceVersion(hop.ResourceVersion).WithStatus(status)
-	if err := b.applyStatus(ctx, "hop", client.ObjectKeyFromObject(hop), apply); err != nil {
+	if err := r.applyStatus(ctx, "hop", client.ObjectKeyFromObject(hop), apply); err != nil {
 		return err
 	}
 	if apply.ResourceVersion != nil {
@@ -52,14 +150,26 @@ func (b *base) writeHopStatus(ctx context.Context, hop *v1alpha1.DelegationHop, 
 	return nil
 }
 
-func (b *base) applyStatus(ctx context.Context, what string, key client.ObjectKey, apply runtime.ApplyConfiguration) error {
-	if err := b.Status().Apply(ctx, apply, FieldOwner, client.ForceOwnership); err != nil {
+func (r *recorder) applyStatus(ctx context.Context, what string, key client.ObjectKey, apply runtime.ApplyConfiguration) error {
+	if err := r.status.Apply(ctx, apply, grants.FieldOwner, client.ForceOwnership); err != nil {
 		return fmt.Errorf("writing the status of %s %s: %w", what, key, err)
 	}
 	return nil
 }
 
-// maxNote is how many bytes the note of an Event may have. The API server refuses a longer one.
+// announce reports a transition as an Event.
+func (r *recorder) announce(about runtime.Object, reason v1alpha1.Reason, message string) {
+	kind := corev1.EventTypeWarning
+	if c := reason.Class(); c == v1alpha1.ClassGood || c == v1alpha1.ClassWaiting {
+		kind = corev1.EventTypeNormal
+	}
+	if message == "" {
+		message = string(reason)
+	}
+	r.events.Eventf(about, nil, kind, string(reason), "Evaluate", "%s", note(message))
+}
+
+// maxNote is how many bytes the note of an Event may have. The API server rejects a longer one.
 const maxNote = 1024
 
 func note(text string) string {
@@ -69,40 +179,15 @@ func note(text string) string {
 	return strings.ToValidUTF8(text[:maxNote-len("…")], "") + "…"
 }
 
-// announce tells a transition as an Event.
-func (b *base) announce(about client.Object, reason v1alpha1.Reason, message string) {
-	kind := corev1.EventTypeWarning
-	if c := reason.Class(); c == v1alpha1.ClassGood || c == v1alpha1.ClassWaiting {
-		kind = corev1.EventTypeNormal
+// convert copies a value into another type with the same JSON, as status types and their apply configurations are.
+func convert[T any](from any) (*T, error) {
+	raw, err := json.Marshal(from)
+	if err != nil {
+		return nil, fmt.Errorf("encoding %T: %w", from, err)
 	}
-	if message == "" {
-		message = string(reason)
+	into := new(T)
+	if err := json.Unmarshal(raw, into); err != nil {
+		return nil, fmt.Errorf("decoding %T: %w", into, err)
 	}
-	b.recorder.Eventf(about, nil, kind, string(reason), "Evaluate", "%s", note(message))
-}
-
-// wake is how long from now to look again because of time alone, after a verdict that was asked for a moment ago: what
-// was done meanwhile took time, which must not be added to a lifetime. The last instant before an end is never enough:
-// one is added so that the end has surely come. Zero means never.
-func wake(v delegation.Verdict, tokenDue, asked, now time.Time) time.Duration {
-	if next := delegation.NextWake(v, tokenDue, asked); next > 0 {
-		return max(0, next-now.Sub(asked)) + time.Millisecond
-	}
-	return 0
-}
-
-// tell says one finding within the bounds of a condition and of an Event.
-func tell(f delegation.Finding) string {
-	return delegation.Verdict{Findings: []delegation.Finding{f}}.Message()
-}
-
-// incomplete says in a condition that something could not be done to its end. Of the error it tells only what the API
-// server said: an error of the network may name a port that is another one on each try, and as each change of the
-// status is a reason to try again at once, such a text would undo the limit on retries.
-func incomplete(what string, err error) string {
-	said := "it is tried again"
-	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
-		said = status.Status().Message
-	}
-	return tell(delegation.Finding{Reason: v1alpha1.ReasonNotYetValid, Message: what + " is not complete yet: " + said})
+	return into, nil
 }

@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -10,45 +11,44 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/grants"
 )
 
-// Sweeper removes what lost its hop: Roles and bindings in other namespaces, which the garbage collector knows nothing
-// of, of hops that were deleted while nobody watched. It looks at the start and from time to time.
+// Sweeper removes what was created for hops that no longer exist: Roles and bindings in other namespaces, which the
+// garbage collector does not know of, of hops that were deleted while no controller ran. It sweeps at the start and at
+// an interval.
 type Sweeper struct {
-	base
+	cache, live client.Reader
+	grants      *grants.Manager
+	every       time.Duration
 }
 
 // Start sweeps until the context ends. It runs on the leader alone.
 func (s *Sweeper) Start(ctx context.Context) error {
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		if err := s.sweep(ctx); err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "sweep failed, trying again", "after", s.SweepEvery)
+			ctrl.LoggerFrom(ctx).Error(err, "sweep failed, trying again", "after", s.every)
 		}
-	}, s.SweepEvery)
+	}, s.every)
 	return nil
 }
 
 func (s *Sweeper) sweep(ctx context.Context) error {
-	isOrphan := func(o client.Object) (bool, error) { return s.isOrphan(ctx, o) }
-	orphans, err := s.observeWith(ctx, s.Client, lists(), isOrphan, client.HasLabels{v1alpha1.LabelHopUID}, client.UnsafeDisableDeepCopy)
-	if err != nil {
-		return err
-	}
-	return s.removeInOrder(ctx, orphans)
+	return s.grants.RemoveOrphans(ctx, func(o client.Object) (bool, error) { return s.isOrphan(ctx, o) })
 }
 
-// isOrphan says whether the hop that an object was made for is gone. The API server has the last word: a cache that
-// lags must not take from a living hop.
+// isOrphan says whether the hop that an object was created for is gone. The API server is asked last: a cache that lags
+// must not take anything from a hop that exists.
 func (s *Sweeper) isOrphan(ctx context.Context, o client.Object) (bool, error) {
-	key, ok := hopOf(o)
+	key, ok := grants.HopOf(o)
 	if !ok {
 		return false, nil
 	}
-	for _, reader := range []client.Reader{s.Client, s.live} {
+	for _, reader := range []client.Reader{s.cache, s.live} {
 		hop := &v1alpha1.DelegationHop{}
 		err := reader.Get(ctx, key, hop)
 		if err != nil && !apierrors.IsNotFound(err) {
-			return false, fmt.Errorf("looking for hop %s: %w", key, err)
+			return false, fmt.Errorf("looking up hop %s: %w", key, err)
 		}
 		if err == nil && string(hop.UID) == o.GetLabels()[v1alpha1.LabelHopUID] {
 			return false, nil

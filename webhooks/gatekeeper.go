@@ -87,7 +87,7 @@ func (h *gatekeeper) judge(ctx context.Context, req admission.Request, w *worklo
 	if f, ok := v.Find(v1alpha1.ReasonNotPermittedToUse); ok {
 		v.Findings = []delegation.Finding{f} // what the hop allows, and how it stands, is not for strangers
 	}
-	message := denial(name, in, v.Told(in.Now))
+	message := denial(name, in, v.RelativeMessage(in.Now))
 	if waits {
 		return h.answered(req, in, v.Reason(v1alpha1.ReasonGranted), admission.Allowed("").WithWarnings(message+"; its pods are refused until then"))
 	}

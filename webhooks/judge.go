@@ -168,11 +168,11 @@ func (h *judge) verdict(req admission.Request, in delegation.Input, name string,
 		refusals.Findings = []delegation.Finding{f} // what the path allows, and how it stands, is not for strangers
 	}
 	if len(refusals.Findings) > 0 {
-		return h.answered(req, in, refusals.Reason(good), refuse(fmt.Sprintf("%s is refused: %s", name, refusals.Told(in.Now))))
+		return h.answered(req, in, refusals.Reason(good), refuse(fmt.Sprintf("%s is refused: %s", name, refusals.RelativeMessage(in.Now))))
 	}
 	response := admission.Allowed("")
 	if len(warnings.Findings) > 0 {
-		response = response.WithWarnings(fmt.Sprintf("%s is given nothing now: %s", name, warnings.Told(in.Now)))
+		response = response.WithWarnings(fmt.Sprintf("%s is given nothing now: %s", name, warnings.RelativeMessage(in.Now)))
 	}
 	return h.answered(req, in, v.Reason(good), response)
 }

@@ -168,6 +168,11 @@ type DelegationHopStatus struct {
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
+	// undeterminedSince is since when a question that decides about the hop has had no answer; absent while all have one.
+	// A hop that holds a grant loses it when this is longer ago than the controller's --max-fact-age.
+	// +optional
+	UndeterminedSince *metav1.Time `json:"undeterminedSince,omitempty"`
+
 	// incarnation counts the identities that the hop has had. Each has a name of its own, and no name is used twice.
 	// +optional
 	// +kubebuilder:validation:Minimum=1

@@ -89,6 +89,8 @@ const (
 	ReasonActive Reason = "Active"
 	// ReasonGranted: the hop is valid and holds its grant.
 	ReasonGranted Reason = "Granted"
+	// ReasonOriginAuthorized: the path's origin may do all that the path allows.
+	ReasonOriginAuthorized Reason = "OriginAuthorized"
 )
 
 var classes = map[Reason]Class{
@@ -120,8 +122,9 @@ var classes = map[Reason]Class{
 	ReasonSuspended:      ClassWaiting,
 	ReasonUndetermined:   ClassWaiting,
 
-	ReasonActive:  ClassGood,
-	ReasonGranted: ClassGood,
+	ReasonActive:           ClassGood,
+	ReasonGranted:          ClassGood,
+	ReasonOriginAuthorized: ClassGood,
 }
 
 // Class returns the class of a reason. A word that is not in the vocabulary is fixable: it never passes for good.

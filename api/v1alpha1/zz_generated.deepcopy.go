@@ -199,6 +199,10 @@ func (in *DelegationHopStatus) DeepCopyInto(out *DelegationHopStatus) {
 		in, out := &in.ExpiresAt, &out.ExpiresAt
 		*out = (*in).DeepCopy()
 	}
+	if in.UndeterminedSince != nil {
+		in, out := &in.UndeterminedSince, &out.UndeterminedSince
+		*out = (*in).DeepCopy()
+	}
 	if in.Credential != nil {
 		in, out := &in.Credential, &out.Credential
 		*out = new(Credential)

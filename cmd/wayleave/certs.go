@@ -38,7 +38,10 @@ webhook nor the controller may write webhook configurations.`,
 	flags := cmd.Flags()
 	o.bind(flags)
 	flags.StringVar(&o.certDir, "cert-dir", "/certs", "folder in which the Secret is mounted")
-	flags.StringVar(&o.secret, "secret", "wayleave-webhook-cert", "Secret in --namespace that holds the certificate; it must exist, and may be empty")
+	flags.StringVar(
+		&o.secret, "secret", "wayleave-webhook-cert",
+		"Secret in --namespace that holds the certificate; it must exist, and may be empty",
+	)
 	flags.StringVar(&o.service, "service", "wayleave-webhook", "Service in --namespace that the API server calls")
 	flags.StringSliceVar(&o.dnsNames, "dns-name", nil, "more names for the certificate")
 	flags.StringVar(&o.configs, "webhook-configuration", "wayleave", "name of the mutating and of the validating webhook configuration")

@@ -17,10 +17,13 @@ func TestReach(t *testing.T) {
 		answers map[string]int
 		want    string
 	}{
-		"well":                 {answers: map[string]int{version: 200, kinds: 200}},
-		"hidden":               {answers: map[string]int{version: 403, kinds: 403}},
-		"nobody we know":       {answers: map[string]int{version: 401}, want: "does not know who we are"},
-		"without our kinds":    {answers: map[string]int{version: 200, kinds: 404}, want: "the kinds of delegation.wayleave.dev are not installed: kubectl apply -k config/crd"},
+		"well":           {answers: map[string]int{version: 200, kinds: 200}},
+		"hidden":         {answers: map[string]int{version: 403, kinds: 403}},
+		"nobody we know": {answers: map[string]int{version: 401}, want: "does not know who we are"},
+		"without our kinds": {
+			answers: map[string]int{version: 200, kinds: 404},
+			want:    "the kinds of delegation.wayleave.dev are not installed: kubectl apply -k config/crd",
+		},
 		"an API server at bay": {answers: map[string]int{version: 500}, want: "cannot reach the API server http"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -10,19 +10,13 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
-	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/controllers"
 	"github.com/wayleave/wayleave/internal/audit"
+	"github.com/wayleave/wayleave/internal/grants"
 )
 
 type controllerOptions struct {
@@ -50,8 +44,14 @@ replicas may run, of which one works.`,
 	flags := cmd.Flags()
 	o.bind(flags)
 	flags.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas work, by a Lease in --namespace")
-	flags.StringVar(&o.server, "api-server", "", "URL of the API server in the kubeconfigs of token Secrets (default: the one that this process uses)")
-	flags.StringVar(&o.caFile, "api-server-ca-file", "", "PEM file with the certificates that sign --api-server's (default: those that this process trusts)")
+	flags.StringVar(
+		&o.server, "api-server", "",
+		"URL of the API server in the kubeconfigs of token Secrets (default: the one that this process uses)",
+	)
+	flags.StringVar(
+		&o.caFile, "api-server-ca-file", "",
+		"PEM file with the certificates that sign --api-server's (default: those that this process trusts)",
+	)
 	flags.DurationVar(&o.maxFactAge, "max-fact-age", 10*time.Minute, "how long a grant stands while a fact that decides cannot be found out")
 	flags.DurationVar(&o.sweepEvery, "sweep-interval", 10*time.Minute, "how often to look for grants that lost their hop")
 	flags.IntVar(&o.concurrency, "concurrency", 16, "how many hops to work on at the same time")
@@ -90,7 +90,7 @@ func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error
 	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        newScheme(),
-		Cache:                         controllerCache(),
+		Cache:                         controllers.CacheOptions(),
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress:        o.healthAddress,
 		LeaderElection:                o.leaderElect,
@@ -113,30 +113,8 @@ func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error
 	return mgr.Start(ctx)
 }
 
-// controllerCache holds of ServiceAccounts and pods only those that have to do with hops, and drops what is
-// never read: managed fields can be half of an object.
-func controllerCache() cache.Options {
-	pod := &metav1.PartialObjectMetadata{}
-	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
-	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&corev1.ServiceAccount{}: {Label: withLabel(controllers.CacheLabel)},
-			pod:                      {Label: withLabel(v1alpha1.LabelHop)},
-		},
-	}
-}
-
-func withLabel(key string) labels.Selector {
-	exists, err := labels.NewRequirement(key, selection.Exists, nil)
-	if err != nil { // the keys are constants of ours
-		panic(err)
-	}
-	return labels.NewSelector().Add(*exists)
-}
-
-func (o *controllerOptions) kubeconfig(cfg *rest.Config) (controllers.Kubeconfig, error) {
-	k := controllers.Kubeconfig{Server: o.server, CA: cfg.CAData}
+func (o *controllerOptions) kubeconfig(cfg *rest.Config) (grants.Kubeconfig, error) {
+	k := grants.Kubeconfig{Server: o.server, CA: cfg.CAData}
 	if k.Server == "" {
 		k.Server = cfg.Host
 	}

@@ -25,7 +25,10 @@ type common struct {
 
 func (c *common) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&c.namespace, "namespace", scope.DefaultOperatorNamespace, "namespace that Wayleave runs in")
-	flags.StringVar(&c.controllerUser, "controller-user", "", "user name under which the controller grants (default: ServiceAccount wayleave-controller of --namespace)")
+	flags.StringVar(
+		&c.controllerUser, "controller-user", "",
+		"user name under which the controller grants (default: ServiceAccount wayleave-controller of --namespace)",
+	)
 	flags.StringVar(&c.metricsAddress, "metrics-bind-address", "0", "address of the metrics endpoint, such as :8080; 0 turns it off")
 	flags.StringVar(&c.healthAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 turns them off")
 }

@@ -45,7 +45,10 @@ cluster, and any number of replicas may run.`,
 	flags.StringVar(&o.host, "host", "", "address to listen on; empty means all")
 	flags.IntVar(&o.port, "port", 9443, "port to listen on")
 	flags.StringVar(&o.certDir, "cert-dir", "/certs", "folder with tls.crt and tls.key; they are read again when they change")
-	flags.StringVar(&o.clientCA, "client-ca-name", "", "file in --cert-dir with the certificates that sign the API server's client certificate; empty means that callers are not asked for one")
+	flags.StringVar(
+		&o.clientCA, "client-ca-name", "",
+		"file in --cert-dir with the certificates that sign the API server's client certificate; empty means that callers are not asked for one",
+	)
 	return cmd
 }
 

@@ -52,7 +52,9 @@ func TestResolveChain(t *testing.T) {
 	broken := func(node, message string) []Finding {
 		return []Finding{{Reason: v1alpha1.ReasonChainBroken, Node: node, Field: "spec.parentRef", Message: message}}
 	}
-	waiting := []Finding{{Reason: v1alpha1.ReasonParentNotReady, Field: "spec.parentRef", Message: "parent hop agents/triage does not exist yet"}}
+	waiting := []Finding{
+		{Reason: v1alpha1.ReasonParentNotReady, Field: "spec.parentRef", Message: "parent hop agents/triage does not exist yet"},
+	}
 	for name, test := range map[string]struct {
 		hop       *v1alpha1.DelegationHop
 		others    []*v1alpha1.DelegationHop
@@ -95,10 +97,17 @@ func TestResolveChain(t *testing.T) {
 		},
 		"a chain longer than any may be": {
 			hop: tower(MaxChain + 1)[MaxChain], others: tower(MaxChain + 1), wantHops: names(MaxChain + 1)[1:],
-			wantBreak: []Finding{{Reason: v1alpha1.ReasonDepthExceeded, Node: "hop agents/h2", Field: "spec.parentRef", Message: "the chain is longer than 16 hops"}},
+			wantBreak: []Finding{
+				{Reason: v1alpha1.ReasonDepthExceeded, Node: "hop agents/h2", Field: "spec.parentRef", Message: "the chain is longer than 16 hops"},
+			},
 		},
-		"a parent that is applied later":        {hop: hop("isolate", withParent("triage"), notPinned), wantHops: []string{"isolate"}, wantBreak: waiting},
-		"a parent on its way out before a node": {hop: hop("isolate", withParent("triage"), notPinned), others: []*v1alpha1.DelegationHop{hop("triage", deletedHop)}, wantHops: []string{"isolate"}, wantBreak: waiting},
+		"a parent that is applied later": {
+			hop: hop("isolate", withParent("triage"), notPinned), wantHops: []string{"isolate"}, wantBreak: waiting,
+		},
+		"a parent on its way out before a node": {
+			hop: hop("isolate", withParent("triage"), notPinned), others: []*v1alpha1.DelegationHop{hop("triage", deletedHop)},
+			wantHops: []string{"isolate"}, wantBreak: waiting,
+		},
 		"a parent that was deleted": {
 			hop: hop("isolate", withParent("triage")), wantHops: []string{"isolate"},
 			wantBreak: broken("", "parent hop agents/triage was deleted: make a new hop below one that exists"),
@@ -108,13 +117,17 @@ func TestResolveChain(t *testing.T) {
 			wantBreak: broken("", "parent hop agents/triage was deleted: make a new hop below one that exists"),
 		},
 		"a parent made anew under the old name": {
-			hop: hop("isolate", withParent("triage")), others: []*v1alpha1.DelegationHop{hop("triage", withUID("second"))}, wantHops: []string{"isolate"},
+			hop: hop("isolate", withParent("triage")), others: []*v1alpha1.DelegationHop{
+				hop("triage", withUID("second")),
+			}, wantHops: []string{"isolate"},
 			wantBreak: broken("", "parent hop agents/triage was made anew since this hop was linked to it: make this hop anew, too"),
 		},
 		"a grandparent made anew under the old name": {
 			hop:    hop("report", withParent("isolate")),
 			others: []*v1alpha1.DelegationHop{hop("triage", withUID("second")), hop("isolate", withParent("triage"))}, wantHops: []string{"isolate", "report"},
-			wantBreak: broken("hop agents/isolate", "parent hop agents/triage was made anew since this hop was linked to it: make this hop anew, too"),
+			wantBreak: broken(
+				"hop agents/isolate", "parent hop agents/triage was made anew since this hop was linked to it: make this hop anew, too",
+			),
 		},
 		"a parent of another path": {
 			hop: hop("isolate", withParent("triage")), others: []*v1alpha1.DelegationHop{hop("triage", elsewhere)}, wantHops: []string{"isolate"},
@@ -150,7 +163,9 @@ func deletedHop(h *v1alpha1.DelegationHop) { beingDeleted(h) }
 
 func TestResolveChainFailsWithItsLookup(t *testing.T) {
 	down := errors.New("the API server is down")
-	chain, err := ResolveChain(hop("isolate", withParent("triage")), func(types.NamespacedName) (*v1alpha1.DelegationHop, error) { return nil, down })
+	chain, err := ResolveChain(
+		hop("isolate", withParent("triage")), func(types.NamespacedName) (*v1alpha1.DelegationHop, error) { return nil, down },
+	)
 	if !errors.Is(err, down) || chain.Hops != nil {
 		t.Errorf("chain %v, error %v", chain, err)
 	}

@@ -52,14 +52,19 @@ func TestEvaluatePath(t *testing.T) {
 			want: []fault{{Reason: v1alpha1.ReasonRevoked, Field: "spec.revoked"}},
 		},
 		"a path that somebody suspended, and resumed": {
-			in: ask(path(suspended(true))), twin: ask(path(suspended(false))), want: []fault{{Reason: v1alpha1.ReasonSuspended, Field: "spec.suspend"}},
+			in: ask(path(suspended(true))), twin: ask(path(suspended(false))), want: []fault{
+				{Reason: v1alpha1.ReasonSuspended, Field: "spec.suspend"},
+			},
 		},
 		"a path past its end": {
 			in: ask(path(withPathLifetime(until(0)))), twin: ask(path(withPathLifetime(until(1e9)))),
 			want: []fault{{Reason: v1alpha1.ReasonExpired, Field: "spec.lifetime"}},
 		},
 		"a path that nobody stands behind": {
-			in:   but(ask(path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Origin = nil }))), func(i *Input) { i.Facts.Origin = Answer{Outcome: Deny} }),
+			in: but(
+				ask(path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Origin = nil }))),
+				func(i *Input) { i.Facts.Origin = Answer{Outcome: Deny} },
+			),
 			twin: ask(path()), want: []fault{{Reason: v1alpha1.ReasonOriginUnauthorized, Field: "spec.origin"}},
 		},
 		"a path whose origin lost a right": {
@@ -202,7 +207,9 @@ func TestEvaluateHopScope(t *testing.T) {
 			want: append([]fault{{Reason: v1alpha1.ReasonScopeAmplifies, Field: "spec.scope.namespaced[0].rules[0].resources[0]"}}, exceedsPath...),
 		},
 		"another namespace than the path's": {
-			in: ask(path(), hop("isolate", withScope(podsIn("billing", "get")))), twin: ask(path(), hop("isolate", withScope(podsIn("payments", "get")))),
+			in: ask(path(), hop("isolate", withScope(podsIn("billing", "get")))), twin: ask(
+				path(), hop("isolate", withScope(podsIn("payments", "get"))),
+			),
 			want: exceedsPath,
 		},
 		"another audience than the path's": {
@@ -214,13 +221,21 @@ func TestEvaluateHopScope(t *testing.T) {
 			want: exceedsParent,
 		},
 		"a grandchild is held to its parent and not to its grandparent": {
-			in:   ask(path(), hop("start", withScope(pods("get", "list"))), hop("triage", withParent("start"), withScope(pods("get"))), isolate(withScope(pods("list")))),
-			twin: ask(path(), hop("start", withScope(pods("get", "list"))), hop("triage", withParent("start"), withScope(pods("get"))), isolate(withScope(pods("get")))),
+			in: ask(
+				path(), hop("start", withScope(pods("get", "list"))), hop("triage", withParent("start"), withScope(pods("get"))),
+				isolate(withScope(pods("list"))),
+			),
+			twin: ask(
+				path(), hop("start", withScope(pods("get", "list"))), hop("triage", withParent("start"), withScope(pods("get"))),
+				isolate(withScope(pods("get"))),
+			),
 			want: exceedsParent,
 		},
 		"what a parent inherits is what its children are held to": {
 			in:   ask(path(), readers, isolate(), hop("report", withParent("isolate"), withScope(pods("delete")))),
-			twin: ask(path(), readers, isolate(), hop("report", withParent("isolate"), withScope(pods("list")))), want: []fault{{Reason: v1alpha1.ReasonScopeExceedsParent, Field: "spec.scope"}},
+			twin: ask(path(), readers, isolate(), hop("report", withParent("isolate"), withScope(pods("list")))), want: []fault{
+				{Reason: v1alpha1.ReasonScopeExceedsParent, Field: "spec.scope"},
+			},
 		},
 		"a parent that was narrowed under its path takes its child along": {
 			in:   ask(path(), hop("triage", withScope(pods("get", "patch"))), isolate(withScope(pods("get")))),
@@ -231,7 +246,9 @@ func TestEvaluateHopScope(t *testing.T) {
 			},
 		},
 		"a scope that cannot be judged allows its children nothing": {
-			in: ask(path(), hop("triage", withScope(pods())), isolate(withScope(pods("get")))), twin: ask(path(), readers, isolate(withScope(pods("get")))),
+			in: ask(path(), hop("triage", withScope(pods())), isolate(withScope(pods("get")))), twin: ask(
+				path(), readers, isolate(withScope(pods("get"))),
+			),
 			want: []fault{
 				{Reason: v1alpha1.ReasonScopeInvalid, Node: triage, Field: "spec.scope.namespaced[0].rules[0].verbs"},
 				{Reason: v1alpha1.ReasonScopeExceedsParent, Field: "spec.scope"},
@@ -273,11 +290,16 @@ func TestEvaluateGivesTheScopeOfTheHopAskedAbout(t *testing.T) {
 		in   Input
 		want string
 	}{
-		"of the path":                 {ask(path()), `delete, get, list pods in namespace payments; audience "vault"`},
-		"inherited from the path":     {ask(path(), hop("isolate")), `delete, get, list pods in namespace payments; audience "vault"`},
-		"its own":                     {ask(path(), hop("isolate", withScope(pods("get")))), "get pods in namespace payments"},
-		"inherited from the parent":   {ask(path(), hop("triage", withScope(pods("get"))), hop("isolate", withParent("triage"))), "get pods in namespace payments"},
-		"inherited with a token":      {ask(path(), hop("triage", withScope(pods("get"))), hop("isolate", withParent("triage"), withToken(""))), "get pods in namespace payments"},
+		"of the path":             {ask(path()), `delete, get, list pods in namespace payments; audience "vault"`},
+		"inherited from the path": {ask(path(), hop("isolate")), `delete, get, list pods in namespace payments; audience "vault"`},
+		"its own":                 {ask(path(), hop("isolate", withScope(pods("get")))), "get pods in namespace payments"},
+		"inherited from the parent": {
+			ask(path(), hop("triage", withScope(pods("get"))), hop("isolate", withParent("triage"))), "get pods in namespace payments",
+		},
+		"inherited with a token": {
+			ask(path(), hop("triage", withScope(pods("get"))), hop("isolate", withParent("triage"), withToken(""))),
+			"get pods in namespace payments",
+		},
 		"one that cannot be judged":   {ask(path(), hop("isolate", withScope(pods()))), ""},
 		"of a path that is not there": {ask(nil, hop("isolate")), ""},
 	} {
@@ -327,19 +349,33 @@ func TestEvaluateWorkload(t *testing.T) {
 	checkDenials(t, map[string]denial{
 		"a hop that is not there": {in: run(Input{Now: noon}), twin: run(job), want: []fault{{Reason: v1alpha1.ReasonHopNotFound}}},
 		"somebody who may not use the hop": {
-			in: run(job, func(w *Workload) { w.Use = Answer{Outcome: Deny} }), twin: run(job), want: []fault{{Reason: v1alpha1.ReasonNotPermittedToUse}},
+			in: run(job, func(w *Workload) { w.Use = Answer{Outcome: Deny} }), twin: run(job), want: []fault{
+				{Reason: v1alpha1.ReasonNotPermittedToUse},
+			},
 		},
 		"a hop under which nothing runs": {
-			in: run(ask(path(), hop("isolate", hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Workload = nil })))), twin: run(job), want: notAllowed,
+			in: run(
+				ask(path(), hop("isolate", hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Workload = nil }))),
+			), twin: run(job), want: notAllowed,
 		},
-		"a kind that the hop does not list":   {in: run(job, kinds(v1alpha1.WorkloadPod)), twin: run(hopFor(v1alpha1.WorkloadPod), kinds(v1alpha1.WorkloadPod)), want: notAllowed},
-		"a kind that no hop can list":         {in: run(job, kinds()), twin: run(job), want: notAllowed},
-		"the pod of a Job, or of a CronJob's": {in: run(hopFor(v1alpha1.WorkloadPod), kinds(v1alpha1.WorkloadJob, v1alpha1.WorkloadCronJob)), twin: run(hopFor(v1alpha1.WorkloadCronJob), kinds(v1alpha1.WorkloadJob, v1alpha1.WorkloadCronJob)), want: notAllowed},
+		"a kind that the hop does not list": {
+			in: run(job, kinds(v1alpha1.WorkloadPod)), twin: run(hopFor(v1alpha1.WorkloadPod), kinds(v1alpha1.WorkloadPod)),
+			want: notAllowed,
+		},
+		"a kind that no hop can list": {in: run(job, kinds()), twin: run(job), want: notAllowed},
+		"the pod of a Job, or of a CronJob's": {
+			in:   run(hopFor(v1alpha1.WorkloadPod), kinds(v1alpha1.WorkloadJob, v1alpha1.WorkloadCronJob)),
+			twin: run(hopFor(v1alpha1.WorkloadCronJob), kinds(v1alpha1.WorkloadJob, v1alpha1.WorkloadCronJob)), want: notAllowed,
+		},
 		"one image among others that is not listed": {
-			in: run(job, func(w *Workload) { w.Images = []string{image, "evil"} }), twin: run(job, func(w *Workload) { w.Images = []string{image, image} }),
+			in: run(job, func(w *Workload) { w.Images = []string{image, "evil"} }), twin: run(
+				job, func(w *Workload) { w.Images = []string{image, image} },
+			),
 			want: []fault{{Reason: v1alpha1.ReasonImageNotAllowed}},
 		},
-		"a template that names an account":               {in: run(job, template("admin")), twin: run(job, template("default")), want: wrongAccount},
+		"a template that names an account": {
+			in: run(job, template("admin")), twin: run(job, template("default")), want: wrongAccount,
+		},
 		"a template that names the hop's account":        {in: run(job, template(own)), twin: run(job, template("")), want: wrongAccount},
 		"a pod that names an account":                    {in: run(job, pod("admin")), twin: run(job, pod(own)), want: wrongAccount},
 		"a pod that names an account the hop had before": {in: run(job, pod("dhop-isolate.9.9")), twin: run(job, pod("")), want: wrongAccount},
@@ -351,10 +387,14 @@ func TestEvaluateWorkload(t *testing.T) {
 			want: []fault{{Reason: v1alpha1.ReasonWrongServiceAccount}},
 		},
 		"a need outside the scope": {in: run(job, needs("create", "", "pods")), twin: run(job, needs("delete", "", "pods")), want: excessive},
-		"a need in another group":  {in: run(job, needs("get", "metrics.k8s.io", "pods")), twin: run(job, needs("get", "", "pods")), want: excessive},
-		"a need for everything":    {in: run(job, needs("*", "*", "*")), twin: run(job, needs("get", "", "pods")), want: excessive},
+		"a need in another group": {
+			in: run(job, needs("get", "metrics.k8s.io", "pods")), twin: run(job, needs("get", "", "pods")), want: excessive,
+		},
+		"a need for everything": {in: run(job, needs("*", "*", "*")), twin: run(job, needs("get", "", "pods")), want: excessive},
 		"a need inside the path but not the hop": {
-			in: run(ask(path(), hop("isolate", withScope(pods("get")))), needs("delete", "", "pods")), twin: run(ask(path(), hop("isolate", withScope(pods("delete")))), needs("delete", "", "pods")),
+			in: run(ask(path(), hop("isolate", withScope(pods("get")))), needs("delete", "", "pods")), twin: run(
+				ask(path(), hop("isolate", withScope(pods("delete")))), needs("delete", "", "pods"),
+			),
 			want: excessive,
 		},
 		"a need that names nothing": {
@@ -363,7 +403,9 @@ func TestEvaluateWorkload(t *testing.T) {
 		},
 		"a need that nobody can read": {in: run(job, func(w *Workload) { w.RequiresProblem = "it is no YAML" }), twin: run(job), want: excessive},
 		"a hop that may not be granted may not be used": {
-			in: run(but(job, func(i *Input) { i.Facts.Ceiling = Answer{Outcome: Deny} })), twin: run(job), want: []fault{{Reason: v1alpha1.ReasonScopeExceedsCeiling, Field: "spec.scope"}},
+			in: run(but(job, func(i *Input) { i.Facts.Ceiling = Answer{Outcome: Deny} })), twin: run(job), want: []fault{
+				{Reason: v1alpha1.ReasonScopeExceedsCeiling, Field: "spec.scope"},
+			},
 		},
 	})
 }
@@ -374,26 +416,28 @@ func TestImagePatterns(t *testing.T) {
 		pattern, image string
 		want           bool
 	}{
-		"the very image":                         {"registry.example.com/isolate:1.4", "registry.example.com/isolate:1.4", true},
-		"another tag":                            {"registry.example.com/isolate:1.4", "registry.example.com/isolate:1.5", false},
-		"no tag for a tag":                       {"registry.example.com/isolate:1.4", "registry.example.com/isolate", false},
-		"another registry":                       {"registry.example.com/isolate:1.4", "evil.example.com/isolate:1.4", false},
-		"the short name of the same image":       {"docker.io/library/busybox:1", "busybox:1", false},
-		"any digest":                             {"registry.example.com/isolate@sha256:*", "registry.example.com/isolate@" + digest, true},
-		"any digest of any sort":                 {"registry.example.com/isolate@*", "registry.example.com/isolate@" + digest, true},
-		"a tag for any digest":                   {"registry.example.com/isolate@sha256:*", "registry.example.com/isolate:1.4", false},
-		"a digest of nothing":                    {"registry.example.com/isolate@sha256:*", "registry.example.com/isolate@sha256:", false},
-		"a tag of a series":                      {"registry.example.com/isolate:1.*", "registry.example.com/isolate:1.4", true},
-		"a tag of another series":                {"registry.example.com/isolate:1.*", "registry.example.com/isolate:2.4", false},
-		"a tag that is the start of the series":  {"registry.example.com/isolate:1.*", "registry.example.com/isolate:1.", false},
-		"a repository on a port that is a tag":   {"registry:5*", "registry:5000/evil", false},
-		"a path below a port that is a tag":      {"registry:5*", "registry:5000/evil:1.0", false},
-		"a tag that looks like a port":           {"registry:5*", "registry:5000", true},
-		"a port and a tag":                       {"registry:5000/isolate:1*", "registry:5000/isolate:1.4", true},
-		"a repository whose name is longer":      {"registry.example.com/isolate:*", "registry.example.com/isolate-evil:1", false},
-		"any digest behind a tag of the series":  {"registry.example.com/isolate:1.*", "registry.example.com/isolate:1.4@" + digest, false},
-		"any digest behind any tag":              {"registry.example.com/isolate:*", "registry.example.com/isolate:1.4@" + digest, false},
-		"any digest behind the one tag":          {"registry.example.com/isolate:1.4@sha256:*", "registry.example.com/isolate:1.4@" + digest, true},
+		"the very image":                        {"registry.example.com/isolate:1.4", "registry.example.com/isolate:1.4", true},
+		"another tag":                           {"registry.example.com/isolate:1.4", "registry.example.com/isolate:1.5", false},
+		"no tag for a tag":                      {"registry.example.com/isolate:1.4", "registry.example.com/isolate", false},
+		"another registry":                      {"registry.example.com/isolate:1.4", "evil.example.com/isolate:1.4", false},
+		"the short name of the same image":      {"docker.io/library/busybox:1", "busybox:1", false},
+		"any digest":                            {"registry.example.com/isolate@sha256:*", "registry.example.com/isolate@" + digest, true},
+		"any digest of any sort":                {"registry.example.com/isolate@*", "registry.example.com/isolate@" + digest, true},
+		"a tag for any digest":                  {"registry.example.com/isolate@sha256:*", "registry.example.com/isolate:1.4", false},
+		"a digest of nothing":                   {"registry.example.com/isolate@sha256:*", "registry.example.com/isolate@sha256:", false},
+		"a tag of a series":                     {"registry.example.com/isolate:1.*", "registry.example.com/isolate:1.4", true},
+		"a tag of another series":               {"registry.example.com/isolate:1.*", "registry.example.com/isolate:2.4", false},
+		"a tag that is the start of the series": {"registry.example.com/isolate:1.*", "registry.example.com/isolate:1.", false},
+		"a repository on a port that is a tag":  {"registry:5*", "registry:5000/evil", false},
+		"a path below a port that is a tag":     {"registry:5*", "registry:5000/evil:1.0", false},
+		"a tag that looks like a port":          {"registry:5*", "registry:5000", true},
+		"a port and a tag":                      {"registry:5000/isolate:1*", "registry:5000/isolate:1.4", true},
+		"a repository whose name is longer":     {"registry.example.com/isolate:*", "registry.example.com/isolate-evil:1", false},
+		"any digest behind a tag of the series": {"registry.example.com/isolate:1.*", "registry.example.com/isolate:1.4@" + digest, false},
+		"any digest behind any tag":             {"registry.example.com/isolate:*", "registry.example.com/isolate:1.4@" + digest, false},
+		"any digest behind the one tag": {
+			"registry.example.com/isolate:1.4@sha256:*", "registry.example.com/isolate:1.4@" + digest, true,
+		},
 		"a digest that is listed, behind no tag": {"registry.example.com/isolate:1.4@" + digest, "registry.example.com/isolate@" + digest, false},
 		"an asterisk is no image":                {"registry.example.com/isolate:*", "registry.example.com/isolate", false},
 		"nothing":                                {"registry.example.com/isolate:*", "", false},
@@ -413,7 +457,10 @@ func TestEvaluatePutsTheWorstFirst(t *testing.T) {
 	worst := ask(
 		path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Suspend, s.Lifetime = &suspend, until(0) })),
 		hop("triage", withScope(pods("get", "delete", "list")), hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Author = nil })),
-		hop("isolate", withParent("triage"), withScope(podsIn("billing", "get")), hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Revoked = revoked("no") })))
+		hop(
+			"isolate", withParent("triage"), withScope(podsIn("billing", "get")),
+			hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Revoked = revoked("no") }),
+		))
 	worst.Facts = Facts{}
 	want := judgement{Deny, []fault{
 		{v1alpha1.ReasonExpired, thePath, "spec.lifetime"},
@@ -456,12 +503,20 @@ func TestWhatNobodyAnsweredIsNeverAllowed(t *testing.T) {
 		take func(*Input, Answer)
 		want fault
 	}{
-		"of the origin":              {func(i *Input, a Answer) { i.Facts.Origin = a }, fault{v1alpha1.ReasonUndetermined, thePath, "spec.scope"}},
-		"of the parent's author":     {func(i *Input, a Answer) { i.Facts.Authors = []Answer{a, yes} }, fault{v1alpha1.ReasonUndetermined, triage, "spec.author"}},
-		"of the author":              {func(i *Input, a Answer) { i.Facts.Authors = []Answer{yes, a} }, fault{v1alpha1.ReasonUndetermined, "", "spec.author"}},
-		"of an author not looked up": {func(i *Input, _ Answer) { i.Facts.Authors = i.Facts.Authors[:1] }, fault{v1alpha1.ReasonUndetermined, "", "spec.author"}},
-		"of the ceiling":             {func(i *Input, a Answer) { i.Facts.Ceiling = a }, fault{v1alpha1.ReasonUndetermined, "", "spec.scope"}},
-		"of who uses the hop":        {func(i *Input, a Answer) { i.Workload.Use = a }, fault{Reason: v1alpha1.ReasonUndetermined}},
+		"of the origin": {func(i *Input, a Answer) { i.Facts.Origin = a }, fault{
+			v1alpha1.ReasonUndetermined, thePath, "spec.scope",
+		}},
+		"of the parent's author": {func(i *Input, a Answer) { i.Facts.Authors = []Answer{a, yes} }, fault{
+			v1alpha1.ReasonUndetermined, triage, "spec.author",
+		}},
+		"of the author": {func(i *Input, a Answer) { i.Facts.Authors = []Answer{yes, a} }, fault{
+			v1alpha1.ReasonUndetermined, "", "spec.author",
+		}},
+		"of an author not looked up": {func(i *Input, _ Answer) { i.Facts.Authors = i.Facts.Authors[:1] }, fault{
+			v1alpha1.ReasonUndetermined, "", "spec.author",
+		}},
+		"of the ceiling":      {func(i *Input, a Answer) { i.Facts.Ceiling = a }, fault{v1alpha1.ReasonUndetermined, "", "spec.scope"}},
+		"of who uses the hop": {func(i *Input, a Answer) { i.Workload.Use = a }, fault{Reason: v1alpha1.ReasonUndetermined}},
 	} {
 		for how, answer := range map[string]Answer{
 			"zero":                     {},
@@ -481,7 +536,10 @@ func TestWhatNobodyAnsweredIsNeverAllowed(t *testing.T) {
 	if diff := cmp.Diff(judgement{Outcome: Allow}, judge(question())); diff != "" {
 		t.Errorf("with all answers (-want +got):\n%s", diff)
 	}
-	for name, input := range map[string]Input{"nothing": {}, "a workload": {Workload: &Workload{}}, "a path": {Path: &v1alpha1.DelegationPath{}}, "a hop": {Chain: Chain{Hops: []*v1alpha1.DelegationHop{{}}}}} {
+	for name, input := range map[string]Input{
+		"nothing": {}, "a workload": {Workload: &Workload{}}, "a path": {Path: &v1alpha1.DelegationPath{}},
+		"a hop": {Chain: Chain{Hops: []*v1alpha1.DelegationHop{{}}}},
+	} {
 		if v := Evaluate(input); v.Outcome == Allow {
 			t.Errorf("zero value with %s is allowed", name)
 		}
@@ -490,7 +548,9 @@ func TestWhatNobodyAnsweredIsNeverAllowed(t *testing.T) {
 
 func TestOutcomesHaveNames(t *testing.T) {
 	var unknown Answer
-	if diff := cmp.Diff([]string{"Allow", "Deny", "Undetermined"}, []string{Allow.String(), Deny.String(), unknown.Outcome.String()}); diff != "" {
+	if diff := cmp.Diff(
+		[]string{"Allow", "Deny", "Undetermined"}, []string{Allow.String(), Deny.String(), unknown.Outcome.String()},
+	); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }

@@ -12,43 +12,46 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// Finding is one thing that stands in the way of an Allow.
+// Finding is one thing that prevents an Allow.
 type Finding struct {
 	// Reason is out of the vocabulary of the API group.
 	Reason v1alpha1.Reason
-	// Node names the node of the chain that has the fault, such as `hop agents/triage`; empty where it is the object
-	// asked about.
+	// Node names the node of the chain that has the fault, such as `hop agents/triage`; empty for the object that the
+	// question is about.
 	Node string
 	// Field is the path of the field at fault, such as spec.scope.namespaced[0].rules[1].verbs[0]; empty where none is.
 	Field string
-	// Actor is who caused it, where somebody did.
+	// Actor is the user who caused it; empty where none did.
 	Actor string
-	// At is when it came about, where that is known.
+	// At is when it happened, where that is known.
 	At time.Time
 	// Message is one sentence that a person can act on.
 	Message string
 }
 
-// String tells the finding with absolute times, so that the same finding always reads the same: for conditions.
+// String gives the finding with absolute times, so that the same finding always reads the same: for conditions.
 func (f Finding) String() string {
 	when := ""
 	if !f.At.IsZero() {
 		when = " at " + f.At.UTC().Format(time.RFC3339)
 	}
-	return f.tell(when)
+	return f.format(when)
 }
 
-// Told tells the finding with times relative to now: for answers that a person reads at that moment.
-func (f Finding) Told(now time.Time) string {
+// Relative gives the finding with times relative to now: for answers that are read at that moment.
+func (f Finding) Relative(now time.Time) string {
 	when := ""
 	if !f.At.IsZero() {
 		// The clock that stamped it may be ahead of ours.
 		when = " " + duration.HumanDuration(max(0, now.Sub(f.At))) + " ago"
 	}
-	return f.tell(when)
+	return f.format(when)
 }
 
-func (f Finding) tell(when string) string {
+// BoundedString is String within the bounds of a condition and of an Event.
+func (f Finding) BoundedString() string { return clip(f.String(), maxMessage) }
+
+func (f Finding) format(when string) string {
 	var b strings.Builder
 	b.WriteString(string(f.Reason))
 	if f.Actor != "" {
@@ -72,7 +75,7 @@ func (f Finding) tell(when string) string {
 	return b.String()
 }
 
-// ofWholePath says whether a finding is the end of the whole path, which whoever asks about a hop has named already.
+// ofWholePath says whether a finding is the revocation of the whole path, which needs no node: the message names the path.
 func (f Finding) ofWholePath() bool {
 	return f.Reason == v1alpha1.ReasonRevoked && strings.HasPrefix(f.Node, pathPrefix)
 }
@@ -84,8 +87,7 @@ var urgency = map[v1alpha1.Class]int{
 	v1alpha1.ClassGood:    3,
 }
 
-// worstFirst sorts by class and keeps the order of the chain within a class. An unanswered question comes after what
-// is known.
+// worstFirst sorts by class and keeps the order of the chain within a class. An open question comes after what is known.
 func worstFirst(findings []Finding) {
 	rank := func(f Finding) int {
 		if f.Reason == v1alpha1.ReasonUndetermined {

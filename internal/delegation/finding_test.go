@@ -71,7 +71,10 @@ func TestMessages(t *testing.T) {
 				"bind a ClusterRole that allows it and is labelled delegation.wayleave.dev/ceiling=true to the controller there",
 		},
 		"too deep": {
-			in:       ask(path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Hops.MaxDepth = 1 })), hop("triage"), hop("isolate", withParent("triage"))),
+			in: ask(
+				path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Hops.MaxDepth = 1 })), hop("triage"),
+				hop("isolate", withParent("triage")),
+			),
 			wantTold: "DepthExceeded: spec.parentRef: the hop has depth 2, the path allows 1: raise hops.maxDepth of the path, or name an earlier parent",
 		},
 		"a stranger's hop": {
@@ -83,13 +86,16 @@ func TestMessages(t *testing.T) {
 			wantTold: "LifetimeExceedsParent: spec.lifetime: 48h is longer than the path's 1h: shorten it, or leave it out",
 		},
 		"too long for the parent": {
-			in:       ask(path(), hop("triage", withLifetime(lasting(15*time.Minute))), hop("isolate", withParent("triage"), withLifetime(lasting(20*time.Minute)))),
+			in: ask(
+				path(), hop("triage", withLifetime(lasting(15*time.Minute))),
+				hop("isolate", withParent("triage"), withLifetime(lasting(20*time.Minute))),
+			),
 			wantTold: "LifetimeExceedsParent: spec.lifetime: 20m is longer than hop agents/triage's 15m: shorten it, or leave it out",
 		},
 		"no path": {in: ask(nil, hop("isolate", withoutStatus)), wantTold: "PathNotFound: path incident-response/contain-4711 does not exist"},
 		"unknown": {
 			in:       but(ask(path(), hop("isolate")), func(i *Input) { i.Facts.Origin = Answer{Detail: "connection refused"} }),
-			wantTold: `Undetermined: it could not be found out what the origin "alice@example.com" may do: connection refused [path incident-response/contain-4711]`,
+			wantTold: `Undetermined: could not determine what the origin "alice@example.com" may do: connection refused [path incident-response/contain-4711]`,
 		},
 		"a stranger's Job": {
 			in:       run(ask(path(), hop("isolate")), func(w *Workload) { w.Use = Answer{Outcome: Deny} }),
@@ -118,7 +124,7 @@ func TestMessages(t *testing.T) {
 			if test.wantStays == "" {
 				test.wantStays = test.wantTold // without a time there is no difference
 			}
-			if diff := cmp.Diff([]string{test.wantTold, test.wantStays}, []string{v.Told(noon), v.Message()}); diff != "" {
+			if diff := cmp.Diff([]string{test.wantTold, test.wantStays}, []string{v.RelativeMessage(noon), v.Message()}); diff != "" {
 				t.Errorf("told, and kept (-want +got):\n%s", diff)
 			}
 		})
@@ -131,7 +137,7 @@ func TestMessagesAreBounded(t *testing.T) {
 	for range 100 {
 		v.Findings = append(v.Findings, Finding{Reason: v1alpha1.ReasonRevoked, Message: strings.Repeat("ß", 600)})
 	}
-	for how, text := range map[string]string{"told": v.Told(noon), "kept": v.Message()} {
+	for how, text := range map[string]string{"told": v.RelativeMessage(noon), "kept": v.Message()} {
 		if len(text) > 1024 || !utf8.ValidString(text) || !strings.HasSuffix(text, "…") {
 			t.Errorf("%s in %d bytes: %q", how, len(text), text)
 		}

@@ -14,23 +14,15 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/scope"
+	"github.com/wayleave/wayleave/internal/testutil/choice"
 )
 
-// source turns the bytes of a fuzzer into choices. The first of each choice is the harmless one, and when the source
-// runs dry it always chooses the first, so that most questions have something to be allowed.
-type source []byte
-
-func (s *source) number(below int) int {
-	if len(*s) == 0 {
-		return 0
-	}
-	n := int((*s)[0]) % below
-	*s = (*s)[1:]
-	return n
-}
+// source chooses paths, hops and facts from the bytes of a fuzzer. The first of each choice is the harmless one, so that
+// most questions have something to be allowed.
+type source struct{ choice.Source }
 
 // seldom is true in one of sixteen cases.
-func (s *source) seldom() bool { return s.number(16) == 15 }
+func (s *source) seldom() bool { return s.Number(16) == 15 }
 
 // mostly picks the first text, or now and then another one.
 func (s *source) mostly(from ...string) []string {
@@ -41,29 +33,29 @@ func (s *source) mostly(from ...string) []string {
 }
 
 // some picks at least one text, often one.
-func (s *source) some(from ...string) []string {
-	var picked []string
-	for range 1 + s.number(3) {
-		if text := from[s.number(len(from))]; !slices.Contains(picked, text) {
-			picked = append(picked, text)
-		}
-	}
-	return picked
-}
+func (s *source) some(from ...string) []string { return s.Some(1, from...) }
 
 func (s *source) scope() v1alpha1.Scope {
 	var written v1alpha1.Scope
-	for range 1 + s.number(2) {
-		rule := v1alpha1.ResourceRule{APIGroups: []string{""}, Resources: s.some("pods", "configmaps"), Verbs: append(s.mostly("get", "watch", "*"), s.some("list", "delete")...)}
+	for range 1 + s.Number(2) {
+		rule := v1alpha1.ResourceRule{
+			APIGroups: []string{""}, Resources: s.some("pods", "configmaps"),
+			Verbs: append(s.mostly("get", "watch", "*"), s.some("list", "delete")...),
+		}
 		if s.seldom() {
 			rule.ResourceNames = s.mostly("x", "y", "*")
 		}
-		written.Namespaced = append(written.Namespaced, v1alpha1.NamespacedScope{Namespaces: append(s.mostly("a", "wayleave-system"), s.some("b", "c")...), Rules: []v1alpha1.ResourceRule{rule}})
+		written.Namespaced = append(
+			written.Namespaced,
+			v1alpha1.NamespacedScope{
+				Namespaces: append(s.mostly("a", "wayleave-system"), s.some("b", "c")...), Rules: []v1alpha1.ResourceRule{rule},
+			},
+		)
 	}
-	if s.number(4) == 3 {
+	if s.Number(4) == 3 {
 		written.Cluster = []v1alpha1.ClusterRule{clusterRule(s.mostly("get", "*")[0], "nodes")}
 	}
-	if s.number(3) > 0 {
+	if s.Number(3) > 0 {
 		written.Audiences = s.some("vault", "aws")
 	}
 	return written
@@ -75,19 +67,19 @@ func (s *source) narrow(from v1alpha1.Scope) v1alpha1.Scope {
 		return s.scope()
 	}
 	less := *from.DeepCopy()
-	if n := len(less.Namespaced); n > 1 && s.number(2) == 1 {
+	if n := len(less.Namespaced); n > 1 && s.Number(2) == 1 {
 		less.Namespaced = less.Namespaced[:n-1]
 	}
 	for i := range less.Namespaced {
 		e := &less.Namespaced[i]
-		if len(e.Namespaces) > 1 && s.number(2) == 1 {
+		if len(e.Namespaces) > 1 && s.Number(2) == 1 {
 			e.Namespaces = e.Namespaces[1:]
 		}
-		if r := &e.Rules[0]; len(r.Verbs) > 1 && s.number(2) == 1 {
+		if r := &e.Rules[0]; len(r.Verbs) > 1 && s.Number(2) == 1 {
 			r.Verbs = r.Verbs[1:]
 		}
 	}
-	if s.number(3) == 2 {
+	if s.Number(3) == 2 {
 		less.Audiences = nil
 	}
 	return less
@@ -96,22 +88,22 @@ func (s *source) narrow(from v1alpha1.Scope) v1alpha1.Scope {
 func (s *source) moment() *metav1.Time {
 	moments := []time.Duration{time.Hour, time.Minute, time.Second, 1, 0, -1, -time.Second, -time.Hour}
 	if s.seldom() {
-		return at(moments[s.number(len(moments))])
+		return at(moments[s.Number(len(moments))])
 	}
-	return at(moments[s.number(3)])
+	return at(moments[s.Number(3)])
 }
 
 // long is a duration, seldom none worth the name.
 func (s *source) long() *metav1.Duration {
 	long := []time.Duration{time.Hour, 45 * time.Minute, 31 * time.Minute, 24 * time.Hour, time.Second, 0, -time.Hour}
 	if s.seldom() {
-		return &metav1.Duration{Duration: long[s.number(len(long))]}
+		return &metav1.Duration{Duration: long[s.Number(len(long))]}
 	}
-	return &metav1.Duration{Duration: long[s.number(3)]}
+	return &metav1.Duration{Duration: long[s.Number(3)]}
 }
 
 func (s *source) lifetime() v1alpha1.Lifetime {
-	switch s.number(4) {
+	switch s.Number(4) {
 	case 1:
 		return v1alpha1.Lifetime{NotAfter: s.moment()}
 	case 2:
@@ -127,7 +119,7 @@ func (s *source) lifetime() v1alpha1.Lifetime {
 // history is since when something is active and which end was recorded.
 func (s *source) history() (since, recorded *metav1.Time) {
 	if !s.seldom() {
-		since = at([]time.Duration{-time.Minute, -30 * time.Minute, 0}[s.number(3)])
+		since = at([]time.Duration{-time.Minute, -30 * time.Minute, 0}[s.Number(3)])
 	}
 	if s.seldom() {
 		recorded = s.moment()
@@ -137,20 +129,20 @@ func (s *source) history() (since, recorded *metav1.Time) {
 
 func (s *source) path() *v1alpha1.DelegationPath {
 	p := path(withPathScope(s.scope()), withPathLifetime(s.lifetime()))
-	p.Spec.Hops.MaxDepth = int32(4 - s.number(2))
+	p.Spec.Hops.MaxDepth = int32(4 - s.Number(2))
 	p.Status.ActiveSince, p.Status.ExpiresAt = s.history()
 	if s.seldom() {
 		s.spoil(&p.ObjectMeta, &p.Spec.Revoked)
 	}
 	if s.seldom() {
-		suspend := s.number(2) == 1
+		suspend := s.Number(2) == 1
 		p.Spec.Suspend = &suspend
 	}
 	return p
 }
 
 func (s *source) spoil(o *metav1.ObjectMeta, r **v1alpha1.Revocation) {
-	switch s.number(3) {
+	switch s.Number(3) {
 	case 0:
 		*r = revoked("fuzz")
 	case 1:
@@ -167,15 +159,15 @@ func (s *source) hop(i int, parent *v1alpha1.DelegationHop, above *v1alpha1.Scop
 		withParent(parent.Name)(h)
 	}
 	h.Status.ActiveSince, h.Status.ExpiresAt = s.history()
-	if s.number(2) == 1 {
+	if s.Number(2) == 1 {
 		*above = s.narrow(*above)
 		withScope(*above)(h)
 	}
-	if s.number(2) == 1 {
+	if s.Number(2) == 1 {
 		withLifetime(s.lifetime())(h)
 	}
-	if s.number(8) == 7 {
-		withToken([]string{"", "vault", "aws"}[s.number(3)])(h)
+	if s.Number(8) == 7 {
+		withToken([]string{"", "vault", "aws"}[s.Number(3)])(h)
 	}
 	if s.seldom() {
 		h.Namespace = s.some("incident-response", "elsewhere")[0]
@@ -187,7 +179,7 @@ func (s *source) hop(i int, parent *v1alpha1.DelegationHop, above *v1alpha1.Scop
 }
 
 func (s *source) answer() Answer {
-	switch s.number(32) {
+	switch s.Number(32) {
 	case 30:
 		return Answer{Outcome: Deny}
 	case 31:
@@ -202,7 +194,7 @@ func (s *source) question() Input {
 	above := input.Path.Spec.Scope
 	known := map[types.NamespacedName]*v1alpha1.DelegationHop{}
 	var last *v1alpha1.DelegationHop
-	for i := range s.number(5) {
+	for i := range s.Number(5) {
 		last = s.hop(i, last, &above)
 		known[HopKey(last)] = last
 	}
@@ -214,11 +206,13 @@ func (s *source) question() Input {
 	for range input.Chain.Hops {
 		input.Facts.Authors = append(input.Facts.Authors, s.answer())
 	}
-	if s.number(2) == 1 {
+	if s.Number(2) == 1 {
 		input = run(input)
 		input.Workload.Use = s.answer()
 		if s.seldom() {
-			input.Workload.Requires = []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: s.some("pods", "secrets"), Verbs: s.some("get", "create")}}
+			input.Workload.Requires = []rbacv1.PolicyRule{
+				{APIGroups: []string{""}, Resources: s.some("pods", "secrets"), Verbs: s.some("get", "create")},
+			}
 		}
 	}
 	return input
@@ -252,7 +246,7 @@ func above(input Input) []Input {
 func FuzzNewHopNeverWidensAuthority(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := source(data)
+		s := source{data}
 		input := s.question()
 		v := Evaluate(input)
 		if v.Outcome != Allow {
@@ -311,7 +305,7 @@ func held(t *testing.T, v Verdict, o metav1.Object, r *v1alpha1.Revocation, writ
 func FuzzUnknownNeverAllows(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := source(data)
+		s := source{data}
 		input := s.question()
 		before := Evaluate(input)
 		for what, unknown := range unknowns(input) {
@@ -362,27 +356,27 @@ func final(v Verdict) []string {
 func FuzzResolveChainEnds(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := source(data)
+		s := source{data}
 		hops := map[types.NamespacedName]*v1alpha1.DelegationHop{}
-		height := 1 + s.number(2*MaxChain)
+		height := 1 + s.Number(2*MaxChain)
 		for i := range height {
 			h := hop(fmt.Sprintf("h%d", i))
 			switch {
 			case s.seldom():
-				withParent(fmt.Sprintf("h%d", s.number(height)))(h)
+				withParent(fmt.Sprintf("h%d", s.Number(height)))(h)
 			case i+1 < height:
 				withParent(fmt.Sprintf("h%d", i+1))(h)
 			}
-			if s.number(16) == 15 {
+			if s.Number(16) == 15 {
 				s.spoil(&h.ObjectMeta, &h.Spec.Revoked)
 			}
-			if s.number(16) == 15 {
+			if s.Number(16) == 15 {
 				h.Spec.PathRef.Name = "another"
 			}
-			if s.number(4) == 3 {
+			if s.Number(4) == 3 {
 				h.Status.ParentUID = ""
 			}
-			if s.number(32) < 31 {
+			if s.Number(32) < 31 {
 				hops[HopKey(h)] = h
 			}
 		}
@@ -416,8 +410,8 @@ func (s *source) objects(double bool) []Object {
 	kinds := []Kind{ServiceAccount, Secret, Role, RoleBinding, ClusterRole, ClusterRoleBinding}
 	var objects []Object
 	seen := map[identity]bool{}
-	for range s.number(12) {
-		o := object(kinds[s.number(len(kinds))], s.some("a", "b")[0], s.some("1", "2", "")[0])
+	for range s.Number(12) {
+		o := object(kinds[s.Number(len(kinds))], s.some("a", "b")[0], s.some("1", "2", "")[0])
 		if id := (identity{o.Kind, o.Key}); !seen[id] || double {
 			seen[id] = true
 			objects = append(objects, o)
@@ -430,51 +424,51 @@ func (s *source) objects(double bool) []Object {
 func FuzzPlansSettle(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := source(data)
+		s := source{data}
 		desired, observed := s.objects(false), s.objects(false)
-		plan := PlanFor(desired, observed)
+		plan := planFor(desired, observed)
 
-		stands := map[identity]Object{}
+		existing := map[identity]Object{}
 		for _, o := range observed {
-			stands[identity{o.Kind, o.Key}] = o
+			existing[identity{o.Kind, o.Key}] = o
 		}
-		for _, o := range inOrder(t, plan.Remove, removal) {
+		for _, o := range append(plan.Discard, inOrder(t, plan.Remove, removal)...) {
 			id := identity{o.Kind, o.Key}
-			if stands[id] != o || slices.Contains(plan.Keep, o) {
+			if existing[id] != o || slices.Contains(plan.Keep, o) {
 				t.Errorf("%v is removed, which is not there, or kept", o)
 			}
-			delete(stands, id)
+			delete(existing, id)
 		}
 		for _, o := range plan.Keep {
-			if stands[identity{o.Kind, o.Key}] != o || !slices.Contains(desired, o) {
+			if existing[identity{o.Kind, o.Key}] != o || !slices.Contains(desired, o) {
 				t.Errorf("%v is kept, which is not there, or not desired", o)
 			}
 		}
 		for _, o := range inOrder(t, plan.Make, creation) {
 			id := identity{o.Kind, o.Key}
-			if before, there := stands[id]; there && (before == o || o.Kind == RoleBinding || o.Kind == ClusterRoleBinding) {
+			if before, there := existing[id]; there && (before == o || o.Kind == RoleBinding || o.Kind == ClusterRoleBinding) {
 				t.Errorf("%v is written over %v", o, before)
 			}
-			stands[id] = o
+			existing[id] = o
 		}
 		var result []Object
-		for _, o := range stands {
+		for _, o := range existing {
 			if !slices.Contains(desired, o) {
 				t.Errorf("%v is left over", o)
 			}
 			result = append(result, o)
 		}
-		if after := PlanFor(desired, result); !after.Empty() || len(after.Keep) != len(desired) {
+		if after := planFor(desired, result); !after.Empty() || len(after.Keep) != len(desired) {
 			t.Errorf("after %+v there is still %+v", plan, after)
 		}
 		slices.Reverse(desired)
 		slices.Reverse(observed)
-		if diff := cmp.Diff(plan, PlanFor(desired, observed)); diff != "" {
+		if diff := cmp.Diff(plan, planFor(desired, observed)); diff != "" {
 			t.Errorf("the order of the same objects changes the plan:\n%s", diff)
 		}
 
 		double := s.objects(true)
-		for _, o := range inOrder(t, PlanFor(double, append(double, double...)).Remove, removal) {
+		for _, o := range inOrder(t, planFor(double, append(double, double...)).Remove, removal) {
 			if !slices.ContainsFunc(double, func(d Object) bool { return d.Kind == o.Kind && d.Key == o.Key && d.Content != o.Content }) {
 				t.Errorf("%v is desired, there, and removed", o)
 			}
@@ -520,13 +514,27 @@ func FuzzEvaluateAnything(f *testing.F) {
 		}
 		f.Add(string(raw))
 	}
-	full := run(ask(path(), hop("triage", withScope(pods("get")), withLifetime(both(time.Hour, time.Hour))), hop("isolate", withParent("triage"), withToken("vault"))))
-	add(anything{Now: noon, Path: full.Path, Hops: []v1alpha1.DelegationHop{*full.Chain.Hops[0], *full.Chain.Hops[1]}, Facts: full.Facts, Workload: full.Workload})
+	full := run(
+		ask(
+			path(), hop("triage", withScope(pods("get")), withLifetime(both(time.Hour, time.Hour))),
+			hop("isolate", withParent("triage"), withToken("vault")),
+		),
+	)
+	add(
+		anything{
+			Now: noon, Path: full.Path, Hops: []v1alpha1.DelegationHop{*full.Chain.Hops[0], *full.Chain.Hops[1]}, Facts: full.Facts,
+			Workload: full.Workload,
+		},
+	)
 	add(anything{Now: noon, Path: full.Path, Facts: full.Facts})
 	add(anything{Now: noon, Hops: []v1alpha1.DelegationHop{*hop("isolate", withParent("isolate"))}, Workload: &Workload{}})
 	add(anything{Path: &v1alpha1.DelegationPath{}, Hops: []v1alpha1.DelegationHop{{}}, Workload: &Workload{Requires: []rbacv1.PolicyRule{{}}}})
-	f.Add(`{"Path":{"spec":{"lifetime":{"duration":"2562047h"},"scope":{"namespaced":[{"namespaces":["*"],"rules":[{}]}],"cluster":[{}]},"hops":{"maxDepth":-1}}},"Facts":{"Origin":{"Outcome":"Allow"}}}`)
-	f.Add(`{"Now":"9999-12-31T23:59:59Z","Path":{"spec":{"lifetime":{"notAfter":"0001-01-01T00:00:00Z"},"revoked":{},"origin":{}}},"Hops":[{"spec":{"scope":{},"token":{},"workload":{},"lifetime":{},"parentRef":{}},"status":{"credential":{}}}]}`)
+	f.Add(
+		`{"Path":{"spec":{"lifetime":{"duration":"2562047h"},"scope":{"namespaced":[{"namespaces":["*"],"rules":[{}]}],"cluster":[{}]},"hops":{"maxDepth":-1}}},"Facts":{"Origin":{"Outcome":"Allow"}}}`,
+	)
+	f.Add(
+		`{"Now":"9999-12-31T23:59:59Z","Path":{"spec":{"lifetime":{"notAfter":"0001-01-01T00:00:00Z"},"revoked":{},"origin":{}}},"Hops":[{"spec":{"scope":{},"token":{},"workload":{},"lifetime":{},"parentRef":{}},"status":{"credential":{}}}]}`,
+	)
 	f.Fuzz(func(t *testing.T, raw string) {
 		var a anything
 		if json.Unmarshal([]byte(raw), &a) != nil {
@@ -550,7 +558,7 @@ func FuzzEvaluateAnything(f *testing.F) {
 		if (v.Outcome == Allow) != (len(v.Findings) == 0) || v.Outcome == Allow && !v.NotAfter.After(a.Now) {
 			t.Errorf("%s until %v with %v", v.Outcome, v.NotAfter, v.Findings)
 		}
-		if told, kept := v.Told(a.Now), v.Message(); len(told) > 1024 || len(kept) > 1024 {
+		if told, kept := v.RelativeMessage(a.Now), v.Message(); len(told) > 1024 || len(kept) > 1024 {
 			t.Errorf("%d and %d bytes are told", len(told), len(kept))
 		}
 		_, _ = WrittenScope(input)
@@ -558,11 +566,11 @@ func FuzzEvaluateAnything(f *testing.F) {
 		if hop == nil || v.Outcome != Allow {
 			return
 		}
-		if NextWake(v, TokenDue(hop, a.Now), a.Now) <= 0 {
+		if NextChange(v, TokenDue(hop, a.Now), a.Now) <= 0 {
 			t.Error("nobody wakes when the grant ends")
 		}
-		if objects := GrantFor(a.Path, hop, 1, v).Objects(); !PlanFor(objects, objects).Empty() {
-			t.Errorf("the grant %v is not its own", objects)
+		if g := grantOf(a.Path, hop, 1, v); !PlanFor(g, true, g.Objects(true)).Empty() {
+			t.Errorf("the grant %v is not its own", g.Objects(true))
 		}
 	})
 }

@@ -18,27 +18,62 @@ import (
 
 // Grant is what a valid hop holds in the cluster: an identity, and rights for it.
 type Grant struct {
-	// Account is the hop's ServiceAccount. Roles and bindings bear its name.
+	// Account is the hop's ServiceAccount. Roles and bindings have its name.
 	Account types.NamespacedName
-	// Labels stand on every object of the grant.
+	// Incarnation counts the identities of the hop.
+	Incarnation int64
+	// New is true for an incarnation that the status does not name yet.
+	New bool
+	// Owner is the UID of the hop, which owns account and Secret.
+	Owner types.UID
+	// Labels are those of every object of the grant.
 	Labels map[string]string
-	// Rules are the rights by namespace; those on cluster-scoped resources and URLs stand under the empty namespace.
+	// Rules are the rights by namespace; those on cluster-scoped resources and URLs have the empty namespace as key.
 	Rules map[string][]rbacv1.PolicyRule
-	// SecretName is the Secret that holds the hop's token; empty where none is asked for.
-	SecretName string
+	// Token is the token that the hop asks for; nil where it asks for none.
+	Token *TokenSpec
 }
 
-// GrantFor is the grant of a hop whose verdict is Allow.
-func GrantFor(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, incarnation int64, v Verdict) Grant {
-	g := Grant{
-		Account: types.NamespacedName{Namespace: hop.Namespace, Name: AccountName(hop, incarnation, v.NotAfter)},
-		Labels:  Labels(path, hop, incarnation),
-		Rules:   rulesOf(v.Scope.Rights()),
+// TokenSpec is a token that a hop keeps in a Secret of its namespace.
+type TokenSpec struct {
+	SecretName string
+	// Audience is empty for the API server's.
+	Audience string
+	// Life is the longest that the token may live.
+	Life time.Duration
+}
+
+// GrantFor is the grant of a hop whose verdict is Allow, in its present incarnation while the account of that incarnation
+// exists as it was created, else in the next one. A name is never used again.
+func GrantFor(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, v Verdict, observed []Object) Grant {
+	if current := grantOf(path, hop, hop.Status.Incarnation, v); current.accountExists(hop, observed) {
+		return current
 	}
-	if hop.Spec.Token != nil {
-		g.SecretName = hop.Spec.Token.SecretName
+	next := grantOf(path, hop, hop.Status.Incarnation+1, v)
+	next.New = true
+	return next
+}
+
+func grantOf(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, incarnation int64, v Verdict) Grant {
+	g := Grant{
+		Account:     types.NamespacedName{Namespace: hop.Namespace, Name: AccountName(hop, incarnation, v.NotAfter)},
+		Incarnation: incarnation,
+		Owner:       hop.UID,
+		Labels:      Labels(path, hop, incarnation),
+		Rules:       rulesOf(v.Scope.Rights()),
+	}
+	if t := hop.Spec.Token; t != nil {
+		g.Token = &TokenSpec{SecretName: t.SecretName, Audience: t.Audience, Life: tokenLife(t)}
 	}
 	return g
+}
+
+// accountExists says whether the account that the status names is the grant's, and exists as it was created.
+func (g Grant) accountExists(hop *v1alpha1.DelegationHop, observed []Object) bool {
+	want := g.account()
+	return hop.Status.ServiceAccountName == g.Account.Name && slices.ContainsFunc(observed, func(o Object) bool {
+		return o.Kind == ServiceAccount && o.Key == g.Account && want.matches(o)
+	})
 }
 
 func rulesOf(r scope.Rights) map[string][]rbacv1.PolicyRule {
@@ -59,7 +94,7 @@ func AccountName(hop *v1alpha1.DelegationHop, incarnation int64, notAfter time.T
 	return fmt.Sprintf("%s%s.%s.%d", v1alpha1.AccountPrefix, hop.Name, hex.EncodeToString(sum[:5]), notAfter.Unix())
 }
 
-// Labels are those of everything that is made for a hop.
+// Labels are those of every object that is created for a hop.
 func Labels(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, incarnation int64) map[string]string {
 	return map[string]string{
 		"app.kubernetes.io/managed-by": "wayleave",
@@ -71,9 +106,29 @@ func Labels(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, incarnat
 	}
 }
 
-// Objects are the objects of the grant.
-func (g Grant) Objects() []Object {
-	objects := []Object{{Kind: ServiceAccount, Key: g.Account}}
+// Objects are the objects of the grant. Roles and bindings exist while a use of the hop lives, and as long as the hop keeps
+// a token, since what holds a token has no moment of use.
+func (g Grant) Objects(useLives bool) []Object {
+	objects := []Object{g.account()}
+	if useLives || g.Token != nil {
+		objects = append(objects, g.rights()...)
+	}
+	if t := g.Token; t != nil {
+		objects = append(objects, Object{
+			Kind: Secret, Key: types.NamespacedName{Namespace: g.Account.Namespace, Name: t.SecretName}, Content: t.Audience, Life: t.Life,
+		})
+	}
+	return objects
+}
+
+func (g Grant) account() Object {
+	content := AccountContent(g.Labels, []types.UID{g.Owner}, g.Owner, new(false))
+	return Object{Kind: ServiceAccount, Key: g.Account, Content: content, New: g.New}
+}
+
+// rights are the roles and bindings.
+func (g Grant) rights() []Object {
+	var objects []Object
 	for _, namespace := range g.Namespaces() {
 		role, binding := Role, RoleBinding
 		if namespace == "" {
@@ -83,9 +138,6 @@ func (g Grant) Objects() []Object {
 		objects = append(objects,
 			Object{Kind: role, Key: key, Content: RoleContent(g.Rules[namespace])},
 			Object{Kind: binding, Key: key, Content: BindingContent(g.RoleRef(namespace), g.Subjects())})
-	}
-	if g.SecretName != "" {
-		objects = append(objects, Object{Kind: Secret, Key: types.NamespacedName{Namespace: g.Account.Namespace, Name: g.SecretName}})
 	}
 	return objects
 }
@@ -104,7 +156,7 @@ func (g Grant) RoleRef(namespace string) rbacv1.RoleRef {
 	return rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: string(kind), Name: g.Account.Name}
 }
 
-// Subjects are those of each binding: the account and nobody else.
+// Subjects are those of each binding: the account alone.
 func (g Grant) Subjects() []rbacv1.Subject {
 	return []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: g.Account.Namespace, Name: g.Account.Name}}
 }

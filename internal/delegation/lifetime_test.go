@@ -26,14 +26,18 @@ func TestLifetimesEnd(t *testing.T) {
 	// The path is active since 11:30, hops since 11:50.
 	checkDenials(t, map[string]denial{
 		"a path at the end of its duration": {
-			in: ask(path(withPathLifetime(lasting(30 * minute)))), twin: ask(path(withPathLifetime(lasting(30*minute + time.Second)))), want: expired(""),
+			in: ask(path(withPathLifetime(lasting(30 * minute)))), twin: ask(
+				path(withPathLifetime(lasting(30*minute + time.Second))),
+			), want: expired(""),
 		},
 		"a path at its very end, and one nanosecond before": {
 			in:   ask(path(withPathLifetime(lasting(30 * minute)))),
 			twin: but(ask(path(withPathLifetime(lasting(30*minute)))), func(i *Input) { i.Now = noon.Add(-1) }), want: expired(""),
 		},
 		"a path at its end in time, and one nanosecond before": {
-			in: ask(path(withPathLifetime(until(0)))), twin: but(ask(path(withPathLifetime(until(0)))), func(i *Input) { i.Now = noon.Add(-1) }), want: expired(""),
+			in: ask(path(withPathLifetime(until(0)))), twin: but(
+				ask(path(withPathLifetime(until(0)))), func(i *Input) { i.Now = noon.Add(-1) },
+			), want: expired(""),
 		},
 		"an end within a second counts from the second's start": {
 			in: ask(path(withPathLifetime(until(999 * time.Millisecond)))), twin: ask(path(withPathLifetime(until(time.Second)))), want: expired(""),
@@ -45,17 +49,23 @@ func TestLifetimesEnd(t *testing.T) {
 			in: ask(path(withPathLifetime(both(hour, -minute)))), twin: ask(path(withPathLifetime(both(hour, minute)))), want: expired(""),
 		},
 		"an end in the year one is an end like others": {
-			in: ask(path(withPathLifetime(v1alpha1.Lifetime{NotAfter: &metav1.Time{}}))), twin: ask(path(withPathLifetime(until(minute)))), want: expired(""),
+			in: ask(path(withPathLifetime(v1alpha1.Lifetime{NotAfter: &metav1.Time{}}))), twin: ask(
+				path(withPathLifetime(until(minute))),
+			), want: expired(""),
 		},
 		"an end in the first second of the year one": {
 			in:   ask(path(), hop("isolate", withLifetime(v1alpha1.Lifetime{NotAfter: &metav1.Time{Time: time.Time{}.Add(1)}}))),
 			twin: ask(path(), hop("isolate", withLifetime(until(minute)))), want: expired(""),
 		},
 		"an end that came before anything began": {
-			in: ask(path(neverActive, withPathLifetime(both(hour, 0)))), twin: ask(path(neverActive, withPathLifetime(both(hour, minute)))), want: expired(""),
+			in: ask(path(neverActive, withPathLifetime(both(hour, 0)))), twin: ask(
+				path(neverActive, withPathLifetime(both(hour, minute))),
+			), want: expired(""),
 		},
 		"a hop counts its duration from its own start": {
-			in: ask(path(), hop("isolate", withLifetime(lasting(10*minute)))), twin: ask(path(), hop("isolate", withLifetime(lasting(11*minute)))), want: expired(""),
+			in: ask(path(), hop("isolate", withLifetime(lasting(10*minute)))), twin: ask(
+				path(), hop("isolate", withLifetime(lasting(11*minute))),
+			), want: expired(""),
 		},
 		"a parent's end takes its child": {
 			in:   ask(path(), hop("triage", withLifetime(lasting(10*minute))), hop("isolate", withParent("triage"))),
@@ -80,7 +90,9 @@ func TestLifetimesEnd(t *testing.T) {
 			twin: ask(path(), hop("triage", hopEnded(at(minute))), hop("isolate", withParent("triage"))), want: expired(triage),
 		},
 		"a path's end on record takes its hops": {
-			in: ask(path(pathEnded(at(-minute))), hop("isolate", hopEnded(at(-minute)))), twin: ask(path(pathEnded(at(minute))), hop("isolate")), want: expired(thePath),
+			in: ask(path(pathEnded(at(-minute))), hop("isolate", hopEnded(at(-minute)))), twin: ask(
+				path(pathEnded(at(minute))), hop("isolate"),
+			), want: expired(thePath),
 		},
 	})
 }
@@ -95,20 +107,30 @@ func TestNotAfterIsTheEarliestEndOfTheChain(t *testing.T) {
 		in   Input
 		want time.Duration // from noon
 	}{
-		"a path that begins now":                         {ask(path(neverActive)), hour},
-		"a path that began":                              {ask(path()), 30 * minute},
-		"a path that ends before its duration":           {ask(path(withPathLifetime(both(hour, minute)))), minute},
-		"a hop without a lifetime has its path's":        {ask(path(), hop("isolate")), 30 * minute},
-		"a hop that begins now":                          {ask(path(), hop("isolate", withoutStatus, withLifetime(lasting(15*minute)))), 15 * minute},
-		"a hop that began counts from then":              {ask(path(), hop("isolate", withLifetime(lasting(15*minute)))), 5 * minute},
-		"a hop that would outlast its path is cut":       {ask(path(), hop("isolate", withoutStatus, withLifetime(lasting(45*minute)))), 30 * minute},
-		"a hop whose end is after its path's is cut":     {ask(path(), hop("isolate", withLifetime(until(45*minute)))), 30 * minute},
-		"the parent is the earliest":                     {ask(path(), triage(until(5*minute)), isolate(lasting(25*minute))), 5 * minute},
-		"the child is the earliest":                      {ask(path(), triage(until(5*minute)), isolate(until(4*minute))), 4 * minute},
-		"a child that begins now below an old parent":    {ask(path(), triage(lasting(15*minute)), isolate(lasting(15*minute), withoutStatus)), 5 * minute},
-		"a grandchild without a lifetime has the least":  {ask(path(), triage(until(5*minute)), isolate(until(4*minute)), hop("report", withParent("isolate"))), 4 * minute},
-		"parts of a second are cut off":                  {ask(path(withPathLifetime(until(minute + 999*time.Millisecond)))), minute},
-		"a start within a second counts from its start":  {but(ask(path(neverActive)), func(i *Input) { i.Now = noon.Add(999 * time.Millisecond) }), hour},
+		"a path that begins now":                  {ask(path(neverActive)), hour},
+		"a path that began":                       {ask(path()), 30 * minute},
+		"a path that ends before its duration":    {ask(path(withPathLifetime(both(hour, minute)))), minute},
+		"a hop without a lifetime has its path's": {ask(path(), hop("isolate")), 30 * minute},
+		"a hop that begins now": {
+			ask(path(), hop("isolate", withoutStatus, withLifetime(lasting(15*minute)))), 15 * minute,
+		},
+		"a hop that began counts from then": {ask(path(), hop("isolate", withLifetime(lasting(15*minute)))), 5 * minute},
+		"a hop that would outlast its path is cut": {
+			ask(path(), hop("isolate", withoutStatus, withLifetime(lasting(45*minute)))), 30 * minute,
+		},
+		"a hop whose end is after its path's is cut": {ask(path(), hop("isolate", withLifetime(until(45*minute)))), 30 * minute},
+		"the parent is the earliest":                 {ask(path(), triage(until(5*minute)), isolate(lasting(25*minute))), 5 * minute},
+		"the child is the earliest":                  {ask(path(), triage(until(5*minute)), isolate(until(4*minute))), 4 * minute},
+		"a child that begins now below an old parent": {
+			ask(path(), triage(lasting(15*minute)), isolate(lasting(15*minute), withoutStatus)), 5 * minute,
+		},
+		"a grandchild without a lifetime has the least": {
+			ask(path(), triage(until(5*minute)), isolate(until(4*minute)), hop("report", withParent("isolate"))), 4 * minute,
+		},
+		"parts of a second are cut off": {ask(path(withPathLifetime(until(minute + 999*time.Millisecond)))), minute},
+		"a start within a second counts from its start": {but(
+			ask(path(neverActive)), func(i *Input) { i.Now = noon.Add(999 * time.Millisecond) },
+		), hour},
 		"a later end on record does not make it longer":  {ask(path(pathEnded(at(hour))), hop("isolate", hopEnded(at(hour)))), 30 * minute},
 		"an earlier end on record may be made later":     {ask(path(pathEnded(at(minute)))), 30 * minute},
 		"other time zones are the same time":             {ask(path(withPathLifetime(v1alpha1.Lifetime{NotAfter: inZone(at(minute))}))), minute},
@@ -138,14 +160,27 @@ func TestWhatHasNotBegunHasNoEndOfItsOwn(t *testing.T) {
 		in   Input
 		want time.Time
 	}{
-		"a hop that waits for its path":            {in: ask(nil, hop("isolate", withoutStatus, short))},
-		"a hop that waits for a path to begin":     {in: ask(path(neverActive), hop("isolate", withoutStatus, short))},
-		"a hop that waits for its parent to begin": {in: ask(path(), hop("triage", withoutStatus), hop("isolate", withParent("triage"), withoutStatus, short)), want: noon.Add(30 * time.Minute)},
-		"a hop that may not yet begin":             {in: but(ask(path(), hop("isolate", withoutStatus, short)), func(i *Input) { i.Facts.Ceiling = Answer{Outcome: Deny} }), want: noon.Add(30 * time.Minute)},
-		"a hop of which nobody knows":              {in: but(ask(path(), hop("isolate", withoutStatus, short)), func(i *Input) { i.Facts.Ceiling = Answer{} }), want: noon.Add(30 * time.Minute)},
-		"a path that was suspended from the start": {in: ask(path(neverActive, pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Suspend = &suspend })))},
-		"a path whose end is a point in time":      {in: but(ask(path(neverActive, withPathLifetime(both(time.Minute, time.Hour)))), func(i *Input) { i.Facts = Facts{} }), want: noon.Add(time.Hour)},
-		"a hop that began and then lost its right": {in: but(ask(path(), hop("isolate", short)), func(i *Input) { i.Facts.Ceiling = Answer{Outcome: Deny} }), want: noon.Add(5 * time.Minute)},
+		"a hop that waits for its path":        {in: ask(nil, hop("isolate", withoutStatus, short))},
+		"a hop that waits for a path to begin": {in: ask(path(neverActive), hop("isolate", withoutStatus, short))},
+		"a hop that waits for its parent to begin": {
+			in:   ask(path(), hop("triage", withoutStatus), hop("isolate", withParent("triage"), withoutStatus, short)),
+			want: noon.Add(30 * time.Minute),
+		},
+		"a hop that may not yet begin": {in: but(
+			ask(path(), hop("isolate", withoutStatus, short)), func(i *Input) { i.Facts.Ceiling = Answer{Outcome: Deny} },
+		), want: noon.Add(30 * time.Minute)},
+		"a hop of which nobody knows": {in: but(
+			ask(path(), hop("isolate", withoutStatus, short)), func(i *Input) { i.Facts.Ceiling = Answer{} },
+		), want: noon.Add(30 * time.Minute)},
+		"a path that was suspended from the start": {in: ask(
+			path(neverActive, pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Suspend = &suspend })),
+		)},
+		"a path whose end is a point in time": {in: but(
+			ask(path(neverActive, withPathLifetime(both(time.Minute, time.Hour)))), func(i *Input) { i.Facts = Facts{} },
+		), want: noon.Add(time.Hour)},
+		"a hop that began and then lost its right": {in: but(
+			ask(path(), hop("isolate", short)), func(i *Input) { i.Facts.Ceiling = Answer{Outcome: Deny} },
+		), want: noon.Add(5 * time.Minute)},
 	} {
 		t.Run(name, func(t *testing.T) {
 			v := Evaluate(test.in)
@@ -198,7 +233,12 @@ func TestLifetimeIsNotLongerThanThoseAbove(t *testing.T) {
 		"a parent's other measure does not hide a path": {lasting(hour), until(hour), lasting(2 * hour), true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			v := Evaluate(ask(path(withPathLifetime(test.path)), hop("triage", withLifetime(test.parent)), hop("isolate", withParent("triage"), withLifetime(test.hop))))
+			v := Evaluate(
+				ask(
+					path(withPathLifetime(test.path)), hop("triage", withLifetime(test.parent)),
+					hop("isolate", withParent("triage"), withLifetime(test.hop)),
+				),
+			)
 			f, refused := v.Find(v1alpha1.ReasonLifetimeExceedsParent)
 			if refused != test.wantRefused || refused && (f.Node != "" || f.Field != "spec.lifetime") {
 				t.Errorf("refused %v: %+v", refused, v.Findings)

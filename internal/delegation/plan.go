@@ -2,11 +2,9 @@ package delegation
 
 import (
 	"cmp"
-	"encoding/json"
-	"fmt"
 	"slices"
+	"time"
 
-	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/types"
 )
 
@@ -23,15 +21,15 @@ const (
 	ClusterRoleBinding Kind = "ClusterRoleBinding"
 )
 
-// removal is the order in which kinds go. Bindings go first, since the API server feels their absence within
-// milliseconds; then what authenticates; then the roles, which give nothing by themselves.
+// removal is the order in which kinds are deleted. Bindings are first, since the API server denies requests within
+// milliseconds of their deletion; then what authenticates; then the roles, which give nothing by themselves.
 var removal = map[Kind]int{
 	RoleBinding: 0, ClusterRoleBinding: 0,
 	ServiceAccount: 1, Secret: 1,
 	Role: 2, ClusterRole: 2,
 }
 
-// creation is the order in which kinds come: nothing refers to what is not there yet.
+// creation is the order in which kinds are created: an object is created after what it refers to.
 var creation = map[Kind]int{
 	ServiceAccount: 0,
 	Role:           1, ClusterRole: 1,
@@ -39,63 +37,143 @@ var creation = map[Kind]int{
 	Secret: 3,
 }
 
+// Ownership says for whom an observed object was created.
+type Ownership string
+
+// The owners of an observed object.
+const (
+	// OwnedByHop: it was created for the hop.
+	OwnedByHop Ownership = ""
+	// OwnedByPredecessor: it was created for an earlier hop of the same name.
+	OwnedByPredecessor Ownership = "Predecessor"
+	// OwnedByOthers: it has a name that the hop needs and was not created for it. It is never touched.
+	OwnedByOthers Ownership = "Others"
+)
+
 // Object is one object of a grant, desired or observed.
 type Object struct {
 	Kind Kind
 	Key  types.NamespacedName
-	// UID is that of an observed object.
-	UID types.UID
-	// Content is what the object says, in a form that can be compared; empty where its existence is all.
+	// Content is what the object says, in a form that can be compared: rules, a reference and its subjects, how an account
+	// was created, the audience of a token. Empty where the existence is all.
 	Content string
+	// Life is how long the token in a Secret lives from its issue; on a desired Secret, the longest that it may.
+	Life time.Duration
+	// New is true for a desired account that no status names yet. One that exists is discarded: a user who guessed the name
+	// created it, or the status of a moment ago was lost, and there may be tokens for it.
+	New bool
+
+	// The following are set on observed objects only.
+
+	UID types.UID
+	// Ownership says for whom it was created.
+	Ownership Ownership
+	// Unlabelled is true for an object that has lost labels of the grant. They are applied again: with them it is found, by
+	// the controller and by an administrator who ends a path by hand.
+	Unlabelled bool
+	// Deleting is true for an object that is being deleted.
+	Deleting bool
+	// CredentialID is the id of the token in a Secret.
+	CredentialID string
 }
+
+// lifeSlack allows for the times of a credential, which have no fractions of seconds.
+const lifeSlack = 2 * time.Second
+
+// matches says whether an observed object is as desired. A token that lives longer than it may does not match.
+func (o Object) matches(observed Object) bool {
+	return !o.New && observed.Content == o.Content && observed.Life <= o.Life+lifeSlack &&
+		observed.Ownership == OwnedByHop && !observed.Deleting
+}
+
+// isBinding: the reference of a binding is immutable.
+func (o Object) isBinding() bool { return o.Kind == RoleBinding || o.Kind == ClusterRoleBinding }
 
 // Step is a group of objects that can be written in any order, or at the same time.
 type Step []Object
 
-// Plan says how to get from what is observed to what is desired. All of Remove comes before any of Make.
+// Plan says how to get from what is observed to what is desired: Discard, then Remove, then Make.
 type Plan struct {
-	Remove []Step
-	Make   []Step
-	Keep   []Object
+	// Discard has what must be deleted before anything is created: a Secret whose token is too broad, or that an earlier hop of
+	// the name left, and what has lost its labels, since nothing finds it once the status names another identity.
+	Discard []Object
+	Remove  []Step
+	Make    []Step
+	Keep    []Object
+	// Blocked has the desired names that are taken by objects that are not the hop's.
+	Blocked []Object
 }
 
 // Empty says whether there is nothing to do.
-func (p Plan) Empty() bool { return len(p.Remove) == 0 && len(p.Make) == 0 }
+func (p Plan) Empty() bool {
+	return len(p.Discard) == 0 && len(p.Remove) == 0 && len(p.Make) == 0 && len(p.Blocked) == 0
+}
+
+// Makes says whether the plan creates an object of a kind.
+func (p Plan) Makes(kind Kind) bool {
+	return slices.ContainsFunc(p.Make, func(s Step) bool {
+		return slices.ContainsFunc(s, func(o Object) bool { return o.Kind == kind })
+	})
+}
 
 type identity struct {
 	kind Kind
 	key  types.NamespacedName
 }
 
-// PlanFor plans. An object that says something else than desired is removed if it is a binding, whose reference
-// cannot be changed, and otherwise written over. The same input gives the same plan.
-func PlanFor(desired, observed []Object) Plan {
+// PlanFor plans the grant of a hop. The same input gives the same plan.
+func PlanFor(g Grant, useLives bool, observed []Object) Plan {
+	return planFor(g.Objects(useLives), observed)
+}
+
+// RemovalOf plans the removal of all objects of a grant. What is not the hop's stays.
+func RemovalOf(observed []Object) []Step {
+	own := slices.DeleteFunc(slices.Clone(observed), func(o Object) bool { return o.Ownership == OwnedByOthers })
+	return steps(own, removal)
+}
+
+func planFor(desired, observed []Object) Plan {
 	want := make(map[identity]Object, len(desired))
 	for _, o := range desired {
 		want[identity{o.Kind, o.Key}] = o
 	}
-	stands := make(map[identity]bool, len(observed))
+	done := make(map[identity]bool, len(observed)) // nothing has to be written for these
 	var plan Plan
 	var remove, produce []Object
 	for _, o := range observed {
 		id := identity{o.Kind, o.Key}
 		d, wanted := want[id]
 		switch {
-		case wanted && d.Content == o.Content:
-			plan.Keep = append(plan.Keep, o)
-			stands[id] = true
-		case !wanted || o.Kind == RoleBinding || o.Kind == ClusterRoleBinding:
+		case o.Ownership == OwnedByOthers:
+			if wanted {
+				plan.Blocked = append(plan.Blocked, o)
+				done[id] = true
+			}
+		case !wanted && o.Unlabelled:
+			plan.Discard = append(plan.Discard, o)
+		case !wanted:
+			remove = append(remove, o)
+		case d.matches(o):
+			done[id] = !o.Unlabelled
+			if !o.Unlabelled {
+				plan.Keep = append(plan.Keep, o)
+			}
+		case o.Kind == ServiceAccount || o.Kind == Secret:
+			plan.Discard = append(plan.Discard, o)
+		case o.isBinding():
 			remove = append(remove, o)
 		}
 	}
 	for id, o := range want {
-		if !stands[id] {
+		if !done[id] {
 			produce = append(produce, o)
 		}
 	}
 	plan.Remove = steps(remove, removal)
 	plan.Make = steps(produce, creation)
-	slices.SortFunc(plan.Keep, compareObjects)
+	for _, list := range [][]Object{plan.Discard, plan.Keep, plan.Blocked} {
+		slices.SortFunc(list, compareObjects)
+	}
 	return plan
 }
 
@@ -121,23 +199,4 @@ func compareObjects(a, b Object) int {
 		cmp.Compare(a.Key.Namespace, b.Key.Namespace),
 		cmp.Compare(a.Key.Name, b.Key.Name),
 		cmp.Compare(a.UID, b.UID))
-}
-
-// RoleContent is the comparable form of a role's rules.
-func RoleContent(rules []rbacv1.PolicyRule) string { return content(rules) }
-
-// BindingContent is the comparable form of a binding.
-func BindingContent(ref rbacv1.RoleRef, subjects []rbacv1.Subject) string {
-	return content(struct {
-		Ref      rbacv1.RoleRef
-		Subjects []rbacv1.Subject
-	}{ref, subjects})
-}
-
-func content(v any) string {
-	raw, err := json.Marshal(v)
-	if err != nil { // plain structs of strings always marshal; should that change, nothing compares equal
-		return fmt.Sprintf("unreadable: %v", err)
-	}
-	return string(raw)
 }

@@ -1,12 +1,16 @@
 package delegation
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
 // object is one object of a grant called "g"; content is what it says.
@@ -22,7 +26,29 @@ func grantObjects() []Object {
 	}
 }
 
-func TestPlanFor(t *testing.T) {
+func unlabelled(o Object) Object {
+	o.Unlabelled = true
+	return o
+}
+
+func isNew(o Object) bool { return o.New }
+
+func created(o Object) Object {
+	o.New = true
+	return o
+}
+
+func deleting(o Object) Object {
+	o.Deleting = true
+	return o
+}
+
+func owned(o Object, by Ownership) Object {
+	o.Ownership = by
+	return o
+}
+
+func TestPlan(t *testing.T) {
 	sa, secret := object(ServiceAccount, "agents", ""), object(Secret, "agents", "")
 	role, roleNow := object(Role, "a", "wanted"), object(Role, "a", "wide")
 	binding, bindingNow := object(RoleBinding, "a", "wanted"), object(RoleBinding, "a", "to somebody else")
@@ -72,19 +98,47 @@ func TestPlanFor(t *testing.T) {
 			desired: []Object{sa, role, binding}, observed: []Object{sa, role, binding, object(Role, "b", "1"), object(RoleBinding, "b", "1")},
 			want: Plan{Remove: []Step{{object(RoleBinding, "b", "1")}, {object(Role, "b", "1")}}, Keep: []Object{role, binding, sa}},
 		},
+		"an account that was changed after its creation is discarded": {
+			desired: []Object{sa}, observed: []Object{object(ServiceAccount, "agents", "with another owner")},
+			want: Plan{Discard: []Object{object(ServiceAccount, "agents", "with another owner")}, Make: []Step{{sa}}},
+		},
+		"what lost its labels is applied again": {
+			desired: []Object{role, binding}, observed: []Object{unlabelled(role), unlabelled(binding)},
+			want: Plan{Make: []Step{{role}, {binding}}},
+		},
+		"what lost its labels and is not wanted is discarded before nothing finds it": {
+			desired: []Object{sa}, observed: []Object{sa, unlabelled(old)}, want: Plan{Discard: []Object{unlabelled(old)}, Keep: []Object{sa}},
+		},
+		"an account that no status names yet is not taken over": {
+			desired: []Object{created(sa)}, observed: []Object{sa}, want: Plan{Discard: []Object{sa}, Make: []Step{{created(sa)}}},
+		},
+		"an account that is being deleted is not kept": {
+			desired: []Object{sa}, observed: []Object{deleting(sa)}, want: Plan{Discard: []Object{deleting(sa)}, Make: []Step{{sa}}},
+		},
+		"a Secret of another team blocks the name and stays": {
+			desired: []Object{sa, secret}, observed: []Object{sa, owned(secret, OwnedByOthers)},
+			want: Plan{Keep: []Object{sa}, Blocked: []Object{owned(secret, OwnedByOthers)}},
+		},
+		"a Secret of another team that is not wanted stays": {
+			desired: []Object{sa}, observed: []Object{sa, owned(secret, OwnedByOthers)}, want: Plan{Keep: []Object{sa}},
+		},
+		"a Secret that an earlier hop of the name left is replaced": {
+			desired: []Object{sa, secret}, observed: []Object{sa, owned(secret, OwnedByPredecessor)},
+			want: Plan{Discard: []Object{owned(secret, OwnedByPredecessor)}, Make: []Step{{secret}}, Keep: []Object{sa}},
+		},
 		"an object that was seen twice is not removed": {
 			desired: []Object{sa, binding}, observed: []Object{sa, binding, binding, sa}, want: Plan{Keep: []Object{binding, binding, sa, sa}},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got := PlanFor(test.desired, test.observed)
+			got := planFor(test.desired, test.observed)
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if done := PlanFor(test.desired, test.desired); !done.Empty() {
+			if done := planFor(test.desired, test.desired); !done.Empty() && !slices.ContainsFunc(test.desired, isNew) {
 				t.Errorf("with all that is desired there, there is still %+v", done)
 			}
-			if nothing := len(test.want.Remove)+len(test.want.Make) == 0; got.Empty() != nothing {
+			if nothing := len(test.want.Discard)+len(test.want.Remove)+len(test.want.Make)+len(test.want.Blocked) == 0; got.Empty() != nothing {
 				t.Errorf("empty: %v", got.Empty())
 			}
 		})
@@ -99,13 +153,17 @@ func TestGrantFor(t *testing.T) {
 	if v.Outcome != Allow {
 		t.Fatal(v.Message())
 	}
-	g := GrantFor(broad, isolate, 2, v)
+	isolate.Status.Incarnation = 1
+	g := GrantFor(broad, isolate, v, nil)
 	name := AccountName(isolate, 2, noon.Add(30*time.Minute))
 	rule := func(verbs ...string) []rbacv1.PolicyRule {
 		return []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: verbs}}
 	}
 	want := Grant{
-		Account: types.NamespacedName{Namespace: "agents", Name: name},
+		Account:     types.NamespacedName{Namespace: "agents", Name: name},
+		Incarnation: 2,
+		New:         true,
+		Owner:       "isolate-uid",
 		Labels: map[string]string{
 			"app.kubernetes.io/managed-by":          "wayleave",
 			"delegation.wayleave.dev/hop-name":      "isolate",
@@ -114,8 +172,8 @@ func TestGrantFor(t *testing.T) {
 			"delegation.wayleave.dev/path-uid":      "path-uid",
 			"delegation.wayleave.dev/incarnation":   "2",
 		},
-		Rules:      map[string][]rbacv1.PolicyRule{"billing": rule("list"), "payments": rule("delete", "get")},
-		SecretName: "isolate-token",
+		Rules: map[string][]rbacv1.PolicyRule{"billing": rule("list"), "payments": rule("delete", "get")},
+		Token: &TokenSpec{SecretName: "isolate-token", Life: 10 * time.Minute},
 	}
 	if diff := cmp.Diff(want, g); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
@@ -123,15 +181,88 @@ func TestGrantFor(t *testing.T) {
 	subjects := []rbacv1.Subject{{Kind: "ServiceAccount", Namespace: "agents", Name: name}}
 	binding := BindingContent(rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: name}, subjects)
 	wantObjects := []Object{
-		{Kind: ServiceAccount, Key: types.NamespacedName{Namespace: "agents", Name: name}},
+		{
+			Kind: ServiceAccount, Key: types.NamespacedName{Namespace: "agents", Name: name},
+			Content: AccountContent(want.Labels, []types.UID{"isolate-uid"}, "isolate-uid", new(false)), New: true,
+		},
 		{Kind: Role, Key: types.NamespacedName{Namespace: "billing", Name: name}, Content: RoleContent(rule("list"))},
 		{Kind: RoleBinding, Key: types.NamespacedName{Namespace: "billing", Name: name}, Content: binding},
 		{Kind: Role, Key: types.NamespacedName{Namespace: "payments", Name: name}, Content: RoleContent(rule("delete", "get"))},
 		{Kind: RoleBinding, Key: types.NamespacedName{Namespace: "payments", Name: name}, Content: binding},
-		{Kind: Secret, Key: types.NamespacedName{Namespace: "agents", Name: "isolate-token"}},
+		{Kind: Secret, Key: types.NamespacedName{Namespace: "agents", Name: "isolate-token"}, Life: 10 * time.Minute},
 	}
-	if diff := cmp.Diff(wantObjects, g.Objects()); diff != "" {
+	if diff := cmp.Diff(wantObjects, g.Objects(true)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+}
+
+// TestGrantForKeepsTheIdentity while its account exists as it was created.
+func TestGrantForKeepsTheIdentity(t *testing.T) {
+	p := path()
+	isolate := hop("isolate", withToken(""))
+	v := Evaluate(ask(p, isolate))
+	if v.Outcome != Allow {
+		t.Fatal(v.Message())
+	}
+	isolate.Status.Incarnation = 3
+	current := grantOf(p, isolate, 3, v)
+	isolate.Status.ServiceAccountName = current.Account.Name
+	account := current.account()
+	changed, gone := account, Object{
+		Kind: ServiceAccount, Key: types.NamespacedName{Namespace: "agents", Name: "dhop-isolate.other"}, Content: account.Content,
+	}
+	changed.Content = AccountContent(current.Labels, nil, isolate.UID, new(false))
+	for name, test := range map[string]struct {
+		observed []Object
+		end      time.Duration
+		want     int64
+	}{
+		"as it was created":  {observed: []Object{account}, want: 3},
+		"changed":            {observed: []Object{changed}, want: 4},
+		"being deleted":      {observed: []Object{deleting(account)}, want: 4},
+		"gone":               {observed: []Object{gone}, want: 4},
+		"with another end":   {observed: []Object{account}, end: time.Second, want: 4},
+		"a Role of its name": {observed: []Object{{Kind: Role, Key: account.Key, Content: account.Content}}, want: 4},
+	} {
+		t.Run(name, func(t *testing.T) {
+			v := v
+			v.NotAfter = v.NotAfter.Add(test.end)
+			if got := GrantFor(p, isolate, v, test.observed); got.Incarnation != test.want || got.New != (test.want == 4) {
+				t.Errorf("incarnation %d, new %t, want %d", got.Incarnation, got.New, test.want)
+			}
+		})
+	}
+}
+
+// TestPlanForDependsOnUse: rights exist while a use lives, or while the hop keeps a token.
+func TestPlanForDependsOnUse(t *testing.T) {
+	p := path()
+	for name, test := range map[string]struct {
+		hop      *v1alpha1.DelegationHop
+		useLives bool
+		want     []Kind
+	}{
+		"idle":            {hop: hop("isolate"), want: []Kind{ServiceAccount}},
+		"in use":          {hop: hop("isolate"), useLives: true, want: []Kind{ServiceAccount, Role, RoleBinding}},
+		"idle with token": {hop: hop("isolate", withToken("")), want: []Kind{ServiceAccount, Role, RoleBinding, Secret}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g := GrantFor(p, test.hop, Evaluate(ask(p, test.hop)), nil)
+			var made []Kind
+			for _, step := range PlanFor(g, test.useLives, nil).Make {
+				for _, o := range step {
+					made = append(made, o.Kind)
+				}
+			}
+			if diff := cmp.Diff(test.want, slices.Compact(made)); diff != "" {
+				t.Errorf("(-want +got):\n%s", diff)
+			}
+			g.New = false
+			left := PlanFor(g, test.useLives, g.Objects(true)).Remove
+			if stays := test.useLives || g.Token != nil; (len(left) == 0) != stays {
+				t.Errorf("of a full grant is removed: %v", left)
+			}
+		})
 	}
 }
 
@@ -140,15 +271,17 @@ func TestGrantOnTheCluster(t *testing.T) {
 	nodes.Namespaced = nil
 	nodes.Cluster = append(nodes.Cluster, clusterRule("get", "nodes"))
 	p := path(withPathScope(nodes))
-	g := GrantFor(p, hop("isolate"), 1, Evaluate(ask(p, hop("isolate"))))
+	g := GrantFor(p, hop("isolate"), Evaluate(ask(p, hop("isolate"))), nil)
 	var kinds []Kind
-	for _, o := range g.Objects() {
+	for _, o := range g.Objects(true) {
 		kinds = append(kinds, o.Kind)
 	}
 	if diff := cmp.Diff([]Kind{ServiceAccount, ClusterRole, ClusterRoleBinding}, kinds); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
-	if diff := cmp.Diff(rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: g.Account.Name}, g.RoleRef("")); diff != "" {
+	if diff := cmp.Diff(
+		rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "ClusterRole", Name: g.Account.Name}, g.RoleRef(""),
+	); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 }
@@ -175,5 +308,32 @@ func TestBindingContentTellsApart(t *testing.T) {
 				t.Errorf("same: %v", got)
 			}
 		})
+	}
+}
+
+// TestTokenTooBroad: a token for another audience, or with a longer life than the spec allows now, ends with its Secret.
+func TestTokenTooBroad(t *testing.T) {
+	for name, c := range map[string]struct {
+		audience string // of the Secret
+		token    v1alpha1.Token
+		life     time.Duration
+		want     bool
+	}{
+		"as it should be":           {life: 10 * time.Minute},
+		"another audience":          {token: v1alpha1.Token{Audience: "vault"}, life: 10 * time.Minute, want: true},
+		"the API server's again":    {audience: "vault", life: 10 * time.Minute, want: true},
+		"a longer life than before": {token: v1alpha1.Token{Expiration: &metav1.Duration{Duration: time.Hour}}, life: 10 * time.Minute},
+		"a shorter one": {
+			token: v1alpha1.Token{Expiration: &metav1.Duration{Duration: 20 * time.Minute}}, life: time.Hour, want: true,
+		},
+		"not issued yet": {},
+	} {
+		c.token.SecretName = "isolate-token"
+		isolate := hop("isolate", func(h *v1alpha1.DelegationHop) { h.Spec.Token = &c.token })
+		g := grantOf(path(), isolate, 1, Verdict{Outcome: Allow, NotAfter: noon})
+		seen := Object{Kind: Secret, Key: types.NamespacedName{Namespace: "agents", Name: "isolate-token"}, Content: c.audience, Life: c.life}
+		if got := slices.Contains(PlanFor(g, true, []Object{seen}).Discard, seen); got != c.want {
+			t.Errorf("%s: %t", name, got)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package delegation
 
 import (
+	"slices"
 	"strings"
 	"time"
 
@@ -12,10 +13,10 @@ import (
 type Verdict struct {
 	// Outcome is the answer.
 	Outcome Outcome
-	// Findings say what stands in the way, the worst first; none with an Allow.
+	// Findings say what prevents an Allow, the worst first; none with an Allow.
 	Findings []Finding
-	// NotAfter is the earliest end along the chain, to the second. With an Allow it is never zero; else the duration of
-	// what has not begun counts for nothing, and it is zero where nothing else ends.
+	// NotAfter is the earliest end along the chain, to the second. With an Allow it is never zero. Otherwise the duration of
+	// what has not begun does not count, and it is zero where nothing else ends.
 	NotAfter time.Time
 	// Scope is what the path, or the hop asked about, may do.
 	Scope scope.Set
@@ -37,10 +38,14 @@ func (v Verdict) Class() v1alpha1.Class {
 	return v.Findings[0].Reason.Class()
 }
 
-// maxTold bounds how many findings a message tells; the rest are counted.
-const maxTold = 4
+const (
+	// maxReported bounds how many findings a message has.
+	maxReported = 4
+	// maxMessage bounds a message, in bytes, as the note of an Event is bounded.
+	maxMessage = 1024
+)
 
-// Message tells the findings with absolute times, the worst first, in at most 1 KiB, or until when an Allow holds: for
+// Message gives the findings with absolute times, the worst first, in at most 1 KiB, or until when an Allow is valid: for
 // conditions.
 func (v Verdict) Message() string {
 	if v.Outcome == Allow {
@@ -49,21 +54,21 @@ func (v Verdict) Message() string {
 	return v.join(Finding.String)
 }
 
-// Told tells the findings with times relative to now, the worst first, in at most 1 KiB: for answers.
-func (v Verdict) Told(now time.Time) string {
-	return v.join(func(f Finding) string { return f.Told(now) })
+// RelativeMessage gives the findings with times relative to now, the worst first, in at most 1 KiB: for answers.
+func (v Verdict) RelativeMessage(now time.Time) string {
+	return v.join(func(f Finding) string { return f.Relative(now) })
 }
 
-func (v Verdict) join(tell func(Finding) string) string {
-	told := make([]string, 0, maxTold+1)
+func (v Verdict) join(format func(Finding) string) string {
+	reported := make([]string, 0, maxReported+1)
 	for i, f := range v.Findings {
-		if i == maxTold {
-			told = append(told, "and more")
+		if i == maxReported {
+			reported = append(reported, "and more")
 			break
 		}
-		told = append(told, tell(f))
+		reported = append(reported, format(f))
 	}
-	return clip(strings.Join(told, "; "), 1024)
+	return clip(strings.Join(reported, "; "), maxMessage)
 }
 
 // clip cuts a text to at most n bytes, between runes.
@@ -72,6 +77,22 @@ func clip(s string, n int) string {
 		return s
 	}
 	return strings.ToValidUTF8(s[:n-len("…")], "") + "…"
+}
+
+// Cascades says whether what a hop is withdrawn for holds for the hops below it, too. What the controller was given to
+// grant is asked for each hop, and a question without an answer waits for each hop.
+func (v Verdict) Cascades() bool {
+	return slices.ContainsFunc(v.Findings, func(f Finding) bool {
+		return f.Reason != v1alpha1.ReasonScopeExceedsCeiling && f.Reason != v1alpha1.ReasonUndetermined
+	})
+}
+
+// actor is the user who caused the worst finding; empty where none did.
+func (v Verdict) actor() string {
+	if len(v.Findings) == 0 {
+		return ""
+	}
+	return v.Findings[0].Actor
 }
 
 // Find returns the first finding with a reason, and whether there is one.

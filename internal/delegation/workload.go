@@ -9,71 +9,81 @@ import (
 	"github.com/wayleave/wayleave/internal/scope"
 )
 
-// workload judges what wants to run under the last hop of the chain.
-func (e *evaluation) workload() {
+// checkWorkload checks what is to run under the last hop of the chain.
+func (e *evaluation) checkWorkload() {
 	w := e.in.Workload
 	if w == nil {
 		return
 	}
 	hop := e.in.Chain.Last()
 	if hop == nil {
-		e.find(Finding{Reason: v1alpha1.ReasonHopNotFound, Message: "there is no such hop in this namespace"})
+		e.report(Finding{Reason: v1alpha1.ReasonHopNotFound, Message: "there is no such hop in this namespace"})
 	}
 	which := "a delegationhop of that name"
 	if hop != nil {
 		which = fmt.Sprintf("delegationhops %q", hop.Name)
 	}
-	e.answer(w.Use, Finding{Reason: v1alpha1.ReasonNotPermittedToUse, Message: fmt.Sprintf("you do not hold the verb %s on %s: get a Role in this namespace that gives it", v1alpha1.VerbUse, which)},
-		"whether you may use the hop")
+	e.reportAnswer(w.Use, Finding{
+		Reason:  v1alpha1.ReasonNotPermittedToUse,
+		Message: fmt.Sprintf("you do not hold the verb %s on %s: get a Role in this namespace that gives it", v1alpha1.VerbUse, which),
+	}, "whether you may use the hop")
 	if hop == nil {
 		return
 	}
-	e.runs(hop, w)
-	e.account(hop, w)
-	e.requires(w)
+	e.checkKindAndImages(hop, w)
+	e.checkAccount(hop, w)
+	e.checkRequires(w)
 }
 
-// runs judges kind and images.
-func (e *evaluation) runs(hop *v1alpha1.DelegationHop, w *Workload) {
+func (e *evaluation) checkKindAndImages(hop *v1alpha1.DelegationHop, w *Workload) {
+	notAllowed := func(message string) { e.report(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Message: message}) }
 	allowed := hop.Spec.Workload
 	if allowed == nil {
-		e.find(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Message: "nothing may run under this hop: it has no workload"})
+		notAllowed("nothing may run under this hop: it has no workload")
 		return
 	}
 	if !slices.ContainsFunc(w.Kinds, func(k v1alpha1.WorkloadKind) bool { return slices.Contains(allowed.Kinds, k) }) {
-		e.find(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Message: fmt.Sprintf("the hop allows workload of kind %s only", join(allowed.Kinds))})
+		notAllowed(fmt.Sprintf("the hop allows workload of kind %s only", join(allowed.Kinds)))
 	}
-	var refused []string
+	var denied []string
 	for _, image := range w.Images {
 		if !slices.ContainsFunc(allowed.Images, func(pattern string) bool { return imageMatches(pattern, image) }) {
-			refused = append(refused, image)
+			denied = append(denied, image)
 		}
 	}
-	if len(refused) > 0 {
-		e.find(Finding{Reason: v1alpha1.ReasonImageNotAllowed, Message: fmt.Sprintf("the hop does not list %s, it lists %s: use such an image, or add yours to workload.images of the hop", quoteSome(refused), quoteSome(allowed.Images))})
+	if len(denied) > 0 {
+		e.report(Finding{Reason: v1alpha1.ReasonImageNotAllowed, Message: fmt.Sprintf(
+			"the hop does not list %s, it lists %s: use such an image, or add yours to workload.images of the hop",
+			quoteSome(denied), quoteSome(allowed.Images))})
 	}
 }
 
-// account judges the account that the workload names, and whether the hop has one yet.
-func (e *evaluation) account(hop *v1alpha1.DelegationHop, w *Workload) {
+// checkAccount checks the account that the workload names, and that the hop has one.
+func (e *evaluation) checkAccount(hop *v1alpha1.DelegationHop, w *Workload) {
+	wrong := func(format, named string) {
+		e.report(Finding{Reason: v1alpha1.ReasonWrongServiceAccount, Message: fmt.Sprintf(format, named)})
+	}
 	account := hop.Status.ServiceAccountName
 	switch named := w.ServiceAccountName; {
 	case named == "" || named == "default":
 	case !w.Template && named == account:
 	case w.Template:
-		e.find(Finding{Reason: v1alpha1.ReasonWrongServiceAccount, Message: fmt.Sprintf("leave serviceAccountName out: each pod is given the hop's own account as it is made, and the template names %q", named)})
+		wrong("leave serviceAccountName out: each pod is given the hop's own account when it is created, and the template names %q", named)
 	default:
-		e.find(Finding{Reason: v1alpha1.ReasonWrongServiceAccount, Message: fmt.Sprintf("the pod names the account %q, which is not the hop's: leave serviceAccountName out", named)})
+		wrong("the pod names the account %q, which is not the hop's: leave serviceAccountName out", named)
 	}
-	if account == "" && len(e.findings) == 0 { // else what was found says why
-		e.find(Finding{Reason: v1alpha1.ReasonNotYetValid, Message: "the hop has no identity yet"})
+	if account == "" && len(e.findings) == 0 { // otherwise the findings say why
+		e.report(Finding{Reason: v1alpha1.ReasonNotYetValid, Message: "the hop has no identity yet"})
 	}
 }
 
-// requires judges what the workload says that it needs.
-func (e *evaluation) requires(w *Workload) {
+// checkRequires checks that the hop may do what the workload says that it needs.
+func (e *evaluation) checkRequires(w *Workload) {
+	notAllowed := func(message string) {
+		e.report(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Field: annotationField, Message: message})
+	}
 	if w.RequiresProblem != "" {
-		e.find(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Field: annotationField, Message: w.RequiresProblem})
+		notAllowed(w.RequiresProblem)
 		return
 	}
 	if len(w.Requires) == 0 || e.in.Path == nil {
@@ -81,11 +91,11 @@ func (e *evaluation) requires(w *Workload) {
 	}
 	missing, problems := e.scope.MissingRequired(w.Requires)
 	for _, p := range problems {
-		e.find(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Field: annotationField, Message: p.Field + ": " + p.Message})
+		notAllowed(p.Field + ": " + p.Message)
 	}
 	if len(missing) > 0 {
 		what := strings.ReplaceAll(scope.Describe(missing), " in any namespace", "")
-		e.find(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Field: annotationField, Message: fmt.Sprintf("the workload needs what the hop may not do: %s (the hop may do that in none of its namespaces)", what)})
+		notAllowed(fmt.Sprintf("the workload needs what the hop may not do: %s (the hop may do that in none of its namespaces)", what))
 	}
 }
 
@@ -93,7 +103,7 @@ const annotationField = "metadata.annotations[" + v1alpha1.AnnotationRequires + 
 
 // imageMatches compares an image with a pattern. The `*` at a pattern's end stands for the rest of a tag or digest. A
 // slash there would belong to another repository (registry:5* must not match registry:5000/other), and an @ would begin
-// a digest, beside which a tag means nothing (app:1.* must not match app:1.0@sha256:… of whatever image of app).
+// a digest, beside which a tag means nothing (app:1.* must not match app:1.0@sha256:… of any image of app).
 func imageMatches(pattern, image string) bool {
 	prefix, open := strings.CutSuffix(pattern, "*")
 	if !open {
@@ -111,7 +121,7 @@ func join[T ~string](list []T) string {
 	return strings.Join(words, ", ")
 }
 
-// maxQuoted bounds how many of somebody else's strings a message repeats.
+// maxQuoted bounds how many strings out of a request or a spec a message repeats.
 const maxQuoted = 4
 
 func quoteSome(list []string) string {

@@ -46,7 +46,10 @@ func (g *Gatherer) May(ctx context.Context, who v1alpha1.Subject, set scope.Set)
 func (g *Gatherer) MayImpersonate(ctx context.Context, who, other v1alpha1.Subject) delegation.Answer {
 	questions := make([]scope.Permission, 0, 1+len(other.Groups))
 	if account, ok := rbac.ServiceAccountOf(other.User); ok {
-		questions = append(questions, scope.Permission{Namespace: account.Namespace, Resource: "serviceaccounts", Verb: "impersonate", Name: account.Name})
+		questions = append(
+			questions,
+			scope.Permission{Namespace: account.Namespace, Resource: "serviceaccounts", Verb: "impersonate", Name: account.Name},
+		)
 	} else {
 		questions = append(questions, scope.Permission{Resource: "users", Verb: "impersonate", Name: other.User})
 	}

@@ -15,20 +15,13 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/scope"
+	"github.com/wayleave/wayleave/internal/testutil"
 )
-
-// indexer hands the indexes of a manager's cache to a fake client.
-type indexer struct{ *fake.ClientBuilder }
-
-func (i indexer) IndexField(_ context.Context, o client.Object, field string, extract client.IndexerFunc) error {
-	i.WithIndex(o, field, extract)
-	return nil
-}
 
 func reader(t *testing.T, objects []client.Object) Reader {
 	t.Helper()
 	builder := fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).WithObjects(objects...)
-	if err := Index(t.Context(), indexer{builder}); err != nil {
+	if err := Index(t.Context(), testutil.Indexer{ClientBuilder: builder}); err != nil {
 		t.Fatal(err)
 	}
 	return Reader{Cache: builder.Build()}

@@ -9,74 +9,55 @@ import (
 	oracle "k8s.io/component-helpers/auth/rbac/validation"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/testutil/choice"
 )
 
-// source turns the bytes of a fuzzer into choices. When it runs dry it always chooses the first.
-type source []byte
-
-func (s *source) number(below int) int {
-	if len(*s) == 0 {
-		return 0
-	}
-	n := int((*s)[0]) % below
-	*s = (*s)[1:]
-	return n
-}
-
-// some picks at least least texts, often one.
-func (s *source) some(least int, from ...string) []string {
-	var picked []string
-	for range least + s.number(3) {
-		if text := from[s.number(len(from))]; !slices.Contains(picked, text) {
-			picked = append(picked, text)
-		}
-	}
-	return picked
-}
+// source chooses scopes and rules from the bytes of a fuzzer.
+type source struct{ choice.Source }
 
 func (s *source) resourceRule() v1alpha1.ResourceRule {
 	return v1alpha1.ResourceRule{
-		APIGroups: s.some(1, "", "apps"), Resources: s.some(1, "pods", "pods/log", "deployments", "deployments/scale", "*", "*/log"),
-		Verbs: s.some(1, "get", "list", "create", "*"), ResourceNames: s.some(0, "x", "y", "*"),
+		APIGroups: s.Some(1, "", "apps"), Resources: s.Some(1, "pods", "pods/log", "deployments", "deployments/scale", "*", "*/log"),
+		Verbs: s.Some(1, "get", "list", "create", "*"), ResourceNames: s.Some(0, "x", "y", "*"),
 	}
 }
 
 func (s *source) scope() v1alpha1.Scope {
 	var scope v1alpha1.Scope
-	for range s.number(3) {
-		e := v1alpha1.NamespacedScope{Namespaces: s.some(1, "a", "b", "c")}
-		for range 1 + s.number(2) {
+	for range s.Number(3) {
+		e := v1alpha1.NamespacedScope{Namespaces: s.Some(1, "a", "b", "c")}
+		for range 1 + s.Number(2) {
 			e.Rules = append(e.Rules, s.resourceRule())
 		}
 		scope.Namespaced = append(scope.Namespaced, e)
 	}
-	for range s.number(3) {
+	for range s.Number(3) {
 		cluster(s.resourceRule())(&scope)
 	}
-	for range s.number(3) {
+	for range s.Number(3) {
 		scope.Cluster = append(scope.Cluster, v1alpha1.ClusterRule{
-			NonResourceURLs: s.some(1, "/", "/a", "/a/b", "/a/bc", "/b", "/a*"), Verbs: s.some(1, "get", "post"),
+			NonResourceURLs: s.Some(1, "/", "/a", "/a/b", "/a/bc", "/b", "/a*"), Verbs: s.Some(1, "get", "post"),
 		})
 	}
-	scope.Audiences = s.some(0, "vault", "aws")
+	scope.Audiences = s.Some(0, "vault", "aws")
 	return scope
 }
 
 // policies are rules of RBAC with everything that RBAC lets stand in them, also what makes no sense.
 func (s *source) policies() []rbacv1.PolicyRule {
 	var rules []rbacv1.PolicyRule
-	for range s.number(4) {
-		if s.number(3) == 0 {
+	for range s.Number(4) {
+		if s.Number(3) == 0 {
 			rules = append(rules, rbacv1.PolicyRule{
-				NonResourceURLs: s.some(0, "/", "/a", "/a/*", "/a*", "/a**", "*", "/a/b", ""), Verbs: s.some(0, "get", "post", "*"),
-				ResourceNames: s.some(0, "x"),
+				NonResourceURLs: s.Some(0, "/", "/a", "/a/*", "/a*", "/a**", "*", "/a/b", ""), Verbs: s.Some(0, "get", "post", "*"),
+				ResourceNames: s.Some(0, "x"),
 			})
 			continue
 		}
 		rules = append(rules, rbacv1.PolicyRule{
-			APIGroups: s.some(0, "", "apps", "*"), ResourceNames: s.some(0, "x", "y", "", "*"),
-			Resources: s.some(0, "pods", "pods/log", "deployments", "deployments/scale", "*", "*/scale", "*/log", "pods/*"),
-			Verbs:     s.some(0, "get", "list", "create", "*"), NonResourceURLs: s.some(0, "*", "/a"),
+			APIGroups: s.Some(0, "", "apps", "*"), ResourceNames: s.Some(0, "x", "y", "", "*"),
+			Resources: s.Some(0, "pods", "pods/log", "deployments", "deployments/scale", "*", "*/scale", "*/log", "pods/*"),
+			Verbs:     s.Some(0, "get", "list", "create", "*"), NonResourceURLs: s.Some(0, "*", "/a"),
 		})
 	}
 	return rules
@@ -134,7 +115,7 @@ func missingByOracle(permissions []Permission, rights Rights) []Permission {
 func FuzzMissingAgreesWithOracle(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := source(data)
+		s := source{data}
 		scope, rights := s.scope(), s.rights()
 		set, problems := Parse(scope)
 		if len(problems) > 0 {
@@ -151,7 +132,7 @@ func FuzzMissingAgreesWithOracle(f *testing.F) {
 func FuzzLaws(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := source(data)
+		s := source{data}
 		scopes := []v1alpha1.Scope{s.scope(), s.scope()}
 		for range 3 {
 			scopes = append(scopes, s.without(scopes[len(scopes)-1]))
@@ -185,15 +166,15 @@ func FuzzLaws(f *testing.F) {
 func (s *source) without(scope v1alpha1.Scope) v1alpha1.Scope {
 	less := *scope.DeepCopy()
 	switch {
-	case s.number(2) == 0 && len(less.Namespaced) > 0:
-		e := &less.Namespaced[s.number(len(less.Namespaced))]
-		if i := s.number(len(e.Rules)); len(e.Rules) > 1 {
+	case s.Number(2) == 0 && len(less.Namespaced) > 0:
+		e := &less.Namespaced[s.Number(len(less.Namespaced))]
+		if i := s.Number(len(e.Rules)); len(e.Rules) > 1 {
 			e.Rules = slices.Delete(e.Rules, i, i+1)
 		} else {
 			less.Namespaced = less.Namespaced[1:]
 		}
 	case len(less.Cluster) > 0:
-		i := s.number(len(less.Cluster))
+		i := s.Number(len(less.Cluster))
 		less.Cluster = slices.Delete(less.Cluster, i, i+1)
 	case len(less.Audiences) > 0:
 		less.Audiences = less.Audiences[1:]
@@ -205,7 +186,7 @@ func (s *source) without(scope v1alpha1.Scope) v1alpha1.Scope {
 func FuzzRightsGrantExactlyTheScope(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := source(data)
+		s := source{data}
 		scope := s.scope()
 		granted := mustParse(scope).Rights()
 		written := map[string][]rbacv1.PolicyRule{}
@@ -243,22 +224,22 @@ func FuzzValidateBounded(f *testing.F) {
 	pool := many("x", 1<<14)
 	pool[0], pool[1], pool[2] = "", "*", "pods"
 	f.Fuzz(func(t *testing.T, data []byte) {
-		s := source(data)
+		s := source{data}
 		length := func() []string {
-			from := s.number(4)
-			return pool[from : from+s.number(4)<<s.number(13)]
+			from := s.Number(4)
+			return pool[from : from+s.Number(4)<<s.Number(13)]
 		}
 		var scope v1alpha1.Scope
-		for range s.number(6) << s.number(7) {
+		for range s.Number(6) << s.Number(7) {
 			e := v1alpha1.NamespacedScope{Namespaces: length()}
-			for range s.number(6) << s.number(4) {
+			for range s.Number(6) << s.Number(4) {
 				e.Rules = append(e.Rules, v1alpha1.ResourceRule{
 					APIGroups: length(), Resources: length(), Verbs: length(), ResourceNames: length(),
 				})
 			}
 			scope.Namespaced = append(scope.Namespaced, e)
 		}
-		for range s.number(6) << s.number(7) {
+		for range s.Number(6) << s.Number(7) {
 			scope.Cluster = append(scope.Cluster, v1alpha1.ClusterRule{
 				APIGroups: length(), Resources: length(), Verbs: length(), ResourceNames: length(), NonResourceURLs: length(),
 			})

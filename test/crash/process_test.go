@@ -13,23 +13,18 @@ import (
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
-	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
-	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/runtime"
-	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/config"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
-	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/controllers"
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/facts"
+	"github.com/wayleave/wayleave/internal/grants"
 	"github.com/wayleave/wayleave/internal/rbac"
 	"github.com/wayleave/wayleave/test/operator"
 )
@@ -177,7 +172,7 @@ func startProcess(t *testing.T, cfg *rest.Config) *process {
 	p := &process{gate: gate{kill: cancel}, cancel: cancel, ended: make(chan error, 1)}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                 operator.Scheme(),
-		Cache:                  cacheOptions(),
+		Cache:                  controllers.CacheOptions(),
 		Metrics:                metricsserver.Options{BindAddress: "0"},
 		HealthProbeBindAddress: "0",
 		Controller:             config.Controller{SkipNameValidation: new(true)},
@@ -197,7 +192,7 @@ func startProcess(t *testing.T, cfg *rest.Config) *process {
 		Controller: rbac.ServiceAccountUser(operator.Namespace, "wayleave-controller"), OperatorNamespace: operator.Namespace,
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
-		Gather: gatherer, Audit: audit.New(io.Discard), Kubeconfig: controllers.Kubeconfig{Server: cfg.Host, CA: cfg.CAData},
+		Gather: gatherer, Audit: audit.New(io.Discard), Kubeconfig: grants.Kubeconfig{Server: cfg.Host, CA: cfg.CAData},
 		MaxFactAge: 10 * time.Minute, SweepEvery: 200 * time.Millisecond, Concurrency: 16,
 	}); err != nil {
 		t.Fatal(err)
@@ -218,25 +213,5 @@ func (p *process) stop(t *testing.T) {
 		}
 	case <-time.After(patience):
 		t.Fatal("the controller does not end")
-	}
-}
-
-// cacheOptions are those of the real process.
-func cacheOptions() cache.Options {
-	with := func(key string) labels.Selector {
-		exists, err := labels.NewRequirement(key, selection.Exists, nil)
-		if err != nil { // the keys are constants of ours
-			panic(err)
-		}
-		return labels.NewSelector().Add(*exists)
-	}
-	pod := &metav1.PartialObjectMetadata{}
-	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
-	return cache.Options{
-		DefaultTransform: cache.TransformStripManagedFields(),
-		ByObject: map[client.Object]cache.ByObject{
-			&corev1.ServiceAccount{}: {Label: with(controllers.CacheLabel)},
-			pod:                      {Label: with(v1alpha1.LabelHop)},
-		},
 	}
 }

@@ -154,6 +154,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: serviceAccountName
       type:
         scalar: string
+    - name: undeterminedSince
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: com.github.wayleave.wayleave.api.v1alpha1.DelegationPath
   map:
     fields:

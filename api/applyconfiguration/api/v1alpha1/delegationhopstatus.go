@@ -25,6 +25,9 @@ type DelegationHopStatusApplyConfiguration struct {
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
 	// expiresAt is when the hop ends by itself: the earliest end along its chain.
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// undeterminedSince is since when a question that decides about the hop has had no answer; absent while all have one.
+	// A hop that holds a grant loses it when this is longer ago than the controller's --max-fact-age.
+	UndeterminedSince *metav1.Time `json:"undeterminedSince,omitempty"`
 	// incarnation counts the identities that the hop has had. Each has a name of its own, and no name is used twice.
 	Incarnation *int64 `json:"incarnation,omitempty"`
 	// serviceAccountName is the hop's identity in its namespace. It exists only while the hop is valid.
@@ -89,6 +92,14 @@ func (b *DelegationHopStatusApplyConfiguration) WithActiveSince(value metav1.Tim
 // If called multiple times, the ExpiresAt field is set to the value of the last call.
 func (b *DelegationHopStatusApplyConfiguration) WithExpiresAt(value metav1.Time) *DelegationHopStatusApplyConfiguration {
 	b.ExpiresAt = &value
+	return b
+}
+
+// WithUndeterminedSince sets the UndeterminedSince field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UndeterminedSince field is set to the value of the last call.
+func (b *DelegationHopStatusApplyConfiguration) WithUndeterminedSince(value metav1.Time) *DelegationHopStatusApplyConfiguration {
+	b.UndeterminedSince = &value
 	return b
 }
 

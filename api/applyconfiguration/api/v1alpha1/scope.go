@@ -6,7 +6,7 @@ package v1alpha1
 // with apply.
 //
 // The bounds below cap each list by itself; their product is capped in Go (internal/scope), since CEL cannot afford
-// to multiply them. Without both, one object could name millions of atoms of authority and stall whoever reads it.
+// to multiply them. Without both, one object could name millions of permissions of authority and stall whoever reads it.
 // Scope is a bound on authority: whoever is held to it may do what it names and nothing else. It is a plain list of
 // what is allowed. There are no wildcards in it.
 type ScopeApplyConfiguration struct {

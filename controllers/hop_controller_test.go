@@ -3,9 +3,11 @@ package controllers
 import (
 	"context"
 	"errors"
+	"io"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -20,16 +22,15 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/grants"
+	"github.com/wayleave/wayleave/internal/testutil"
 )
 
-// fakeIndexer collects indexes for the fake client.
-type fakeIndexer struct{ *fake.ClientBuilder }
+var t0 = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
-func (f fakeIndexer) IndexField(_ context.Context, o client.Object, field string, of client.IndexerFunc) error {
-	f.WithIndex(o, field, of)
-	return nil
-}
+func at(d time.Duration) *metav1.Time { return new(metav1.NewTime(t0.Add(d))) }
 
 // reconciler is a HopReconciler on a fake API server without a cache.
 func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) *HopReconciler {
@@ -43,14 +44,20 @@ func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object)
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(funcs).
 		WithStatusSubresource(&v1alpha1.DelegationHop{}, &v1alpha1.DelegationPath{}).
 		WithIndex(&corev1.Pod{}, "spec.serviceAccountName", func(client.Object) []string { return nil })
-	for _, o := range grantTypes() { // the API server selects by name without an index
+	for _, o := range grants.WatchedTypes() { // the API server selects by name without an index
 		builder.WithIndex(o, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} })
 	}
-	if err := index(t.Context(), fakeIndexer{builder}); err != nil {
+	if err := index(t.Context(), testutil.Indexer{ClientBuilder: builder}); err != nil {
 		t.Fatal(err)
 	}
 	c := builder.Build()
-	return &HopReconciler{base: base{Client: c, live: c, recorder: events.NewFakeRecorder(16), Options: Options{Clock: testclock.NewFakePassiveClock(t0)}}}
+	recorded := events.NewFakeRecorder(16)
+	return &HopReconciler{
+		hops: hopLister{c}, live: c, clock: testclock.NewFakePassiveClock(t0), maxFactAge: 10 * time.Minute,
+		grants:  &grants.Manager{Client: c, Live: c},
+		stopper: workloadStopper{client: c, live: c, events: recorded},
+		record:  &recorder{status: c.Status(), events: recorded, audit: audit.New(io.Discard)},
+	}
 }
 
 func grantedHop() (*v1alpha1.DelegationPath, *v1alpha1.DelegationHop, string) {
@@ -66,62 +73,53 @@ func account(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop) *corev1
 	return &corev1.ServiceAccount{
 		ObjectMeta: metav1.ObjectMeta{
 			Namespace: hop.Namespace, Name: hop.Status.ServiceAccountName, UID: "account",
-			Labels: delegation.Labels(path, hop, 1), OwnerReferences: ownedBy(hop),
+			Labels: delegation.Labels(path, hop, 1), OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "DelegationHop", Name: hop.Name, UID: hop.UID,
+			}},
 		},
 		AutomountServiceAccountToken: new(false),
 	}
 }
 
-// A cache that does not have the status of a moment ago makes a good account look like one that nobody should have
-// made. It was once deleted for that.
+// allowedFor is an input about a hop, its Allow, and the status that follows from it.
+func allowedFor(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop) (delegation.Input, delegation.Verdict, *v1alpha1.DelegationHopStatus) {
+	in := delegation.Input{Now: t0, Path: path, Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
+	return in, delegation.Verdict{Outcome: delegation.Allow, NotAfter: at(time.Hour).Time}, hop.Status.DeepCopy()
+}
+
+// A cache that does not have the status of a moment ago makes a good account look like one that no status names. It was
+// once deleted for that.
 func TestLaggingCacheTakesNothing(t *testing.T) {
 	path, hop, name := grantedHop()
 	r := reconciler(t, interceptor.Funcs{}, path, hop, account(path, hop))
 	stale := &v1alpha1.DelegationHop{}
-	if err := r.Get(t.Context(), client.ObjectKeyFromObject(hop), stale); err != nil {
+	if err := r.hops.Get(t.Context(), client.ObjectKeyFromObject(hop), stale); err != nil {
 		t.Fatal(err)
 	}
 	stale.ResourceVersion, stale.Status = "1", v1alpha1.DelegationHopStatus{}
-	s := &state{in: delegation.Input{Now: t0, Path: path}, hop: stale, next: stale.Status.DeepCopy(), verdict: delegation.Verdict{Outcome: delegation.Allow, NotAfter: at(3600e9).Time}}
-	if err := r.makeAccount(t.Context(), s); !apierrors.IsConflict(err) {
-		t.Errorf("making an account on a stale reading: %v, want a conflict", err)
+	in, v, next := allowedFor(path, stale)
+	if err := r.applyGrant(t.Context(), in, v, next); !apierrors.IsConflict(err) {
+		t.Errorf("granting on a stale reading: %v, want a conflict", err)
 	}
-	if err := r.Get(t.Context(), client.ObjectKey{Namespace: "agents", Name: name}, &corev1.ServiceAccount{}); err != nil {
-		t.Errorf("the account that stands: %v", err)
-	}
-}
-
-// An account that no status names was put there by somebody, or left by a crash: it is not taken over, since there may
-// be tokens for it.
-func TestForeignAccountIsNotTakenOver(t *testing.T) {
-	path, hop, name := grantedHop()
-	foreign := account(path, hop)
-	hop.Status = v1alpha1.DelegationHopStatus{}
-	r := reconciler(t, interceptor.Funcs{}, path, hop, foreign)
-	if err := r.Get(t.Context(), client.ObjectKeyFromObject(hop), hop); err != nil {
-		t.Fatal(err)
-	}
-	s := &state{in: delegation.Input{Now: t0, Path: path}, hop: hop, next: hop.Status.DeepCopy(), verdict: delegation.Verdict{Outcome: delegation.Allow, NotAfter: at(3600e9).Time}}
-	if err := r.makeAccount(t.Context(), s); !apierrors.IsAlreadyExists(err) {
-		t.Errorf("making the account: %v", err)
-	}
-	if err := r.Get(t.Context(), client.ObjectKey{Namespace: "agents", Name: name}, &corev1.ServiceAccount{}); !apierrors.IsNotFound(err) {
-		t.Errorf("the foreign account: %v", err)
+	if err := r.live.Get(t.Context(), client.ObjectKey{Namespace: "agents", Name: name}, &corev1.ServiceAccount{}); err != nil {
+		t.Errorf("the account: %v", err)
 	}
 }
 
-// Whoever keeps us from deleting a binding must not thereby keep the account, the Role and the pods.
-func TestFailedStepHoldsUpNothing(t *testing.T) {
+// A policy that denies the deletion of a binding must not thereby keep the account, the Role and the pods.
+func TestFailedStepKeepsNothingElse(t *testing.T) {
 	path, hop, name := grantedHop()
 	made := metav1.ObjectMeta{Namespace: "payments", Name: name, UID: "role", Labels: delegation.Labels(path, hop, 1)}
 	bound := made
 	bound.UID = "binding"
-	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "dhop-pod", UID: "pod", Labels: map[string]string{v1alpha1.LabelHop: "isolate"}}}
+	pod := &corev1.Pod{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "dhop-pod", UID: "pod", Labels: map[string]string{v1alpha1.LabelHop: "isolate"}},
+	}
 	var deleted []string
 	r := reconciler(t, interceptor.Funcs{
 		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
 			if _, ok := o.(*rbacv1.RoleBinding); ok {
-				return errors.New("an admission webhook of somebody's says no")
+				return errors.New("another team's webhook says no")
 			}
 			deleted = append(deleted, o.GetName())
 			return c.Delete(ctx, o, opts...)
@@ -137,28 +135,30 @@ func TestFailedStepHoldsUpNothing(t *testing.T) {
 	}
 }
 
-// What a finalizer holds is not called withdrawn.
-func TestHeldObjectIsToldOf(t *testing.T) {
+// What a finalizer holds is not reported as withdrawn.
+func TestHeldObjectIsReported(t *testing.T) {
 	path, hop, name := grantedHop()
 	held := account(path, hop)
 	held.Finalizers = []string{"example.com/hold"}
 	r := reconciler(t, interceptor.Funcs{}, path, hop, held)
 	err := r.withdraw(t.Context(), delegation.HopKey(hop), hop, delegation.Finding{Reason: v1alpha1.ReasonRevoked}, true)
-	if err == nil || !strings.Contains(err.Error(), name+" was deleted and still stands") {
+	if err == nil || !strings.Contains(err.Error(), name+" was deleted and still exists") {
 		t.Errorf("the withdrawal: %v", err)
 	}
 }
 
-// An object of somebody else that bears the label of pods stays, whatever becomes of the hop.
-func TestLabelledObjectOfSomebodyElseStays(t *testing.T) {
+// An object of another tenant with the label of pods stays, whatever becomes of the hop.
+func TestLabelledObjectOfOthersStays(t *testing.T) {
 	_, hop, _ := grantedHop()
 	hop.Status.ServiceAccountName = ""
-	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "app", Labels: map[string]string{v1alpha1.LabelHop: "isolate"}}}
+	role := &rbacv1.Role{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "app", Labels: map[string]string{v1alpha1.LabelHop: "isolate"}},
+	}
 	r := reconciler(t, interceptor.Funcs{}, hop, role)
 	if err := r.withdraw(t.Context(), delegation.HopKey(hop), hop, delegation.Finding{Reason: v1alpha1.ReasonRevoked}, true); err != nil {
 		t.Fatal(err)
 	}
-	if err := r.Get(t.Context(), client.ObjectKeyFromObject(role), &rbacv1.Role{}); err != nil {
+	if err := r.live.Get(t.Context(), client.ObjectKeyFromObject(role), &rbacv1.Role{}); err != nil {
 		t.Errorf("the Role: %v", err)
 	}
 }

@@ -11,14 +11,17 @@ import (
 	"github.com/wayleave/wayleave/internal/delegation"
 )
 
-// hopsBy finds hops by an index. What it returns belongs to the cache and must not be changed.
-func (b *base) hopsBy(ctx context.Context, index string, key types.NamespacedName) ([]*v1alpha1.DelegationHop, error) {
-	return b.listHops(ctx, client.MatchingFields{index: key.String()})
+// hopLister reads hops from the cache. What it returns belongs to the cache and must not be changed.
+type hopLister struct{ client.Reader }
+
+// ofPath returns the hops of a path.
+func (l hopLister) ofPath(ctx context.Context, path types.NamespacedName) ([]*v1alpha1.DelegationHop, error) {
+	return l.all(ctx, client.MatchingFields{pathIndex: path.String()})
 }
 
-func (b *base) listHops(ctx context.Context, opts ...client.ListOption) ([]*v1alpha1.DelegationHop, error) {
+func (l hopLister) all(ctx context.Context, opts ...client.ListOption) ([]*v1alpha1.DelegationHop, error) {
 	var list v1alpha1.DelegationHopList
-	if err := b.List(ctx, &list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
+	if err := l.List(ctx, &list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
 		return nil, fmt.Errorf("listing hops: %w", err)
 	}
 	hops := make([]*v1alpha1.DelegationHop, len(list.Items))
@@ -28,11 +31,11 @@ func (b *base) listHops(ctx context.Context, opts ...client.ListOption) ([]*v1al
 	return hops, nil
 }
 
-// withDescendants are the keys of a hop and of all hops below it. It ends also on a cycle.
-func (b *base) withDescendants(ctx context.Context, hop types.NamespacedName) ([]types.NamespacedName, error) {
+// withDescendants returns the keys of a hop and of all hops below it. It ends on a cycle, too.
+func (l hopLister) withDescendants(ctx context.Context, hop types.NamespacedName) ([]types.NamespacedName, error) {
 	keys, seen := []types.NamespacedName{hop}, map[types.NamespacedName]bool{hop: true}
 	for i := 0; i < len(keys); i++ {
-		children, err := b.hopsBy(ctx, parentIndex, keys[i])
+		children, err := l.all(ctx, client.MatchingFields{parentIndex: keys[i].String()})
 		if err != nil {
 			return nil, err
 		}

@@ -1,0 +1,91 @@
+package controllers
+
+import (
+	"context"
+	"fmt"
+
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/labels"
+	"k8s.io/apimachinery/pkg/selection"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/grants"
+	"github.com/wayleave/wayleave/internal/rbac"
+)
+
+// CacheOptions are those of the cache that the controllers need. Of ServiceAccounts and pods it holds only those that
+// have to do with hops, and it drops managed fields, which are never read and can be half of an object.
+func CacheOptions() cache.Options {
+	return cache.Options{
+		DefaultTransform: cache.TransformStripManagedFields(),
+		ByObject: map[client.Object]cache.ByObject{
+			&corev1.ServiceAccount{}: {Label: withLabel(grants.CacheLabel)},
+			podMetadata():            {Label: withLabel(v1alpha1.LabelHop)},
+		},
+	}
+}
+
+func withLabel(key string) labels.Selector {
+	exists, err := labels.NewRequirement(key, selection.Exists, nil)
+	if err != nil { // the keys are constants
+		panic(err)
+	}
+	return labels.NewSelector().Add(*exists)
+}
+
+// Field indexes of the cache. Each value is a namespace/name.
+const (
+	pathIndex     = "path"     // hops by their path
+	parentIndex   = "parent"   // hops by their parent hop
+	declaredIndex = "declared" // pods by the hop that they declare
+)
+
+func index(ctx context.Context, indexer client.FieldIndexer) error {
+	if err := rbac.Index(ctx, indexer); err != nil {
+		return err
+	}
+	if err := grants.Index(ctx, indexer); err != nil {
+		return err
+	}
+	hopKeys := map[string]func(*v1alpha1.DelegationHop) types.NamespacedName{
+		pathIndex: delegation.PathKey, parentIndex: delegation.ParentKey,
+	}
+	for name, key := range hopKeys {
+		if err := indexer.IndexField(ctx, &v1alpha1.DelegationHop{}, name, func(o client.Object) []string {
+			hop, ok := o.(*v1alpha1.DelegationHop)
+			if k := (types.NamespacedName{}); !ok || key(hop) == k {
+				return nil
+			}
+			return []string{key(hop).String()}
+		}); err != nil {
+			return fmt.Errorf("indexing hops by %s: %w", name, err)
+		}
+	}
+	if err := indexer.IndexField(ctx, podMetadata(), declaredIndex, func(o client.Object) []string {
+		if key, ok := declaredHop(o); ok {
+			return []string{key.String()}
+		}
+		return nil
+	}); err != nil {
+		return fmt.Errorf("indexing pods by hop: %w", err)
+	}
+	return nil
+}
+
+func podMetadata() *metav1.PartialObjectMetadata {
+	pod := &metav1.PartialObjectMetadata{}
+	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
+	return pod
+}
+
+// declaredHop is the hop that a pod declares. It is always one of the pod's own namespace: a label that says otherwise
+// would hide the pod from the withdrawal of its hop.
+func declaredHop(o client.Object) (types.NamespacedName, bool) {
+	key := types.NamespacedName{Namespace: o.GetNamespace(), Name: o.GetLabels()[v1alpha1.LabelHop]}
+	return key, key.Name != ""
+}

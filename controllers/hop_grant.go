@@ -1,0 +1,182 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/grants"
+)
+
+// useLives: rights exist as long as the hop is valid.
+const useLives = true
+
+// grant gives a hop its identity and exactly its scope. If the API server denies that, nothing of it stays.
+func (r *HopReconciler) grant(
+	ctx context.Context, in delegation.Input, v delegation.Verdict, next *v1alpha1.DelegationHopStatus,
+) delegation.Applied {
+	hop := in.Chain.Last()
+	err := r.applyGrant(ctx, in, v, next)
+	denied, ok := errors.AsType[grants.DeniedError](err)
+	if !ok {
+		return delegation.Applied{Err: err}
+	}
+	if next.ServiceAccountName != "" { // the dry run could not foresee it: without a wait each try would cost an identity
+		r.denials.add(hop, in.Now, denied.Finding)
+	}
+	return delegation.Applied{Denied: &denied.Finding, Err: r.withdrawHop(ctx, hop, next, denied.Finding, v.Cascades())}
+}
+
+func (r *HopReconciler) applyGrant(
+	ctx context.Context, in delegation.Input, v delegation.Verdict, next *v1alpha1.DelegationHopStatus,
+) error {
+	hop := in.Chain.Last()
+	observed, err := r.grants.Observe(ctx, in.Path, hop)
+	if err != nil {
+		return err
+	}
+	g := delegation.GrantFor(in.Path, hop, v, observed)
+	plan := delegation.PlanFor(g, useLives, observed)
+	if len(plan.Blocked) > 0 {
+		return secretTaken(plan.Blocked[0])
+	}
+	account := uidOf(delegation.ServiceAccount, plan.Keep)
+	if plan.Makes(delegation.ServiceAccount) {
+		if account, err = r.newIdentity(ctx, in, g, plan, next); err != nil {
+			return err
+		}
+	} else if err := r.grants.Remove(ctx, plan.Discard); err != nil {
+		return err
+	}
+	for _, step := range plan.Remove {
+		if err := r.grants.Remove(ctx, step); err != nil {
+			return err
+		}
+	}
+	if err := r.announceSecret(ctx, in, g, next); err != nil {
+		return err
+	}
+	for _, step := range plan.Make {
+		if err := r.grants.Apply(ctx, hop, g, step); err != nil {
+			return err
+		}
+	}
+	return r.ensureToken(ctx, in, v, g, account, plan, next)
+}
+
+// newIdentity creates the next incarnation of a hop: the new account first, then its name in the status, which fails if
+// the hop has changed meanwhile. The old account is deleted afterwards, as the plan says. It returns the UID of the new.
+func (r *HopReconciler) newIdentity(
+	ctx context.Context, in delegation.Input, g delegation.Grant, plan delegation.Plan, next *v1alpha1.DelegationHopStatus,
+) (types.UID, error) {
+	hop := in.Chain.Last()
+	if last := r.denials.get(hop, in.Now); last != nil {
+		return "", grants.DeniedError{Finding: *last}
+	}
+	if err := r.checkUpToDate(ctx, hop); err != nil {
+		return "", err
+	}
+	if err := r.grants.DryRun(ctx, g); err != nil {
+		return "", err
+	}
+	if err := r.grants.Remove(ctx, plan.Discard); err != nil {
+		return "", err
+	}
+	// What runs now runs as an earlier identity, or under an earlier hop of the name. It holds nothing but open streams.
+	if err := r.stopper.deletePods(ctx, delegation.HopKey(hop), client.MatchingLabels{v1alpha1.LabelHop: hop.Name}); err != nil {
+		return "", err
+	}
+	uid, err := r.grants.CreateAccount(ctx, hop, g)
+	if err != nil {
+		return "", err
+	}
+	next.Incarnation, next.ServiceAccountName = g.Incarnation, g.Account.Name
+	next.Credential = delegation.AnnouncedCredential(hop, in.Now)
+	return uid, r.record.writeHop(ctx, hop, next)
+}
+
+// announceSecret names the Secret of a grant in the status before it is created.
+func (r *HopReconciler) announceSecret(
+	ctx context.Context, in delegation.Input, g delegation.Grant, next *v1alpha1.DelegationHopStatus,
+) error {
+	hop := in.Chain.Last()
+	if g.Token == nil {
+		next.Credential = nil
+		return nil
+	}
+	if c := next.Credential; c != nil && c.SecretName == g.Token.SecretName {
+		return nil
+	}
+	next.Credential = delegation.AnnouncedCredential(hop, in.Now)
+	return r.record.writeHop(ctx, hop, next)
+}
+
+// ensureToken issues a token into the Secret of a grant if there is none, or if it is time to replace it.
+func (r *HopReconciler) ensureToken(
+	ctx context.Context, in delegation.Input, v delegation.Verdict, g delegation.Grant, account types.UID, plan delegation.Plan,
+	next *v1alpha1.DelegationHopStatus,
+) error {
+	if g.Token == nil || !delegation.NeedsToken(next.Credential, credentialIn(plan.Keep), in.Now) {
+		return nil
+	}
+	hop := in.Chain.Last()
+	// A cache that lags makes a token of a moment ago look like one that no status names.
+	if err := r.checkUpToDate(ctx, hop); err != nil {
+		return err
+	}
+	credential, err := r.grants.IssueToken(ctx, hop, g, account, g.Token.NextTokenLife(v.NotAfter, in.Now), in.Now)
+	if err != nil {
+		return err
+	}
+	next.Credential = credential
+	return nil
+}
+
+// checkUpToDate fails with a conflict if the cache does not hold the hop as it is. It may not have the status of a moment
+// ago, and then the present account would look like one that no status names.
+func (r *HopReconciler) checkUpToDate(ctx context.Context, hop *v1alpha1.DelegationHop) error {
+	live := &metav1.PartialObjectMetadata{}
+	live.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind(kindHop))
+	if err := r.live.Get(ctx, delegation.HopKey(hop), live); err != nil {
+		return fmt.Errorf("reading the hop from the API server: %w", err)
+	}
+	if live.UID != hop.UID || live.ResourceVersion != hop.ResourceVersion {
+		return apierrors.NewConflict(v1alpha1.SchemeGroupVersion.WithResource("delegationhops").GroupResource(), hop.Name, errStale)
+	}
+	return nil
+}
+
+var errStale = errors.New("the hop has changed since it was read")
+
+func secretTaken(secret delegation.Object) error {
+	return grants.DeniedError{Finding: delegation.Finding{
+		Reason: v1alpha1.ReasonSecretTaken, Field: "spec.token.secretName",
+		Message: fmt.Sprintf("Secret %q exists and is not this hop's: name another one, or delete it", secret.Key.Name),
+	}}
+}
+
+func uidOf(kind delegation.Kind, among []delegation.Object) types.UID {
+	for _, o := range among {
+		if o.Kind == kind {
+			return o.UID
+		}
+	}
+	return ""
+}
+
+// credentialIn is the id of the token in the Secret among some objects; empty if there is none.
+func credentialIn(objects []delegation.Object) string {
+	for _, o := range objects {
+		if o.Kind == delegation.Secret {
+			return o.CredentialID
+		}
+	}
+	return ""
+}

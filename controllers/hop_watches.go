@@ -1,0 +1,117 @@
+package controllers
+
+import (
+	"context"
+	"slices"
+
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/types"
+	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/grants"
+	"github.com/wayleave/wayleave/internal/rbac"
+)
+
+// setup watches all that a hop's verdict or grant depends on. On an update a mapping function is asked about the old
+// object and about the new one, so what stops to concern a hop leads to it as well.
+func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int) error {
+	upstream := builder.WithPredicates(upstreamChanges)
+	ceiling := handler.EnqueueRequestsFromMapFunc(r.mapCeiling)
+	b := ctrl.NewControllerManagedBy(mgr).
+		Named("hop").
+		For(&v1alpha1.DelegationHop{}).
+		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapToDescendants), upstream).
+		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), upstream).
+		Watches(&rbacv1.ClusterRole{}, ceiling).
+		Watches(&rbacv1.RoleBinding{}, ceiling).
+		Watches(&rbacv1.ClusterRoleBinding{}, ceiling).
+		WatchesMetadata(podMetadata(), handler.EnqueueRequestsFromMapFunc(mapTo(declaredHop)), builder.WithPredicates(podChanges))
+	for _, o := range grants.WatchedTypes() {
+		b = b.Watches(o, handler.EnqueueRequestsFromMapFunc(mapTo(grants.HopOf)))
+	}
+	return b.WithOptions(queueOptions(concurrency)).Complete(r)
+}
+
+func mapTo(hop func(client.Object) (types.NamespacedName, bool)) handler.MapFunc {
+	return func(_ context.Context, o client.Object) []reconcile.Request {
+		if key, ok := hop(o); ok {
+			return []reconcile.Request{{NamespacedName: key}}
+		}
+		return nil
+	}
+}
+
+// mapToDescendants leads to all hops below a hop: each of them depends on it.
+func (r *HopReconciler) mapToDescendants(ctx context.Context, o client.Object) []reconcile.Request {
+	keys, err := r.hops.withDescendants(ctx, client.ObjectKeyFromObject(o))
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot find the descendants of a hop", "hop", client.ObjectKeyFromObject(o))
+		return nil
+	}
+	return requestsFor(keys[1:])
+}
+
+func (r *HopReconciler) mapToHopsOfPath(ctx context.Context, o client.Object) []reconcile.Request {
+	hops, err := r.hops.ofPath(ctx, client.ObjectKeyFromObject(o))
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot find the hops of a path", "path", client.ObjectKeyFromObject(o))
+		return nil
+	}
+	return requestsFor(keysOf(hops))
+}
+
+// mapCeiling leads to all hops from an object that is part of what the controller may grant.
+func (r *HopReconciler) mapCeiling(ctx context.Context, o client.Object) []reconcile.Request {
+	if !r.isPartOfCeiling(ctx, o) {
+		return nil
+	}
+	hops, err := r.hops.all(ctx)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot list the hops that a change of the ceiling concerns")
+		return nil
+	}
+	return requestsFor(keysOf(hops))
+}
+
+func (r *HopReconciler) isPartOfCeiling(ctx context.Context, o client.Object) bool {
+	switch b := o.(type) {
+	case *rbacv1.RoleBinding:
+		return r.namesController(b.Subjects, b.Namespace) && r.refersToCeiling(ctx, b.RoleRef)
+	case *rbacv1.ClusterRoleBinding:
+		return r.namesController(b.Subjects, "") && r.refersToCeiling(ctx, b.RoleRef)
+	default:
+		return rbac.IsCeiling(o)
+	}
+}
+
+// refersToCeiling says whether a binding gives a ceiling. Where the role becomes a ceiling later, or was one, the role
+// leads to the hops. Without this check, any tenant who binds a group in their own namespace would requeue every hop.
+func (r *HopReconciler) refersToCeiling(ctx context.Context, ref rbacv1.RoleRef) bool {
+	var role rbacv1.ClusterRole
+	if ref.Kind != "ClusterRole" {
+		return false
+	}
+	err := r.hops.Get(ctx, client.ObjectKey{Name: ref.Name}, &role)
+	return err == nil && rbac.IsCeiling(&role)
+}
+
+// namesController says whether a binding in a namespace gives something to the controller, by its name or by a group
+// that it is in.
+func (r *HopReconciler) namesController(subjects []rbacv1.Subject, namespace string) bool {
+	groups := rbac.Groups(v1alpha1.Subject{User: r.gather.Controller})
+	return rbac.Names(subjects, namespace, r.gather.Controller) ||
+		slices.ContainsFunc(subjects, func(s rbacv1.Subject) bool { return s.Kind == rbacv1.GroupKind && slices.Contains(groups, s.Name) })
+}
+
+func requestsFor(keys []types.NamespacedName) []reconcile.Request {
+	requests := make([]reconcile.Request, len(keys))
+	for i, key := range keys {
+		requests[i].NamespacedName = key
+	}
+	return requests
+}

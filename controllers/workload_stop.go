@@ -1,0 +1,121 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/client-go/tools/events"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+)
+
+// stopGrace is how many seconds a pod has to end when its hop is withdrawn. Where the Job controller deletes the pod of a
+// suspended Job first, the pod has its own grace, which admission bounds.
+const stopGrace = 5
+
+// workloadStopper ends what runs under hops.
+type workloadStopper struct {
+	client client.Client
+	live   client.Reader
+	events events.EventRecorder
+}
+
+// stop suspends the Jobs that declare a hop and deletes its pods: in this order, since a pod that is deleted while its Job
+// is not suspended counts as a failure of the Job. The Jobs stay, as do pods that have ended: they are evidence, and a
+// GitOps tool would only recreate the Jobs.
+func (s workloadStopper) stop(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, why delegation.Finding) error {
+	known := &metav1.PartialObjectMetadataList{}
+	known.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
+	if err := s.client.List(ctx, known, client.MatchingFields{declaredIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return fmt.Errorf("listing the pods of hop %s: %w", key, err)
+	}
+	// Of a hop that was deleted only pods show whether it held anything: they are only created under a hop that does. Without
+	// pods, its Jobs may as well wait for a hop that is still to be created.
+	held := hop != nil && hop.Status.ServiceAccountName != ""
+	if !held && len(known.Items) == 0 {
+		return nil
+	}
+	errs := []error{s.suspendJobs(ctx, key, why), s.deletePods(ctx, key, client.MatchingLabels{v1alpha1.LabelHop: key.Name})}
+	if held { // a label can be removed from a pod
+		errs = append(errs, s.deletePods(ctx, key, client.MatchingFields{"spec.serviceAccountName": hop.Status.ServiceAccountName}))
+	}
+	return errors.Join(errs...)
+}
+
+// deletePods deletes those of a hop's pods that are selected and have not ended, as the API server has them: a pod may be
+// too new for the cache.
+func (s workloadStopper) deletePods(ctx context.Context, hop types.NamespacedName, selected client.ListOption) error {
+	var pods corev1.PodList
+	if err := s.live.List(ctx, &pods, client.InNamespace(hop.Namespace), selected); err != nil {
+		return fmt.Errorf("listing the pods of hop %s: %w", hop, err)
+	}
+	var errs []error
+	for i := range pods.Items {
+		pod := &pods.Items[i]
+		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
+		if pod.DeletionTimestamp.IsZero() && !ended {
+			errs = append(errs, s.deletePod(ctx, pod))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// deletePod deletes a pod, which has a moment to end.
+func (s workloadStopper) deletePod(ctx context.Context, pod *corev1.Pod) error {
+	err := s.client.Delete(ctx, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name}},
+		client.Preconditions{UID: &pod.UID}, client.GracePeriodSeconds(stopGrace))
+	if err != nil && !apierrors.IsNotFound(err) && !apierrors.IsConflict(err) {
+		return fmt.Errorf("deleting pod %s/%s: %w", pod.Namespace, pod.Name, err)
+	}
+	return nil
+}
+
+// suspendJobs suspends the Jobs of a namespace that declare a hop. They are listed live: withdrawal is rare, and a watch
+// of all Jobs of the cluster would cost more.
+func (s workloadStopper) suspendJobs(ctx context.Context, hop types.NamespacedName, why delegation.Finding) error {
+	var jobs batchv1.JobList
+	if err := s.live.List(ctx, &jobs, client.InNamespace(hop.Namespace)); err != nil {
+		return fmt.Errorf("listing the Jobs of hop %s: %w", hop, err)
+	}
+	var errs []error
+	for i := range jobs.Items {
+		job := &jobs.Items[i]
+		suspended := job.Spec.Suspend != nil && *job.Spec.Suspend
+		if job.Spec.Template.Labels[v1alpha1.LabelHop] == hop.Name && !suspended && !finished(job) {
+			errs = append(errs, s.suspendJob(ctx, job, hop, why))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (s workloadStopper) suspendJob(ctx context.Context, job *batchv1.Job, hop types.NamespacedName, why delegation.Finding) error {
+	patch := fmt.Sprintf(`{"metadata":{"uid":%q},"spec":{"suspend":true}}`, job.UID)
+	target := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name}}
+	err := s.client.Patch(ctx, target, client.RawPatch(types.MergePatchType, []byte(patch)))
+	switch {
+	case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
+		return nil
+	case err != nil:
+		return fmt.Errorf("suspending Job %s/%s: %w", job.Namespace, job.Name, err)
+	}
+	s.events.Eventf(job, nil, corev1.EventTypeWarning, string(why.Reason), "Suspend", "%s",
+		note(fmt.Sprintf("suspended: hop %s was withdrawn: %s", hop, why)))
+	return nil
+}
+
+func finished(job *batchv1.Job) bool {
+	for _, c := range job.Status.Conditions {
+		if (c.Type == batchv1.JobComplete || c.Type == batchv1.JobFailed) && c.Status == corev1.ConditionTrue {
+			return true
+		}
+	}
+	return false
+}

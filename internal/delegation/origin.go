@@ -1,0 +1,41 @@
+package delegation
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/scope"
+)
+
+// checkOrigin checks that the path's origin may itself do now what the path allows.
+func (e *evaluation) checkOrigin(p *v1alpha1.DelegationPath, n node) {
+	if p.Spec.Origin == nil {
+		e.reportOrigin(n, "the path has no origin, so no user's authority covers it; apply it again with the admission webhook in place")
+		return
+	}
+	who := p.Spec.Origin.User
+	if isHopAccount(who) {
+		e.reportOrigin(n, fmt.Sprintf(
+			"the origin %q is the identity of a hop, whose authority ends with its own path: let the origin of that path start this one", who))
+		return
+	}
+	missing := scope.Describe(e.in.Facts.Origin.Missing)
+	e.reportAnswer(e.in.Facts.Origin, Finding{
+		Reason: v1alpha1.ReasonScopeExceedsOrigin, Node: n.name, Field: "spec.scope",
+		Message: fmt.Sprintf("the origin %q may not itself %s: narrow the path, or give the origin that right "+
+			"(resources are plural, and the core group is \"\")", who, missing),
+	}, fmt.Sprintf("what the origin %q may do", who))
+}
+
+func (e *evaluation) reportOrigin(n node, message string) {
+	e.report(Finding{Reason: v1alpha1.ReasonOriginUnauthorized, Node: n.name, Field: "spec.origin", Message: message})
+}
+
+// isHopAccount says whether a user is the identity of a hop. As the origin of another path it would keep that path alive
+// after its own path was revoked until the next evaluation, and two that are each other's origin would never end.
+func isHopAccount(user string) bool {
+	account, ok := strings.CutPrefix(user, "system:serviceaccount:")
+	_, name, _ := strings.Cut(account, ":")
+	return ok && strings.HasPrefix(name, v1alpha1.AccountPrefix)
+}

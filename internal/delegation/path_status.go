@@ -1,0 +1,88 @@
+package delegation
+
+import (
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+// Controller is the actor of audit lines and of the history where no user caused a transition.
+const Controller = "wayleave"
+
+// maxHistory is how many transitions a path's status keeps, as its schema bounds them.
+const maxHistory = 32
+
+// PathStatus is the next status of the path of an input, whose hops are given.
+func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop) *v1alpha1.DelegationPathStatus {
+	path, now := in.Path, metav1.NewTime(in.Now)
+	next := path.Status.DeepCopy()
+	next.ObservedGeneration = path.Generation
+	begin(&next.ActiveSince, v, in.Now)
+	recordEnd(&next.ExpiresAt, v, next.ActiveSince, in.Now)
+	next.Hops = countHops(hops)
+
+	reason := v.Reason(v1alpha1.ReasonActive)
+	if reason != ReadyReason(path.Status.Conditions) {
+		next.History = append(next.History, v1alpha1.Transition{
+			Time: now.Rfc3339Copy(), Actor: PathActor(path, v), Reason: reason, Message: v.Message(),
+		})
+		next.History = next.History[max(0, len(next.History)-maxHistory):]
+	}
+	s := conditionSetter{conditions: &next.Conditions, generation: path.Generation, now: now}
+	setOriginAuthorized(s, v)
+	s.setSummary(reason, v.Message())
+	return next
+}
+
+// setOriginAuthorized states what a verdict says about the origin.
+func setOriginAuthorized(s conditionSetter, v Verdict) {
+	set := func(status metav1.ConditionStatus, f Finding) {
+		s.set(v1alpha1.ConditionOriginAuthorized, status, f.Reason, f.String())
+	}
+	for _, reason := range []v1alpha1.Reason{v1alpha1.ReasonOriginUnauthorized, v1alpha1.ReasonScopeExceedsOrigin} {
+		if f, found := v.Find(reason); found {
+			set(metav1.ConditionFalse, f)
+			return
+		}
+	}
+	if f, found := v.Find(v1alpha1.ReasonUndetermined); found {
+		set(metav1.ConditionUnknown, f)
+		return
+	}
+	s.set(
+		v1alpha1.ConditionOriginAuthorized, metav1.ConditionTrue, v1alpha1.ReasonOriginAuthorized,
+		"the origin may do all that the path allows",
+	)
+}
+
+func countHops(hops []*v1alpha1.DelegationHop) *v1alpha1.HopCounts {
+	var total, ready, stalled int32
+	for _, hop := range hops {
+		total++
+		switch reason := ReadyReason(hop.Status.Conditions); {
+		case reason == "":
+		case reason.Class() == v1alpha1.ClassGood:
+			ready++
+		case reason.Class() != v1alpha1.ClassWaiting:
+			stalled++
+		}
+	}
+	return &v1alpha1.HopCounts{Total: &total, Ready: &ready, Stalled: &stalled}
+}
+
+// PathActor is who caused the path's present state, as far as admission recorded it.
+func PathActor(path *v1alpha1.DelegationPath, v Verdict) string {
+	changed := path.Generation != path.Status.ObservedGeneration
+	if by := path.Annotations[v1alpha1.AnnotationChangedBy]; changed && by != "" && v.actor() == "" {
+		return by
+	}
+	return HopActor(v)
+}
+
+// HopActor is who caused a hop's present state.
+func HopActor(v Verdict) string {
+	if actor := v.actor(); actor != "" {
+		return actor
+	}
+	return Controller
+}

@@ -1,0 +1,58 @@
+package delegation
+
+import (
+	"testing"
+
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+// TestOriginAuthorizedHasReasonsOfItsOwn: a revoked path is no reason to say that it is active, nor that its origin lost
+// anything.
+func TestOriginAuthorizedHasReasonsOfItsOwn(t *testing.T) {
+	for name, c := range map[string]struct {
+		findings []Finding
+		want     string
+	}{
+		"allowed":          {want: "True OriginAuthorized"},
+		"revoked":          {findings: []Finding{{Reason: v1alpha1.ReasonRevoked}}, want: "True OriginAuthorized"},
+		"no origin":        {findings: []Finding{{Reason: v1alpha1.ReasonOriginUnauthorized}}, want: "False OriginUnauthorized"},
+		"too little":       {findings: []Finding{{Reason: v1alpha1.ReasonScopeExceedsOrigin}}, want: "False ScopeExceedsOrigin"},
+		"an open question": {findings: []Finding{{Reason: v1alpha1.ReasonUndetermined}}, want: "Unknown Undetermined"},
+	} {
+		v := Verdict{Outcome: Allow, Findings: c.findings}
+		if len(c.findings) > 0 {
+			v.Outcome = Deny
+		}
+		got := meta.FindStatusCondition(PathStatus(ask(path()), v, nil).Conditions, v1alpha1.ConditionOriginAuthorized)
+		if state := string(got.Status) + " " + got.Reason; state != c.want {
+			t.Errorf("%s: %s, want %s", name, state, c.want)
+		}
+	}
+}
+
+// TestHistoryHasTransitionsOnly, each with who caused it, and no more than the schema allows.
+func TestHistoryHasTransitionsOnly(t *testing.T) {
+	p := path()
+	p.Generation, p.Status.ObservedGeneration = 2, 1
+	p.Annotations = map[string]string{v1alpha1.AnnotationChangedBy: "alice@example.com"}
+	p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: string(v1alpha1.ReasonActive)}}
+	if next := PathStatus(ask(p), Verdict{Outcome: Allow, NotAfter: noon}, nil); len(next.History) != 0 {
+		t.Errorf("nothing changed: %+v", next.History)
+	}
+	revoked := Verdict{Outcome: Deny, Findings: []Finding{{Reason: v1alpha1.ReasonRevoked, Actor: "bob@example.com"}}}
+	suspended := Verdict{Outcome: Deny, Findings: []Finding{{Reason: v1alpha1.ReasonSuspended}}}
+	p.Status.History = make([]v1alpha1.Transition, maxHistory)
+	for want, v := range map[string]Verdict{"bob@example.com": revoked, "alice@example.com": suspended} {
+		history := PathStatus(ask(p), v, nil).History
+		if last := history[len(history)-1]; len(history) != maxHistory || last.Actor != want || last.Reason != v.Findings[0].Reason {
+			t.Errorf("%d transitions, the last one %+v, want one by %s", len(history), last, want)
+		}
+	}
+	p.Status.ObservedGeneration = 2
+	if history := PathStatus(ask(p), suspended, nil).History; history[len(history)-1].Actor != Controller {
+		t.Errorf("without a change: %+v", history[len(history)-1])
+	}
+}

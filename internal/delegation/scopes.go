@@ -1,0 +1,101 @@
+package delegation
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/scope"
+)
+
+func (e *evaluation) checkPathScope(p *v1alpha1.DelegationPath, n node) {
+	e.written = p.Spec.Scope
+	e.scope = e.parseScope(p.Spec.Scope, false, n)
+}
+
+// checkHopScope compares a hop's scope with the one above and returns it.
+func (e *evaluation) checkHopScope(h *v1alpha1.DelegationHop, n node) scope.Set {
+	own, token := e.scope, h.Spec.Token
+	if h.Spec.Scope != nil {
+		e.written = *h.Spec.Scope
+	}
+	if h.Spec.Scope != nil || token != nil { // a scope that is inherited unchanged was checked above
+		own = e.parseScope(e.written, token != nil, n)
+	}
+	if missing := own.Missing(e.scope); len(missing) > 0 && e.in.Path != nil {
+		e.exceedsAbove(n, "spec.scope", fmt.Sprintf("%s may not %s: leave it out, or widen %s",
+			e.aboveName(), scope.Describe(missing), e.aboveKind()))
+	}
+	if token != nil && token.Audience != "" && !slices.Contains(e.written.Audiences, token.Audience) {
+		e.exceedsAbove(n, "spec.token.audience", fmt.Sprintf(
+			"audience %q is not one of the scope's audiences: add it there, or name one of them", token.Audience))
+	}
+	return own
+}
+
+func (e *evaluation) exceedsAbove(n node, field, message string) {
+	reason := v1alpha1.ReasonScopeExceedsParent
+	if e.above == nil {
+		reason = v1alpha1.ReasonScopeExceedsPath
+	}
+	e.report(Finding{Reason: reason, Node: n.name, Field: field, Message: message})
+}
+
+func (e *evaluation) aboveName() string {
+	if e.above == nil {
+		return "the path"
+	}
+	return "the parent " + nodeName(e.above)
+}
+
+func (e *evaluation) aboveKind() string {
+	if e.above == nil {
+		return "the path"
+	}
+	return "the parent"
+}
+
+// parseScope checks a scope on its own and returns it; one that cannot be parsed allows nothing.
+func (e *evaluation) parseScope(written v1alpha1.Scope, token bool, n node) scope.Set {
+	set, problems := scope.Parse(written)
+	if len(problems) > 0 {
+		e.reportScope(v1alpha1.ReasonScopeInvalid, problems, n)
+		return set
+	}
+	bearer := scope.Bearer{Token: token, OperatorNamespace: e.in.OperatorNamespace}
+	e.reportScope(v1alpha1.ReasonScopeAmplifies, scope.EscalationRisks(written, bearer), n)
+	return set
+}
+
+func (e *evaluation) reportScope(reason v1alpha1.Reason, problems []scope.Problem, n node) {
+	for _, p := range problems {
+		e.report(Finding{Reason: reason, Node: n.name, Field: "spec.scope." + p.Field, Message: p.Message})
+	}
+}
+
+// checkCeiling checks that the controller may grant the scope of the hop asked about.
+func (e *evaluation) checkCeiling() {
+	if len(e.in.Chain.Hops) == 0 {
+		return
+	}
+	e.reportAnswer(e.in.Facts.Ceiling, Finding{
+		Reason: v1alpha1.ReasonScopeExceedsCeiling, Field: "spec.scope",
+		Message: fmt.Sprintf(
+			"the controller was not given the right to %s: bind a ClusterRole that allows it and is labelled %s=true to the controller there",
+			scope.Describe(e.in.Facts.Ceiling.Missing), v1alpha1.LabelCeiling),
+	}, "what the controller may grant")
+}
+
+// WrittenScope is the scope of the hop asked about as its author wrote it: its own, or the one that it inherits. There
+// is none where the chain to it is broken.
+func WrittenScope(in Input) (v1alpha1.Scope, bool) {
+	for _, h := range slices.Backward(in.Chain.Hops) {
+		if h.Spec.Scope != nil {
+			return *h.Spec.Scope, true
+		}
+	}
+	if in.Path == nil || len(in.Chain.Breaks) > 0 {
+		return v1alpha1.Scope{}, false
+	}
+	return in.Path.Spec.Scope, true
+}

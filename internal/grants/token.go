@@ -1,0 +1,110 @@
+package grants
+
+import (
+	"context"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+)
+
+// IssueToken issues a token for the account of a grant, bound to the hop's Secret, writes it there, and returns what the
+// status says of it. Life is how long it lives, and account the UID of the account.
+func (m *Manager) IssueToken(
+	ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant, account types.UID, life time.Duration, now time.Time,
+) (*v1alpha1.Credential, error) {
+	secret, err := m.secret(ctx, hop.Namespace, g.Token.SecretName)
+	if err != nil {
+		return nil, err
+	}
+	if secret == nil || ownershipOf(secret, hop) != delegation.OwnedByHop {
+		return nil, fmt.Errorf("issuing a token into Secret %s: it is gone, or another one, by now", g.Token.SecretName)
+	}
+	request, err := m.requestToken(ctx, g, account, secret, life)
+	if err != nil {
+		return nil, err
+	}
+	id, err := credentialID(request.Status.Token)
+	if err != nil {
+		return nil, err
+	}
+	if err := m.fillSecret(ctx, g, secret, id, request.Status.Token); err != nil {
+		return nil, err
+	}
+	return &v1alpha1.Credential{
+		SecretName: secret.Name, ID: id, IssuedAt: metav1.NewTime(now.Truncate(time.Second)), ExpiresAt: request.Status.ExpirationTimestamp,
+	}, nil
+}
+
+// requestToken requests a token that ends with the Secret.
+func (m *Manager) requestToken(
+	ctx context.Context, g delegation.Grant, uid types.UID, secret *metav1.PartialObjectMetadata, life time.Duration,
+) (*authenticationv1.TokenRequest, error) {
+	request := &authenticationv1.TokenRequest{ObjectMeta: metav1.ObjectMeta{UID: uid}, Spec: authenticationv1.TokenRequestSpec{
+		ExpirationSeconds: new(int64(life / time.Second)),
+		BoundObjectRef:    &authenticationv1.BoundObjectReference{APIVersion: "v1", Kind: "Secret", Name: secret.Name, UID: secret.UID},
+	}}
+	if g.Token.Audience != "" {
+		request.Spec.Audiences = []string{g.Token.Audience}
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: g.Account.Namespace, Name: g.Account.Name}}
+	if err := m.Client.SubResource("token").Create(ctx, account, request); err != nil {
+		return nil, fmt.Errorf("requesting a token for ServiceAccount %s: %w", account.Name, err)
+	}
+	return request, nil
+}
+
+// fillSecret writes the token into the Secret. The resource version makes it fail if another client wrote there meanwhile.
+func (m *Manager) fillSecret(ctx context.Context, g delegation.Grant, meta *metav1.PartialObjectMetadata, id, token string) error {
+	secret := &corev1.Secret{ObjectMeta: *meta.ObjectMeta.DeepCopy(), Data: map[string][]byte{"token": []byte(token)}}
+	secret.ManagedFields, secret.Labels = nil, g.Labels
+	if secret.Annotations == nil {
+		secret.Annotations = map[string]string{}
+	}
+	secret.Annotations[v1alpha1.AnnotationCredentialID] = id
+	if g.Token.Audience == "" {
+		kubeconfig, err := m.Kubeconfig.withToken(g.Account.Namespace, g.Account.Name, token)
+		if err != nil {
+			return err
+		}
+		secret.Data["kubeconfig"], secret.Data["ca.crt"] = kubeconfig, m.Kubeconfig.CA
+		secret.Data["namespace"] = []byte(g.Account.Namespace)
+	}
+	if err := m.Client.Update(ctx, secret, FieldOwner); err != nil {
+		return fmt.Errorf("writing the token into Secret %s: %w", secret.Name, err)
+	}
+	return nil
+}
+
+// credentialID is the id of a token as the API server's audit log has it. The token is fresh from the API server, so its
+// signature is not verified.
+func credentialID(token string) (string, error) {
+	parts := strings.Split(token, ".")
+	if len(parts) != 3 {
+		return "", errors.New("the API server issued a token that is no JWT")
+	}
+	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
+	if err != nil {
+		return "", fmt.Errorf("decoding the claims of a token: %w", err)
+	}
+	var claims struct {
+		ID string `json:"jti"`
+	}
+	if err := json.Unmarshal(raw, &claims); err != nil {
+		return "", fmt.Errorf("reading the claims of a token: %w", err)
+	}
+	if claims.ID == "" {
+		return "", errors.New("the API server issued a token without an id (claim jti)")
+	}
+	return claims.ID, nil
+}
