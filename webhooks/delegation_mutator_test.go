@@ -11,27 +11,13 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-type object = map[string]any
-
-func with(base, change object) object {
-	all := object{}
-	for _, m := range []object{base, change} {
-		for k, v := range m {
-			if all[k] = v; v == nil {
-				delete(all, k)
-			}
-		}
-	}
-	return all
-}
-
-// TestStamp says what the stamper patches, by the paths of the patch.
+// TestStamp says what the delegation mutator patches, by the paths of the patch.
 func TestStamp(t *testing.T) {
 	alice, bob := object{"user": "alice"}, object{"user": "bob"}
 	spec := object{"reason": "Alert", "lifetime": object{"duration": "10m"}, "scope": object{"audiences": []any{"vault"}}}
 	owned := with(spec, object{"origin": alice})
 	revoked := func(r object) object { return with(owned, object{"revoked": r}) }
-	standing := object{"reason": "false alarm", "by": "alice", "at": "2026-01-01T00:00:00Z"}
+	revokedBefore := object{"reason": "false alarm", "by": "alice", "at": "2026-01-01T00:00:00Z"}
 	changedBy := func(who string) object { return object{v1alpha1.AnnotationChangedBy: who} }
 
 	for name, test := range map[string]struct {
@@ -46,7 +32,7 @@ func TestStamp(t *testing.T) {
 	}{
 		"a path without an origin":                {user: "bob", spec: spec, wantSubject: bob, wantChangedBy: "bob"},
 		"a path with null as origin":              {user: "bob", spec: with(spec, object{"revoked": nil}), wantSubject: bob, wantChangedBy: "bob"},
-		"a path with an origin, which is judged":  {user: "bob", spec: owned, wantSubject: alice, wantChangedBy: "bob"},
+		"a path with an origin, to be validated":  {user: "bob", spec: owned, wantSubject: alice, wantChangedBy: "bob"},
 		"a forged note of who changed it":         {user: "bob", spec: spec, notes: changedBy("alice"), wantSubject: bob, wantChangedBy: "bob"},
 		"nothing changed":                         {user: "bob", spec: owned, old: owned, notes: changedBy("alice"), oldNotes: changedBy("alice"), wantSubject: alice, wantChangedBy: "alice"},
 		"nothing changed but the note":            {user: "bob", spec: owned, old: owned, notes: changedBy("carol"), oldNotes: changedBy("alice"), wantSubject: alice, wantChangedBy: "alice"},
@@ -59,25 +45,25 @@ func TestStamp(t *testing.T) {
 		"the lifetime, and the origin left out":   {user: "bob", mayImpersonate: "alice", spec: with(spec, object{"lifetime": object{"duration": "1h"}}), old: owned, wantSubject: bob, wantChangedBy: "bob"},
 		"the lifetime, by the origin":             {user: "alice", spec: with(owned, object{"lifetime": object{"duration": "1h"}}), old: owned, wantSubject: alice, wantChangedBy: "alice"},
 		"a field that this program does not know": {user: "bob", spec: with(owned, object{"onFailure": "StopPath"}), old: owned, wantSubject: bob, wantChangedBy: "bob"},
-		"the origin, which is judged":             {user: "bob", spec: with(owned, object{"origin": object{"user": "carol"}}), old: owned, wantSubject: object{"user": "carol"}, wantChangedBy: "bob"},
-		"a path that nobody stands behind, as is": {user: "bob", spec: spec, old: spec, wantSubject: bob, wantChangedBy: "bob"},
-		"a path that nobody stands behind, revoked": {user: "bob", spec: with(spec, object{"revoked": object{"reason": "x"}}), old: spec,
+		"the origin, to be validated":             {user: "bob", spec: with(owned, object{"origin": object{"user": "carol"}}), old: owned, wantSubject: object{"user": "carol"}, wantChangedBy: "bob"},
+		"a path without an origin, as it was":     {user: "bob", spec: spec, old: spec, wantSubject: bob, wantChangedBy: "bob"},
+		"a path without an origin, revoked": {user: "bob", spec: with(spec, object{"revoked": object{"reason": "x"}}), old: spec,
 			wantRevoked: object{"reason": "x", "by": "bob", "at": "2026-07-01T12:00:00Z"}, wantChangedBy: "bob"},
 		"revoked": {user: "bob", spec: revoked(object{"reason": "x"}), old: owned, wantSubject: alice,
 			wantRevoked: object{"reason": "x", "by": "bob", "at": "2026-07-01T12:00:00Z"}, wantChangedBy: "bob"},
-		"revoked in the name of somebody else, long ago": {user: "bob", spec: revoked(object{"reason": "x", "by": "alice", "at": "1999-01-01T00:00:00Z"}), old: owned, wantSubject: alice,
+		"revoked in the name of another user, long ago": {user: "bob", spec: revoked(object{"reason": "x", "by": "alice", "at": "1999-01-01T00:00:00Z"}), old: owned, wantSubject: alice,
 			wantRevoked: object{"reason": "x", "by": "bob", "at": "2026-07-01T12:00:00Z"}, wantChangedBy: "bob"},
 		"born revoked": {user: "bob", spec: with(spec, object{"revoked": object{"reason": "x", "by": "alice"}}), wantSubject: bob,
 			wantRevoked: object{"reason": "x", "by": "bob", "at": "2026-07-01T12:00:00Z"}, wantChangedBy: "bob"},
-		"revoked again by a manifest": {user: "bob", spec: revoked(object{"reason": "false alarm"}), old: revoked(standing), oldNotes: changedBy("alice"), notes: changedBy("alice"),
-			wantSubject: alice, wantRevoked: standing, wantChangedBy: "alice"},
-		"a revocation taken over, which CEL refuses": {user: "bob", spec: revoked(with(standing, object{"by": "bob"})), old: revoked(standing), wantSubject: alice,
-			wantRevoked: with(standing, object{"by": "bob"}), wantChangedBy: "bob"},
-		"a spec of another type, which the schema refuses": {user: "bob", spec: object{"": "text"}},
-		"a revocation of another type":                     {user: "bob", spec: with(owned, object{"revoked": "yes"}), wantSubject: alice, wantRevoked: "yes", wantChangedBy: "bob"},
-		"an origin of another type":                        {user: "bob", spec: with(owned, object{"origin": "alice"}), wantSubject: "alice", wantChangedBy: "bob"},
-		"a hop without an author":                          {kind: "DelegationHop", user: "bob", spec: spec, wantSubject: bob, wantChangedBy: "bob"},
-		"a hop's reason does not pass":                     {kind: "DelegationHop", user: "bob", spec: with(spec, object{"author": alice, "reason": "y"}), old: with(spec, object{"author": alice}), wantSubject: bob, wantChangedBy: "bob"},
+		"revoked again by a manifest": {user: "bob", spec: revoked(object{"reason": "false alarm"}), old: revoked(revokedBefore), oldNotes: changedBy("alice"), notes: changedBy("alice"),
+			wantSubject: alice, wantRevoked: revokedBefore, wantChangedBy: "alice"},
+		"a revocation taken over, which CEL denies": {user: "bob", spec: revoked(with(revokedBefore, object{"by": "bob"})), old: revoked(revokedBefore), wantSubject: alice,
+			wantRevoked: with(revokedBefore, object{"by": "bob"}), wantChangedBy: "bob"},
+		"a spec of another type, which the schema denies": {user: "bob", spec: object{"": "text"}},
+		"a revocation of another type":                    {user: "bob", spec: with(owned, object{"revoked": "yes"}), wantSubject: alice, wantRevoked: "yes", wantChangedBy: "bob"},
+		"an origin of another type":                       {user: "bob", spec: with(owned, object{"origin": "alice"}), wantSubject: "alice", wantChangedBy: "bob"},
+		"a hop without an author":                         {kind: "DelegationHop", user: "bob", spec: spec, wantSubject: bob, wantChangedBy: "bob"},
+		"a hop's reason does not pass":                    {kind: "DelegationHop", user: "bob", spec: with(spec, object{"author": alice, "reason": "y"}), old: with(spec, object{"author": alice}), wantSubject: bob, wantChangedBy: "bob"},
 		"a hop is revoked": {kind: "DelegationHop", user: "bob", spec: with(spec, object{"author": alice, "revoked": object{"reason": "x"}}), old: with(spec, object{"author": alice}), wantSubject: alice,
 			wantRevoked: object{"reason": "x", "by": "bob", "at": "2026-07-01T12:00:00Z"}, wantChangedBy: "bob"},
 	} {
@@ -100,7 +86,7 @@ func TestStamp(t *testing.T) {
 				old = whole(test.old, test.oldNotes)
 			}
 			given := whole(test.spec, test.notes)
-			got := (&stamper{w.base}).Handle(t.Context(), request(t, test.user, kind, given, old))
+			got := newDelegationMutator(w.Options).Handle(t.Context(), request(t, test.user, kind, given, old))
 			if !got.Allowed {
 				t.Fatal(message(got))
 			}
@@ -131,15 +117,15 @@ func TestStampGroups(t *testing.T) {
 	}
 	spec := object{"reason": "Alert"}
 	for name, test := range map[string]struct {
-		groups      []string
-		spec        object
-		want        int
-		wantRefused string
+		groups     []string
+		spec       object
+		want       int
+		wantDenied string
 	}{
 		"groups that the name implies are not listed": {groups: []string{"system:authenticated", "sre", "system:serviceaccounts", "system:serviceaccounts:agents"}, spec: spec, want: 1},
 		"a group that is there twice is listed once":  {groups: []string{"sre", "sre"}, spec: spec, want: 1},
 		"as many as can be stamped":                   {groups: many(256), spec: spec, want: 256},
-		"one more":                                    {groups: many(257), spec: spec, wantRefused: "you are in 257 groups"},
+		"one more":                                    {groups: many(257), spec: spec, wantDenied: "you are in 257 groups"},
 		"one more, with an origin declared":           {groups: many(257), spec: with(spec, object{"origin": object{"user": "alice"}})},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -147,11 +133,11 @@ func TestStampGroups(t *testing.T) {
 			given := object{"apiVersion": v1alpha1.SchemeGroupVersion.String(), "kind": "DelegationPath", "metadata": object{}, "spec": test.spec}
 			req := request(t, "alice", "DelegationPath", given, nil)
 			req.UserInfo = authenticationv1.UserInfo{Username: "alice", Groups: test.groups}
-			got := (&stamper{w.base}).Handle(t.Context(), req)
-			if !strings.Contains(message(got), test.wantRefused) || got.Allowed != (test.wantRefused == "") {
+			got := newDelegationMutator(w.Options).Handle(t.Context(), req)
+			if !strings.Contains(message(got), test.wantDenied) || got.Allowed != (test.wantDenied == "") {
 				t.Fatalf("allowed %t: %q", got.Allowed, message(got))
 			}
-			if test.wantRefused != "" {
+			if test.wantDenied != "" {
 				if lines := w.lines(); len(lines) != 1 || lines[0].Decision != "Deny" {
 					t.Errorf("audit lines %+v", lines)
 				}
@@ -164,5 +150,32 @@ func TestStampGroups(t *testing.T) {
 				t.Errorf("stamped %d groups", len(groups))
 			}
 		})
+	}
+}
+
+// TestTakingOverIsReported: a user who becomes the origin of a path by changing it is warned in the answer.
+func TestTakingOverIsReported(t *testing.T) {
+	path := func(spec object) object {
+		return object{
+			"apiVersion": v1alpha1.SchemeGroupVersion.String(), "kind": "DelegationPath",
+			"metadata": object{"name": "contain"}, "spec": spec,
+		}
+	}
+	old := object{"reason": "Alert", "lifetime": object{"duration": "1h"}, "origin": object{"user": "alice"}}
+	for name, test := range map[string]struct {
+		spec object
+		want string
+	}{
+		"a shorter lifetime": {
+			spec: with(old, object{"lifetime": object{"duration": "30m"}}),
+			want: `the origin of DelegationPath "contain" is now "bob", in place of "alice"`,
+		},
+		"another reason": {spec: with(old, object{"reason": "Drill"})},
+	} {
+		w := newWorld(t)
+		got := newDelegationMutator(w.Options).Handle(t.Context(), request(t, "bob", "DelegationPath", path(test.spec), path(old)))
+		if warned := strings.Join(got.Warnings, ""); !got.Allowed || (warned == "") != (test.want == "") || !strings.Contains(warned, test.want) {
+			t.Errorf("%s: allowed %t, warned %q", name, got.Allowed, warned)
+		}
 	}
 }

@@ -22,19 +22,19 @@ func TestVouched(t *testing.T) {
 		may     []string
 		want    string
 	}{
-		"nobody, which the verdict refuses":          {},
+		"no one, which the verdict denies":           {},
 		"oneself":                                    {subject: &v1alpha1.Subject{User: "alice"}},
 		"oneself with a group of one's own":          {subject: &v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}},
 		"oneself with a group that the name implies": {subject: &v1alpha1.Subject{User: "alice", Groups: []string{"system:authenticated"}}},
 		"oneself with a foreign group":               {subject: &v1alpha1.Subject{User: "alice", Groups: []string{"admins"}}, want: `"admins"`},
 		"oneself as an account of kube-system":       {subject: &v1alpha1.Subject{User: "alice", Groups: []string{kubeSystem}}, want: kubeSystem},
 		"oneself as any account":                     {subject: &v1alpha1.Subject{User: "alice", Groups: []string{"system:serviceaccounts"}}, want: "system:serviceaccounts"},
-		"oneself as a master":                        {subject: &v1alpha1.Subject{User: "alice", Groups: []string{"system:masters"}}, may: []string{"groups/system:masters", "users/alice"}, want: "which nobody may lend"},
-		"somebody else":                              {subject: &v1alpha1.Subject{User: "bob"}, want: "you may not act as them"},
-		"somebody whom one may be":                   {subject: &v1alpha1.Subject{User: "bob"}, may: []string{"users/bob"}},
-		"somebody whom one may be, with a group":     {subject: &v1alpha1.Subject{User: "bob", Groups: []string{"ops"}}, may: []string{"users/bob"}, want: `"ops"`},
+		"oneself as a master":                        {subject: &v1alpha1.Subject{User: "alice", Groups: []string{"system:masters"}}, may: []string{"groups/system:masters", "users/alice"}, want: "which cannot be delegated"},
+		"another user":                               {subject: &v1alpha1.Subject{User: "bob"}, want: "you may not act as them"},
+		"another whom one may be":                    {subject: &v1alpha1.Subject{User: "bob"}, may: []string{"users/bob"}},
+		"another whom one may be, with a group":      {subject: &v1alpha1.Subject{User: "bob", Groups: []string{"ops"}}, may: []string{"users/bob"}, want: `"ops"`},
 		"the same, and the group too":                {subject: &v1alpha1.Subject{User: "bob", Groups: []string{"ops"}}, may: []string{"users/bob", "groups/ops"}},
-		"somebody with a group that is implied for others": {
+		"another with a group that is implied for others": {
 			subject: &v1alpha1.Subject{User: "bob", Groups: []string{kubeSystem}}, may: []string{"users/bob"}, want: kubeSystem,
 		},
 		"an account":                                         {subject: &v1alpha1.Subject{User: robot}, may: []string{"serviceaccounts/robot"}},
@@ -42,7 +42,7 @@ func TestVouched(t *testing.T) {
 		"an account with those of another name":              {subject: &v1alpha1.Subject{User: robot, Groups: []string{kubeSystem}}, may: []string{"serviceaccounts/robot"}, want: kubeSystem},
 		"the right to be the user is none to be the account": {subject: &v1alpha1.Subject{User: robot}, may: []string{"users/" + robot}, want: "you may not act as them"},
 		"eight groups":                                       {subject: &v1alpha1.Subject{User: "bob", Groups: groups(8)}, may: append(prefixed(groups(8)), "users/bob")},
-		"nine groups":                                        {subject: &v1alpha1.Subject{User: "bob", Groups: groups(9)}, may: append(prefixed(groups(9)), "users/bob"), want: "declares 9 groups of somebody else, more than 8"},
+		"nine groups":                                        {subject: &v1alpha1.Subject{User: "bob", Groups: groups(9)}, may: append(prefixed(groups(9)), "users/bob"), want: "declares 9 groups to impersonate, more than 8"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -51,7 +51,7 @@ func TestVouched(t *testing.T) {
 			}
 			req := request(t, "alice", "DelegationPath", nil, nil)
 			req.UserInfo = authenticationv1.UserInfo{Username: "alice", Groups: []string{"sre", "system:authenticated"}}
-			finding := (&judge{w.base}).vouched(t.Context(), req, "spec.origin", test.subject)
+			finding := newDelegationValidator(w.Options).vouched(t.Context(), req, "spec.origin", test.subject)
 			if (finding == nil) != (test.want == "") || finding != nil && !strings.Contains(finding.Message, test.want) {
 				t.Errorf("found %v, want %q", finding, test.want)
 			}
@@ -133,7 +133,7 @@ func below(name, parent string) *v1alpha1.DelegationHop {
 	return h
 }
 
-func TestJudgeOfChains(t *testing.T) {
+func TestDelegationValidatorOfChains(t *testing.T) {
 	deep := func(p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) {
 		p.Spec.Hops = &v1alpha1.HopBounds{MaxDepth: 16}
 	}
@@ -163,7 +163,7 @@ func TestJudgeOfChains(t *testing.T) {
 		"the sixteenth":                      {objects: tower, hop: below("last", "h15"), wantWarning: "ParentNotReady"},
 		"the seventeenth":                    {objects: tower, hop: below("last", "h16"), want: "DepthExceeded"},
 		"deeper than the path allows":        {objects: granted(), hop: below("report", "isolate"), want: "depth 2, the path allows 1"},
-		"a stranger's, who learns no more":   {objects: granted(), user: "mallory", hop: below("report", "isolate"), want: "NotPermittedToDelegate", wantNot: "Depth"},
+		"another user's, who learns no more": {objects: granted(), user: "mallory", hop: below("report", "isolate"), want: "NotPermittedToDelegate", wantNot: "Depth"},
 		"one with the verb delegate's":       {objects: granted(deep), user: "bob", hop: below("report", "isolate")},
 		"a child of a hop of another path's": {objects: append(granted(deep), &v1alpha1.DelegationHop{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "x"}, Spec: v1alpha1.DelegationHopSpec{PathRef: v1alpha1.ObjectRef{Name: "other"}, InheritScope: new(true)}}), hop: below("report", "x"), want: "does not belong to path agents/contain"},
 	} {
@@ -175,11 +175,11 @@ func TestJudgeOfChains(t *testing.T) {
 				user = test.user
 			}
 			test.hop.Spec.Author.User = user
-			got := (&judge{w.base}).Handle(t.Context(), request(t, user, "DelegationHop", test.hop, nil))
+			got := newDelegationValidator(w.Options).Handle(t.Context(), request(t, user, "DelegationHop", test.hop, nil))
 			warnings := slices.DeleteFunc(got.Warnings, func(string) bool { return test.wantWarning == "" && got.Allowed })
 			checkAnswer(t, got.Allowed, test.want == "", message(got), test.want, warnings, test.wantWarning)
 			if test.wantNot != "" && strings.Contains(message(got), test.wantNot) {
-				t.Errorf("told %q", message(got))
+				t.Errorf("the answer is %q", message(got))
 			}
 		})
 	}
