@@ -55,9 +55,13 @@ const maxCauses = 16
 // inObject are the reasons for which an object is wrong whatever else exists in the cluster.
 var inObject = []v1alpha1.Reason{v1alpha1.ReasonScopeInvalid, v1alpha1.ReasonScopeAmplifies}
 
-// isInvalid says whether each finding is wrong in the object of the request itself.
+// isInvalid says whether all that is wrong is wrong in the object of the request itself. An unanswered question does not
+// count: what a scope that cannot be read would need is unknown.
 func isInvalid(findings []delegation.Finding) bool {
-	return len(findings) > 0 && !slices.ContainsFunc(findings, func(f delegation.Finding) bool {
+	wrong := slices.DeleteFunc(slices.Clone(findings), func(f delegation.Finding) bool {
+		return f.Reason == v1alpha1.ReasonUndetermined
+	})
+	return len(wrong) > 0 && !slices.ContainsFunc(wrong, func(f delegation.Finding) bool {
 		return f.Node != "" || !slices.Contains(inObject, f.Reason)
 	})
 }

@@ -184,3 +184,41 @@ func TestDelegationValidatorOfChains(t *testing.T) {
 		})
 	}
 }
+
+// TestUnchangedHopsAreRecordedWithTheirReason: an update that changes nothing asks nothing, and its audit line has the
+// hop's own reason, not that of a path.
+func TestUnchangedHopsAreRecordedWithTheirReason(t *testing.T) {
+	ready := func(status metav1.ConditionStatus, reason v1alpha1.Reason) func(*v1alpha1.DelegationHop) {
+		return func(h *v1alpha1.DelegationHop) {
+			h.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: status, Reason: string(reason)}}
+		}
+	}
+	asIs := func(*v1alpha1.DelegationHop) {}
+	revoked := func(h *v1alpha1.DelegationHop) { h.Spec.Revoked = &v1alpha1.Revocation{Reason: "false alarm"} }
+	for name, test := range map[string]struct {
+		stored, change func(*v1alpha1.DelegationHop)
+		want           v1alpha1.Reason
+	}{
+		"one that is granted":              {stored: ready(metav1.ConditionTrue, "Granted"), change: asIs, want: v1alpha1.ReasonGranted},
+		"one that waits":                   {stored: ready(metav1.ConditionFalse, "ParentNotReady"), change: asIs, want: v1alpha1.ReasonParentNotReady},
+		"one that is unknown":              {stored: ready(metav1.ConditionUnknown, "Undetermined"), change: asIs, want: v1alpha1.ReasonUndetermined},
+		"one that has no conditions yet":   {stored: asIs, change: asIs, want: v1alpha1.ReasonNotYetValid},
+		"one that is revoked now":          {stored: ready(metav1.ConditionTrue, "Granted"), change: revoked, want: v1alpha1.ReasonRevoked},
+		"one that was revoked":             {stored: revoked, change: revoked, want: v1alpha1.ReasonRevoked},
+		"a status that the request claims": {stored: asIs, change: ready(metav1.ConditionTrue, "Granted"), want: v1alpha1.ReasonNotYetValid},
+	} {
+		t.Run(name, func(t *testing.T) {
+			stored, updated := below("isolate", ""), below("isolate", "")
+			test.stored(stored)
+			test.change(updated)
+			w := newWorld(t)
+			got := newDelegationValidator(w.Options).Handle(t.Context(), request(t, "alice", "DelegationHop", updated, stored))
+			if lines := w.lines(); !got.Allowed || len(lines) != 1 || lines[0].Reason != test.want || lines[0].Decision != "Allow" {
+				t.Errorf("allowed %t, recorded %+v, want %s", got.Allowed, lines, test.want)
+			}
+			if len(w.asked) > 0 {
+				t.Errorf("it asked %q", w.asked)
+			}
+		})
+	}
+}
