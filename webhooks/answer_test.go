@@ -122,7 +122,8 @@ func TestDenialsHaveTheFormOfTheAPIServer(t *testing.T) {
 			}
 			w.allowed["alice use delegationhops/isolate"] = true
 			req := request(t, user, test.kind.Kind, test.object, nil)
-			req.Kind.Group, req.Kind.Version, req.Resource.Group, req.Resource.Resource = test.kind.Group, test.kind.Version, test.kind.Group, test.resource
+			req.Kind.Group, req.Kind.Version = test.kind.Group, test.kind.Version
+			req.Resource.Group, req.Resource.Resource = test.kind.Group, test.resource
 			var handler admission.Handler = newWorkloadValidator(w.Options)
 			if test.kind.Group == v1alpha1.GroupName {
 				handler = newDelegationValidator(w.Options)

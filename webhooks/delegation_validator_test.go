@@ -26,23 +26,52 @@ func TestVouched(t *testing.T) {
 		"oneself":                                    {subject: &v1alpha1.Subject{User: "alice"}},
 		"oneself with a group of one's own":          {subject: &v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}},
 		"oneself with a group that the name implies": {subject: &v1alpha1.Subject{User: "alice", Groups: []string{"system:authenticated"}}},
-		"oneself with a foreign group":               {subject: &v1alpha1.Subject{User: "alice", Groups: []string{"admins"}}, want: `"admins"`},
-		"oneself as an account of kube-system":       {subject: &v1alpha1.Subject{User: "alice", Groups: []string{kubeSystem}}, want: kubeSystem},
-		"oneself as any account":                     {subject: &v1alpha1.Subject{User: "alice", Groups: []string{"system:serviceaccounts"}}, want: "system:serviceaccounts"},
-		"oneself as a master":                        {subject: &v1alpha1.Subject{User: "alice", Groups: []string{"system:masters"}}, may: []string{"groups/system:masters", "users/alice"}, want: "which cannot be delegated"},
-		"another user":                               {subject: &v1alpha1.Subject{User: "bob"}, want: "you may not act as them"},
-		"another whom one may be":                    {subject: &v1alpha1.Subject{User: "bob"}, may: []string{"users/bob"}},
-		"another whom one may be, with a group":      {subject: &v1alpha1.Subject{User: "bob", Groups: []string{"ops"}}, may: []string{"users/bob"}, want: `"ops"`},
-		"the same, and the group too":                {subject: &v1alpha1.Subject{User: "bob", Groups: []string{"ops"}}, may: []string{"users/bob", "groups/ops"}},
+		"oneself with a foreign group": {
+			subject: &v1alpha1.Subject{User: "alice", Groups: []string{"admins"}}, want: `"admins"`,
+		},
+		"oneself as an account of kube-system": {
+			subject: &v1alpha1.Subject{User: "alice", Groups: []string{kubeSystem}}, want: kubeSystem,
+		},
+		"oneself as any account": {
+			subject: &v1alpha1.Subject{User: "alice", Groups: []string{"system:serviceaccounts"}},
+			want:    "system:serviceaccounts",
+		},
+		"oneself as a master": {
+			subject: &v1alpha1.Subject{User: "alice", Groups: []string{"system:masters"}},
+			may:     []string{"groups/system:masters", "users/alice"}, want: "which cannot be delegated",
+		},
+		"another user":            {subject: &v1alpha1.Subject{User: "bob"}, want: "you may not act as them"},
+		"another whom one may be": {subject: &v1alpha1.Subject{User: "bob"}, may: []string{"users/bob"}},
+		"another whom one may be, with a group": {
+			subject: &v1alpha1.Subject{User: "bob", Groups: []string{"ops"}}, may: []string{"users/bob"}, want: `"ops"`,
+		},
+		"the same, and the group too": {
+			subject: &v1alpha1.Subject{User: "bob", Groups: []string{"ops"}}, may: []string{"users/bob", "groups/ops"},
+		},
 		"another with a group that is implied for others": {
 			subject: &v1alpha1.Subject{User: "bob", Groups: []string{kubeSystem}}, may: []string{"users/bob"}, want: kubeSystem,
 		},
-		"an account":                                         {subject: &v1alpha1.Subject{User: robot}, may: []string{"serviceaccounts/robot"}},
-		"an account with the groups of its name":             {subject: &v1alpha1.Subject{User: robot, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:agents"}}, may: []string{"serviceaccounts/robot"}},
-		"an account with those of another name":              {subject: &v1alpha1.Subject{User: robot, Groups: []string{kubeSystem}}, may: []string{"serviceaccounts/robot"}, want: kubeSystem},
-		"the right to be the user is none to be the account": {subject: &v1alpha1.Subject{User: robot}, may: []string{"users/" + robot}, want: "you may not act as them"},
-		"eight groups":                                       {subject: &v1alpha1.Subject{User: "bob", Groups: groups(8)}, may: append(prefixed(groups(8)), "users/bob")},
-		"nine groups":                                        {subject: &v1alpha1.Subject{User: "bob", Groups: groups(9)}, may: append(prefixed(groups(9)), "users/bob"), want: "declares 9 groups to impersonate, more than 8"},
+		"an account": {
+			subject: &v1alpha1.Subject{User: robot}, may: []string{"serviceaccounts/robot"},
+		},
+		"an account with the groups of its name": {
+			subject: &v1alpha1.Subject{User: robot, Groups: []string{"system:serviceaccounts", "system:serviceaccounts:agents"}},
+			may:     []string{"serviceaccounts/robot"},
+		},
+		"an account with those of another name": {
+			subject: &v1alpha1.Subject{User: robot, Groups: []string{kubeSystem}}, may: []string{"serviceaccounts/robot"},
+			want: kubeSystem,
+		},
+		"the right to be the user is none to be the account": {
+			subject: &v1alpha1.Subject{User: robot}, may: []string{"users/" + robot}, want: "you may not act as them",
+		},
+		"eight groups": {
+			subject: &v1alpha1.Subject{User: "bob", Groups: groups(8)}, may: append(prefixed(groups(8)), "users/bob"),
+		},
+		"nine groups": {
+			subject: &v1alpha1.Subject{User: "bob", Groups: groups(9)}, may: append(prefixed(groups(9)), "users/bob"),
+			want: "declares 9 groups to impersonate, more than 8",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -146,6 +175,10 @@ func TestDelegationValidatorOfChains(t *testing.T) {
 		}
 		tower = append(tower, below(name, parent))
 	}
+	ofOther := &v1alpha1.DelegationHop{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "x"},
+		Spec:       v1alpha1.DelegationHopSpec{PathRef: v1alpha1.ObjectRef{Name: "other"}, InheritScope: new(true)},
+	}
 	for name, test := range map[string]struct {
 		objects     []client.Object
 		user        string
@@ -154,18 +187,32 @@ func TestDelegationValidatorOfChains(t *testing.T) {
 		wantWarning string
 		wantNot     string
 	}{
-		"below one that exists":              {objects: granted(deep), hop: below("report", "isolate")},
-		"before its parent":                  {objects: granted(deep), hop: below("report", "later"), wantWarning: "ParentNotReady"},
-		"before its path":                    {objects: []client.Object{}, hop: below("report", ""), wantWarning: "PathNotFound"},
-		"below itself":                       {objects: granted(deep), hop: below("report", "report"), want: "the chain comes back to hop agents/report"},
-		"the one that closes a cycle":        {objects: append(granted(deep), below("triage", "report")), hop: below("report", "triage"), want: "the chain comes back to hop agents/report"},
-		"below a cycle of others":            {objects: append(granted(deep), below("a", "b"), below("b", "a")), hop: below("report", "a"), wantWarning: "the chain comes back to hop agents/a"},
-		"the sixteenth":                      {objects: tower, hop: below("last", "h15"), wantWarning: "ParentNotReady"},
-		"the seventeenth":                    {objects: tower, hop: below("last", "h16"), want: "DepthExceeded"},
-		"deeper than the path allows":        {objects: granted(), hop: below("report", "isolate"), want: "depth 2, the path allows 1"},
-		"another user's, who learns no more": {objects: granted(), user: "mallory", hop: below("report", "isolate"), want: "NotPermittedToDelegate", wantNot: "Depth"},
-		"one with the verb delegate's":       {objects: granted(deep), user: "bob", hop: below("report", "isolate")},
-		"a child of a hop of another path's": {objects: append(granted(deep), &v1alpha1.DelegationHop{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "x"}, Spec: v1alpha1.DelegationHopSpec{PathRef: v1alpha1.ObjectRef{Name: "other"}, InheritScope: new(true)}}), hop: below("report", "x"), want: "does not belong to path agents/contain"},
+		"below one that exists": {objects: granted(deep), hop: below("report", "isolate")},
+		"before its parent":     {objects: granted(deep), hop: below("report", "later"), wantWarning: "ParentNotReady"},
+		"before its path":       {objects: []client.Object{}, hop: below("report", ""), wantWarning: "PathNotFound"},
+		"below itself": {
+			objects: granted(deep), hop: below("report", "report"), want: "the chain comes back to hop agents/report",
+		},
+		"the one that closes a cycle": {
+			objects: append(granted(deep), below("triage", "report")), hop: below("report", "triage"),
+			want: "the chain comes back to hop agents/report",
+		},
+		"below a cycle of others": {
+			objects: append(granted(deep), below("a", "b"), below("b", "a")), hop: below("report", "a"),
+			wantWarning: "the chain comes back to hop agents/a",
+		},
+		"the sixteenth":               {objects: tower, hop: below("last", "h15"), wantWarning: "ParentNotReady"},
+		"the seventeenth":             {objects: tower, hop: below("last", "h16"), want: "DepthExceeded"},
+		"deeper than the path allows": {objects: granted(), hop: below("report", "isolate"), want: "depth 2, the path allows 1"},
+		"another user's, who learns no more": {
+			objects: granted(), user: "mallory", hop: below("report", "isolate"), want: "NotPermittedToDelegate",
+			wantNot: "Depth",
+		},
+		"one with the verb delegate's": {objects: granted(deep), user: "bob", hop: below("report", "isolate")},
+		"a child of a hop of another path's": {
+			objects: append(granted(deep), ofOther),
+			hop:     below("report", "x"), want: "does not belong to path agents/contain",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, test.objects...)
@@ -199,9 +246,13 @@ func TestUnchangedHopsAreRecordedWithTheirReason(t *testing.T) {
 		stored, change func(*v1alpha1.DelegationHop)
 		want           v1alpha1.Reason
 	}{
-		"one that is granted":              {stored: ready(metav1.ConditionTrue, "Granted"), change: asIs, want: v1alpha1.ReasonGranted},
-		"one that waits":                   {stored: ready(metav1.ConditionFalse, "ParentNotReady"), change: asIs, want: v1alpha1.ReasonParentNotReady},
-		"one that is unknown":              {stored: ready(metav1.ConditionUnknown, "Undetermined"), change: asIs, want: v1alpha1.ReasonUndetermined},
+		"one that is granted": {stored: ready(metav1.ConditionTrue, "Granted"), change: asIs, want: v1alpha1.ReasonGranted},
+		"one that waits": {
+			stored: ready(metav1.ConditionFalse, "ParentNotReady"), change: asIs, want: v1alpha1.ReasonParentNotReady,
+		},
+		"one that is unknown": {
+			stored: ready(metav1.ConditionUnknown, "Undetermined"), change: asIs, want: v1alpha1.ReasonUndetermined,
+		},
 		"one that has no conditions yet":   {stored: asIs, change: asIs, want: v1alpha1.ReasonNotYetValid},
 		"one that is revoked now":          {stored: ready(metav1.ConditionTrue, "Granted"), change: revoked, want: v1alpha1.ReasonRevoked},
 		"one that was revoked":             {stored: revoked, change: revoked, want: v1alpha1.ReasonRevoked},

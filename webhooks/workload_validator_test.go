@@ -32,37 +32,70 @@ func TestWorkloadValidator(t *testing.T) {
 		wantSilent   bool // Wayleave decides nothing, and no audit line is written
 		wantBadInput bool
 	}{
-		"a Job":                                   {kind: "Job", object: job(), wantAllowed: true},
-		"a Job of a user without use":             {kind: "Job", object: job(), mayNot: true, wantMessage: "NotPermittedToUse"},
-		"a Job while use is unknown":              {kind: "Job", object: job(), broken: gone, wantMessage: "Undetermined: it could not be found out whether you may use the hop"},
-		"a Job while the path is suspended":       {objects: suspended, kind: "Job", object: job(), wantAllowed: true, wantWarning: "Suspended"},
-		"the same without use":                    {objects: suspended, kind: "Job", object: job(), mayNot: true, wantMessage: "NotPermittedToUse"},
-		"the same while use is unknown":           {objects: suspended, kind: "Job", object: job(), broken: gone, wantMessage: "Undetermined"},
-		"a Job before its hop":                    {objects: []client.Object{}, kind: "Job", object: job(), wantAllowed: true, wantWarning: `hop "isolate" may not be used: HopNotFound`},
-		"one before its hop while use is unknown": {objects: []client.Object{}, kind: "Job", object: job(), broken: gone, wantMessage: "HopNotFound"},
+		"a Job":                       {kind: "Job", object: job(), wantAllowed: true},
+		"a Job of a user without use": {kind: "Job", object: job(), mayNot: true, wantMessage: "NotPermittedToUse"},
+		"a Job while use is unknown": {
+			kind: "Job", object: job(), broken: gone,
+			wantMessage: "Undetermined: it could not be found out whether you may use the hop",
+		},
+		"a Job while the path is suspended": {
+			objects: suspended, kind: "Job", object: job(), wantAllowed: true, wantWarning: "Suspended",
+		},
+		"the same without use": {
+			objects: suspended, kind: "Job", object: job(), mayNot: true, wantMessage: "NotPermittedToUse",
+		},
+		"the same while use is unknown": {
+			objects: suspended, kind: "Job", object: job(), broken: gone, wantMessage: "Undetermined",
+		},
+		"a Job before its hop": {
+			objects: []client.Object{}, kind: "Job", object: job(), wantAllowed: true,
+			wantWarning: `hop "isolate" may not be used: HopNotFound`,
+		},
+		"one before its hop while use is unknown": {
+			objects: []client.Object{}, kind: "Job", object: job(), broken: gone, wantMessage: "HopNotFound",
+		},
 		"a Job with a token of its own": {kind: "Job", object: job(func(p *corev1.PodTemplateSpec) {
 			v := workload.TokenVolume()
 			v.Name = "mine"
 			p.Spec.Volumes = []corev1.Volume{v}
 		}), wantMessage: `volume "mine" projects a token`},
 		"a pod": {kind: "Pod", object: pod(assigned), wantAllowed: true},
-		"a pod that the other webhook has not seen": {kind: "Pod", object: pod(), wantMessage: "is the mutating webhook of Wayleave installed?"},
-		"a pod while the path is suspended":         {objects: suspended, kind: "Pod", object: pod(assigned), wantMessage: "Suspended"},
-		"a Deployment":                              {kind: "Deployment", object: &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Template: job().Spec.Template}}, wantMessage: "a Deployment cannot run under a hop"},
-		"an empty label":                            {kind: "Pod", object: pod(func(p *corev1.Pod) { p.Labels[v1alpha1.LabelHop] = "" }), wantMessage: "is empty"},
-		"the account of a hop without the label":    {kind: "Pod", object: pod(unlabelled, func(p *corev1.Pod) { p.Spec.ServiceAccountName = account }), wantMessage: "belongs to a hop"},
-		"an update that changes nothing":            {kind: "Pod", object: pod(), old: pod(), mayNot: true, wantAllowed: true, wantSilent: true},
+		"a pod that the other webhook has not seen": {
+			kind: "Pod", object: pod(), wantMessage: "is the mutating webhook of Wayleave installed?",
+		},
+		"a pod while the path is suspended": {objects: suspended, kind: "Pod", object: pod(assigned), wantMessage: "Suspended"},
+		"a Deployment": {
+			kind: "Deployment", object: &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Template: job().Spec.Template}},
+			wantMessage: "a Deployment cannot run under a hop",
+		},
+		"an empty label": {
+			kind: "Pod", object: pod(func(p *corev1.Pod) { p.Labels[v1alpha1.LabelHop] = "" }), wantMessage: "is empty",
+		},
+		"the account of a hop without the label": {
+			kind: "Pod", object: pod(unlabelled, func(p *corev1.Pod) { p.Spec.ServiceAccountName = account }),
+			wantMessage: "belongs to a hop",
+		},
+		"an update that changes nothing": {
+			kind: "Pod", object: pod(), old: pod(), mayNot: true, wantAllowed: true, wantSilent: true,
+		},
 		"an update that takes the label from a pod": {kind: "Pod", object: pod(unlabelled), old: pod(), wantMessage: "cannot be changed"},
 		"an update that gives the label to a pod":   {kind: "Pod", object: pod(), old: pod(unlabelled), wantMessage: "cannot be changed"},
-		"an update of an image":                     {kind: "Pod", object: pod(func(p *corev1.Pod) { p.Spec.Containers[0].Image = "evil" }), old: pod(), wantMessage: "stays as it was admitted"},
+		"an update of an image": {
+			kind: "Pod", object: pod(func(p *corev1.Pod) { p.Spec.Containers[0].Image = "evil" }), old: pod(),
+			wantMessage: "stays as it was admitted",
+		},
 		"an update that takes the label from a template": {
-			kind: "Job", object: job(func(p *corev1.PodTemplateSpec) { p.Labels = nil }), old: job(), mayNot: true, wantAllowed: true, wantSilent: true,
+			kind: "Job", object: job(func(p *corev1.PodTemplateSpec) { p.Labels = nil }), old: job(),
+			mayNot: true, wantAllowed: true, wantSilent: true,
 		},
 		"an update that gives the label to a template, without use": {
 			kind: "Job", object: job(), old: job(func(p *corev1.PodTemplateSpec) { p.Labels = nil }), mayNot: true, wantMessage: "NotPermittedToUse",
 		},
-		"an update that replaces nothing": {kind: "Pod", object: pod(), operation: admissionv1.Update, wantMessage: "without the object that it replaces", wantBadInput: true},
-		"no JSON":                         {kind: "Pod", object: "{", wantMessage: "reading a Pod", wantBadInput: true},
+		"an update that replaces nothing": {
+			kind: "Pod", object: pod(), operation: admissionv1.Update, wantMessage: "without the object that it replaces",
+			wantBadInput: true,
+		},
+		"no JSON": {kind: "Pod", object: "{", wantMessage: "reading a Pod", wantBadInput: true},
 	} {
 		t.Run(name, func(t *testing.T) {
 			objects := test.objects
@@ -84,7 +117,8 @@ func TestWorkloadValidator(t *testing.T) {
 				}
 				return
 			}
-			if len(lines) != 1 || (lines[0].Decision == "Allow") != test.wantAllowed || lines[0].Message != message(got) || lines[0].Actor != "alice" {
+			if len(lines) != 1 || (lines[0].Decision == "Allow") != test.wantAllowed || lines[0].Message != message(got) ||
+				lines[0].Actor != "alice" {
 				t.Errorf("audit lines %+v", lines)
 			}
 		})
