@@ -66,7 +66,7 @@ func decodeWorkloads(req admission.Request) (w, old *workload.Workload, err erro
 		return nil, nil, fmt.Errorf("reading the old %s: %w", kind, err)
 	}
 	if old == nil {
-		return nil, nil, fmt.Errorf("an update of a %s comes without the object that it replaces", kind)
+		return nil, nil, fmt.Errorf("an update of a %s without the object that it replaces", kind)
 	}
 	return w, old, nil
 }

@@ -44,3 +44,40 @@ func TestQuestion(t *testing.T) {
 		})
 	}
 }
+
+// TestFieldOf: the fields of the hop are not the workload's.
+func TestFieldOf(t *testing.T) {
+	w := decode(t, "CronJob", job())
+	for name, test := range map[string]struct {
+		finding delegation.Finding
+		want    string
+	}{
+		"what the workload requires": {
+			finding: delegation.Finding{Field: requiresField},
+			want:    "spec.jobTemplate.spec.template.metadata.annotations[delegation.wayleave.dev/requires]",
+		},
+		"the hop's lifetime":  {finding: delegation.Finding{Field: "spec.lifetime"}},
+		"another hop's field": {finding: delegation.Finding{Field: requiresField, Node: "hop agents/triage"}},
+		"no field":            {},
+	} {
+		if got := w.FieldOf(test.finding); got != test.want {
+			t.Errorf("%s: %q, want %q", name, got, test.want)
+		}
+	}
+}
+
+// TestRequiresFieldIsTheVerdicts: a verdict names what a workload requires by the field that FieldOf knows.
+func TestRequiresFieldIsTheVerdicts(t *testing.T) {
+	w := decode(t, "Job", job(func(p *corev1.PodTemplateSpec) { p.Annotations = map[string]string{v1alpha1.AnnotationRequires: "[]"} }))
+	hop := &v1alpha1.DelegationHop{Spec: v1alpha1.DelegationHopSpec{Workload: &v1alpha1.Workload{}}}
+	in := delegation.Input{
+		Chain:    delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}},
+		Workload: w.Question(false, delegation.Answer{Outcome: delegation.Allow}),
+	}
+	for _, f := range delegation.Evaluate(in).Findings {
+		if w.FieldOf(f) == w.Field(requiresField) {
+			return
+		}
+	}
+	t.Error("no finding is about what the workload requires")
+}

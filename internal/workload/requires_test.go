@@ -13,7 +13,7 @@ import (
 
 func TestRequires(t *testing.T) {
 	listPods := []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}}}
-	// Each of these stays below the parser's own limit on aliases, and stands for about a gigabyte.
+	// Each of these stays below the parser's own limit on aliases, and expands to about a gigabyte.
 	bomb := "- [" + strings.Repeat("1,", 4200) + "]\n- &a \"" + strings.Repeat("x", 5000) + "\"\n- &b [" +
 		strings.Repeat("*a,", 100) + "]\n- &c [" + strings.Repeat("*b,", 50) + "]\n- [" + strings.Repeat("*c,", 35) + "]\n"
 	padded := "- {apiGroups: [\"\"], resources: [pods], verbs: [list]}\n#"
