@@ -3,53 +3,110 @@ package webhooks
 import (
 	"net/http"
 	"slices"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/delegation"
-	"github.com/wayleave/wayleave/internal/rbac"
 )
 
-// requester is who makes a request, without the groups that the name implies.
-func requester(user authenticationv1.UserInfo) v1alpha1.Subject {
-	s := v1alpha1.Subject{User: user.Username}
-	for _, group := range user.Groups {
-		if !rbac.Implied(group) && !slices.Contains(s.Groups, group) {
-			s.Groups = append(s.Groups, group)
-		}
-	}
-	return s
+// forbidden denies a request with the status of apierrors.NewForbidden, whose details name the resource.
+func forbidden(req admission.Request, message string, causes ...metav1.StatusCause) admission.Response {
+	name, _ := objectNames(req)
+	return denied(http.StatusForbidden, metav1.StatusReasonForbidden, message, &metav1.StatusDetails{
+		Group: req.Resource.Group, Kind: req.Resource.Resource, Name: name, Causes: causes,
+	})
 }
 
-// refuse is a 403 with a sentence that reads like help.
-func refuse(message string, warnings ...string) admission.Response {
-	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{
-		Allowed:  false,
-		Warnings: warnings,
-		Result:   &metav1.Status{Status: metav1.StatusFailure, Code: http.StatusForbidden, Reason: metav1.StatusReasonForbidden, Message: message},
-	}}
+// invalid denies a request with the status of apierrors.NewInvalid, whose details name the kind. kubectl prints its
+// causes in place of its message.
+func invalid(req admission.Request, message string, causes ...metav1.StatusCause) admission.Response {
+	name, _ := objectNames(req)
+	return denied(http.StatusUnprocessableEntity, metav1.StatusReasonInvalid, message, &metav1.StatusDetails{
+		Group: req.Kind.Group, Kind: req.Kind.Kind, Name: name, Causes: causes,
+	})
 }
 
-// malformed is a 400: the request cannot be read.
-func malformed(err error) admission.Response { return admission.Errored(http.StatusBadRequest, err) }
+// malformed denies with a 400: the request cannot be read.
+func malformed(err error) admission.Response {
+	return denied(http.StatusBadRequest, metav1.StatusReasonBadRequest, err.Error(), nil)
+}
 
-// failed is a 500: something that the answer depends on could not be found out. The API server refuses the request.
+// failed denies with a 500: a fact that the answer depends on could not be read.
 func failed(err error) admission.Response {
-	return admission.Errored(http.StatusInternalServerError, err)
+	return denied(http.StatusInternalServerError, metav1.StatusReasonInternalError, err.Error(),
+		&metav1.StatusDetails{Causes: []metav1.StatusCause{{Message: err.Error()}}})
 }
 
-// answered writes the audit line of an answer and returns the answer. What cannot be told is not allowed.
-func (b *base) answered(req admission.Request, in delegation.Input, reason v1alpha1.Reason, response admission.Response) admission.Response {
+func denied(code int32, reason metav1.StatusReason, message string, details *metav1.StatusDetails) admission.Response {
+	return admission.Response{AdmissionResponse: admissionv1.AdmissionResponse{Result: &metav1.Status{
+		Status: metav1.StatusFailure, Code: code, Reason: reason, Message: message, Details: details,
+	}}}
+}
+
+// maxCauses bounds the causes of an answer: a scope can be wrong in a thousand places.
+const maxCauses = 16
+
+// inObject are the reasons for which an object is wrong whatever else exists in the cluster.
+var inObject = []v1alpha1.Reason{v1alpha1.ReasonScopeInvalid, v1alpha1.ReasonScopeAmplifies}
+
+// isInvalid says whether all that is wrong is wrong in the object of the request itself. An unanswered question does not
+// count: what a scope that cannot be read would need is unknown.
+func isInvalid(findings []delegation.Finding) bool {
+	wrong := slices.DeleteFunc(slices.Clone(findings), func(f delegation.Finding) bool {
+		return f.Reason == v1alpha1.ReasonUndetermined
+	})
+	return len(wrong) > 0 && !slices.ContainsFunc(wrong, func(f delegation.Finding) bool {
+		return f.Node != "" || !slices.Contains(inObject, f.Reason)
+	})
+}
+
+// fieldOf is the field of a finding in the object of the request; empty where it is in another object.
+func fieldOf(f delegation.Finding) string {
+	if f.Node != "" {
+		return ""
+	}
+	return f.Field
+}
+
+// causes are findings as the API server reports them, with the field of each in the object of the request. What is not
+// there is named in the sentence.
+func causes(now time.Time, field func(delegation.Finding) string, findings ...delegation.Finding) []metav1.StatusCause {
+	list := make([]metav1.StatusCause, 0, min(len(findings), maxCauses))
+	for _, f := range findings[:min(len(findings), maxCauses)] {
+		cause := metav1.StatusCause{Type: metav1.CauseTypeForbidden, Field: field(f)}
+		if slices.Contains(inObject, f.Reason) {
+			cause.Type = metav1.CauseTypeFieldValueInvalid
+		}
+		if cause.Field != "" {
+			f.Field = ""
+		}
+		cause.Message = f.Relative(now)
+		list = append(list, cause)
+	}
+	return list
+}
+
+// recorder writes the audit line of each answer.
+type recorder struct {
+	log   *audit.Log
+	clock clock.PassiveClock
+}
+
+// record writes the audit line of an answer and returns the answer. What cannot be recorded is not allowed.
+func (r recorder) record(
+	req admission.Request, in delegation.Input, reason v1alpha1.Reason, response admission.Response,
+) admission.Response {
 	record := audit.Record{
-		Time: b.Clock.Now(), Verb: "admit", Actor: req.UserInfo.Username, Operation: string(req.Operation),
-		Object:   req.Kind.Kind + " " + req.Namespace + "/" + nameOf(req),
+		Time: r.clock.Now(), Verb: "admit", Actor: req.UserInfo.Username, Operation: string(req.Operation),
+		Object:   req.Kind.Kind + " " + req.Namespace + "/" + recordedName(req),
 		Decision: string(delegation.Deny), Reason: reason,
-		DryRun: req.DryRun != nil && *req.DryRun,
+		DryRun: isDryRun(req),
 	}
 	if response.Allowed {
 		record.Decision = string(delegation.Allow)
@@ -57,23 +114,17 @@ func (b *base) answered(req admission.Request, in delegation.Input, reason v1alp
 	if response.Result != nil {
 		record.Message = response.Result.Message
 	}
-	if err := b.Audit.Write(record.About(in)); err != nil {
+	if err := r.log.Write(record.About(in)); err != nil {
 		return failed(err)
 	}
 	return response
 }
 
-// nameOf is the name of the object in a request; before the API server has made one up, what it begins with.
-func nameOf(req admission.Request) string {
-	if req.Name != "" {
-		return req.Name
+// recordedName is the name of the object in a request; where the API server has not generated it yet, its beginning.
+func recordedName(req admission.Request) string {
+	name, generateName := objectNames(req)
+	if name == "" && generateName != "" {
+		return generateName + "*"
 	}
-	var meta metav1.PartialObjectMetadata
-	if err := decodeInto(req.Object.Raw, &meta); err != nil {
-		return ""
-	}
-	if meta.Name == "" && meta.GenerateName != "" {
-		return meta.GenerateName + "*"
-	}
-	return meta.Name
+	return name
 }

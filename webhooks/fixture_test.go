@@ -13,6 +13,7 @@ import (
 	admissionv1 "k8s.io/api/admission/v1"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -27,14 +28,15 @@ import (
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/rbac"
+	"github.com/wayleave/wayleave/internal/workload"
 )
 
 var now = time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
 
-// world is what the webhooks see of a cluster: objects, and an authorizer that says yes to what is listed.
+// world is what the webhooks see of a cluster: objects, and an authorizer that allows what is listed.
 type world struct {
 	*testing.T
-	base
+	Options
 	// allowed holds "user verb resource/name".
 	allowed map[string]bool
 	// broken makes the authorizer fail.
@@ -67,11 +69,12 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 	}
 	w := &world{T: t, allowed: map[string]bool{}}
 	reader := builder.Build()
-	w.base = base{decoder: admission.NewDecoder(scheme), Options: Options{
-		Gather: &facts.Gatherer{Cache: reader, Live: reader, Access: w, Controller: "system:serviceaccount:wayleave-system:wayleave-controller"},
+	controller := "system:serviceaccount:wayleave-system:wayleave-controller"
+	w.Options = Options{
+		Gather: &facts.Gatherer{Cache: reader, Live: reader, Access: w, Controller: controller},
 		Audit:  audit.New(&w.audit),
 		Clock:  clocktesting.NewFakePassiveClock(now),
-	}}
+	}
 	return w
 }
 
@@ -155,19 +158,23 @@ func pod(change ...func(*corev1.Pod)) *corev1.Pod {
 	return p
 }
 
-// injected is what the API server has put into a pod before any webhook sees it.
-func injected(p *corev1.Pod) {
-	volume := ownVolume()
-	volume.Name = "kube-api-access-x7k2p"
-	volume.Projected.Sources[0].ServiceAccountToken.ExpirationSeconds = new(int64(3607))
-	p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = "default", "default"
+// assigned makes a pod what the pod mutator makes of it.
+func assigned(p *corev1.Pod) {
+	p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = account, account
+	p.Spec.AutomountServiceAccountToken = new(false)
 	p.Spec.TerminationGracePeriodSeconds = new(int64(30))
-	p.Spec.Volumes = append(p.Spec.Volumes, volume)
-	for _, list := range [][]corev1.Container{p.Spec.InitContainers, p.Spec.Containers} {
-		for i := range list {
-			list[i].VolumeMounts = append(list[i].VolumeMounts, corev1.VolumeMount{Name: volume.Name, MountPath: tokenPath, ReadOnly: true})
-		}
+	p.Spec.Volumes = []corev1.Volume{workload.TokenVolume()}
+	p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{workload.TokenMount()}
+}
+
+// job is a Job whose pods declare hop isolate.
+func job(change ...func(*corev1.PodTemplateSpec)) *batchv1.Job {
+	j := &batchv1.Job{Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{ObjectMeta: pod().ObjectMeta, Spec: pod().Spec}}}
+	j.Name = "run"
+	for _, c := range change {
+		c(&j.Spec.Template)
 	}
+	return j
 }
 
 // granted are a path of alice, a hop isolate that holds its grant, and the RBAC under which that is so.
@@ -179,15 +186,23 @@ func granted(change ...func(*v1alpha1.DelegationPath, *v1alpha1.DelegationHop)) 
 	}}}
 	alice := &v1alpha1.Subject{User: "alice"}
 	path := &v1alpha1.DelegationPath{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "DelegationPath"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "contain", UID: "p1"},
-		Spec:       v1alpha1.DelegationPathSpec{Reason: "Alert 4711", Origin: alice, Scope: scope, Lifetime: v1alpha1.Lifetime{Duration: &metav1.Duration{Duration: time.Hour}}},
-		Status:     v1alpha1.DelegationPathStatus{ActiveSince: &since},
+		Spec: v1alpha1.DelegationPathSpec{
+			Reason: "Alert 4711", Origin: alice, Scope: scope,
+			Lifetime: v1alpha1.Lifetime{Duration: &metav1.Duration{Duration: time.Hour}},
+		},
+		Status: v1alpha1.DelegationPathStatus{ActiveSince: &since},
 	}
 	hop := &v1alpha1.DelegationHop{
+		TypeMeta:   metav1.TypeMeta{APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "DelegationHop"},
 		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "isolate", UID: "h1"},
 		Spec: v1alpha1.DelegationHopSpec{
 			PathRef: v1alpha1.ObjectRef{Name: "contain"}, Author: alice, InheritScope: new(true),
-			Workload: &v1alpha1.Workload{Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadPod, v1alpha1.WorkloadJob}, Images: []string{"registry.example.com/isolate:*"}},
+			Workload: &v1alpha1.Workload{
+				Kinds:  []v1alpha1.WorkloadKind{v1alpha1.WorkloadPod, v1alpha1.WorkloadJob},
+				Images: []string{"registry.example.com/isolate:*"},
+			},
 		},
 		Status: v1alpha1.DelegationHopStatus{ActiveSince: &since, PathUID: "p1", ServiceAccountName: account},
 	}
@@ -209,14 +224,11 @@ func granted(change ...func(*v1alpha1.DelegationPath, *v1alpha1.DelegationHop)) 
 	return []client.Object{path, hop, role, binding}
 }
 
-// handler is what each of the webhooks is.
-type handler = admission.Handler
-
 func ownerJob() metav1.OwnerReference {
 	return metav1.OwnerReference{APIVersion: "batch/v1", Kind: "Job", Name: "run", UID: "j1", Controller: new(true)}
 }
 
-// applyAll applies a patch that touches nothing but maps, as the stamper's do.
+// applyAll applies a patch that touches nothing but maps, as the delegation mutator's do.
 func applyAll(t *testing.T, o map[string]any, patch []jsonpatch.Operation) map[string]any {
 	t.Helper()
 	var patched map[string]any
@@ -238,4 +250,30 @@ func applyAll(t *testing.T, o map[string]any, patch []jsonpatch.Operation) map[s
 		}
 	}
 	return patched
+}
+
+// object is an object as JSON has it.
+type object = map[string]any
+
+// with is an object with some of its fields changed, and those that are nil removed.
+func with(base, change object) object {
+	all := object{}
+	for _, m := range []object{base, change} {
+		for k, v := range m {
+			if all[k] = v; v == nil {
+				delete(all, k)
+			}
+		}
+	}
+	return all
+}
+
+func checkAnswer(t *testing.T, allowed, wantAllowed bool, message, wantMessage string, warnings []string, wantWarning string) {
+	t.Helper()
+	if allowed != wantAllowed || !strings.Contains(message, wantMessage) {
+		t.Errorf("allowed %t: %q; want %t: %q", allowed, message, wantAllowed, wantMessage)
+	}
+	if joined := strings.Join(warnings, "\n"); (joined == "") != (wantWarning == "") || !strings.Contains(joined, wantWarning) {
+		t.Errorf("warnings %q, want %q", joined, wantWarning)
+	}
 }

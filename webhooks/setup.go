@@ -1,12 +1,11 @@
-// Package webhooks answers the API server's admission requests. It decodes, asks internal/delegation, and answers. It
-// decides nothing by itself, writes nothing, and holds no right: authority lives in RBAC and ServiceAccounts.
+// Package webhooks answers the API server's admission requests: it decodes, asks internal/delegation, and answers. It
+// makes no decision of its own, writes nothing, and has no rights: authority is in RBAC and ServiceAccounts.
 package webhooks
 
 import (
 	"context"
 	"fmt"
 
-	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -17,15 +16,15 @@ import (
 	"github.com/wayleave/wayleave/internal/rbac"
 )
 
-// The paths that the webhook configurations name.
+// The HTTP paths that the webhook configurations name.
 const (
-	PathStamp     = "/stamp-delegation"
-	PathJudge     = "/judge-delegation"
-	PathAssign    = "/assign-pod"
-	PathAdmission = "/judge-workload"
+	PathMutateDelegation   = "/mutate-delegation"
+	PathValidateDelegation = "/validate-delegation"
+	PathMutatePod          = "/mutate-pod"
+	PathValidateWorkload   = "/validate-workload"
 )
 
-// Options are what the webhooks are told from outside.
+// Options are what the handlers are made from. Each takes only what it needs.
 type Options struct {
 	// Gather gathers the inputs of verdicts.
 	Gather *facts.Gatherer
@@ -35,32 +34,30 @@ type Options struct {
 	Clock clock.PassiveClock
 }
 
-type base struct {
-	Options
-	decoder admission.Decoder
-}
-
 // Setup registers the webhooks with a manager's server.
 func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := rbac.Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return fmt.Errorf("setting up the webhooks: %w", err)
 	}
-	Register(mgr.GetWebhookServer(), mgr.GetScheme(), o)
+	Register(mgr.GetWebhookServer(), o)
 	return nil
 }
 
 // Register registers the webhooks with a server.
-func Register(server webhook.Server, scheme *runtime.Scheme, o Options) {
+func Register(server webhook.Server, o Options) {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	b := base{Options: o, decoder: admission.NewDecoder(scheme)}
-	for path, handler := range map[string]admission.Handler{
-		PathStamp:     &stamper{b},
-		PathJudge:     &judge{b},
-		PathAssign:    &assigner{b},
-		PathAdmission: &gatekeeper{b},
-	} {
+	for path, handler := range handlers(o) {
 		server.Register(path, &webhook.Admission{Handler: handler, RecoverPanic: new(true)})
+	}
+}
+
+func handlers(o Options) map[string]admission.Handler {
+	return map[string]admission.Handler{
+		PathMutateDelegation:   newDelegationMutator(o),
+		PathValidateDelegation: newDelegationValidator(o),
+		PathMutatePod:          newPodMutator(o),
+		PathValidateWorkload:   newWorkloadValidator(o),
 	}
 }

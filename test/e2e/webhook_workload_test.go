@@ -235,7 +235,7 @@ func TestWebhookTellsWhy(t *testing.T) {
 	f.refusedSoon(f.pod("dhop-run", "report"), suspended)
 	c, told := f.warned(f.by)
 	f.wantAllowed(c.Create(f.Context(), f.job("run", "report"), client.DryRunAll))
-	if !strings.Contains(told.all(), suspended) || !strings.Contains(told.all(), "its pods are refused until then") {
+	if !strings.Contains(told.all(), suspended) || !strings.Contains(told.all(), "its pods are denied until then") {
 		t.Errorf("the warnings are %q", told.all())
 	}
 	f.wantAllowed(f.patch(f.by, p, `{"spec":{"suspend":false}}`))
@@ -435,7 +435,7 @@ func TestWebhookWaitsForGitOps(t *testing.T) {
 					t.Fatalf("creating %T: %v", objects[i], err)
 				}
 			}
-			if !strings.Contains(told.all(), "its pods are refused until then") {
+			if !strings.Contains(told.all(), "its pods are denied until then") {
 				t.Errorf("the warnings are %q", told.all())
 			}
 			f.state(h, v1alpha1.ReasonGranted)

@@ -2,33 +2,37 @@ package webhooks
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"maps"
-	"slices"
 	"time"
 
-	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
-	"github.com/wayleave/wayleave/internal/rbac"
 )
 
-// stamper writes into paths and hops who stands behind them: origin, author, and who revoked. It edits the object as
+// delegationMutator stamps paths and hops with the users who act: origin, author, and who revoked. It edits the object as
 // it came and touches nothing else, so that what a GitOps tool applies and what it reads back stay the same.
-type stamper struct{ base }
+type delegationMutator struct {
+	recorder
+	facts impersonation
+}
+
+func newDelegationMutator(o Options) *delegationMutator {
+	return &delegationMutator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather}
+}
 
 // stampedKind says how a kind is stamped.
 type stampedKind struct {
-	// subject is the field of the spec that names who stands behind the object.
+	// subject is the field of the spec that names the user whose authority the object uses.
 	subject string
-	// passing are the fields of the spec whose change does not make somebody the subject.
+	// passing are the fields of the spec whose change does not make its author the subject.
 	passing []string
 }
 
@@ -47,22 +51,24 @@ type tooManyGroupsError struct {
 }
 
 func (e tooManyGroupsError) Error() string {
-	return fmt.Sprintf("you are in %d groups, more than the %d that can be stamped: declare spec.%s with the groups that count", e.groups, maxGroups, e.subject)
+	return fmt.Sprintf("you are in %d groups, more than the %d that can be stamped: declare spec.%s with the groups that count",
+		e.groups, maxGroups, e.subject)
 }
 
 // Handle stamps one object.
-func (h *stamper) Handle(ctx context.Context, req admission.Request) admission.Response {
+func (m *delegationMutator) Handle(ctx context.Context, req admission.Request) admission.Response {
 	kind, ok := stampedKinds[req.Kind.Kind]
 	if !ok {
-		return malformed(fmt.Errorf("nothing is stamped on a %s", req.Kind.Kind))
+		return malformed(fmt.Errorf("a %s is neither a DelegationPath nor a DelegationHop", req.Kind.Kind))
 	}
 	object, old, err := objects(req)
 	if err != nil {
 		return malformed(err)
 	}
-	err = h.stamp(ctx, kind, requester(req.UserInfo), object, old)
+	err = m.stamp(ctx, kind, requester(req.UserInfo), object, old)
 	if tooMany := (tooManyGroupsError{}); errors.As(err, &tooMany) {
-		return h.answered(req, delegation.Input{}, v1alpha1.ReasonOriginUnauthorized, refuse(tooMany.Error()))
+		cause := metav1.StatusCause{Type: metav1.CauseTypeForbidden, Field: "spec." + kind.subject, Message: tooMany.Error()}
+		return m.record(req, delegation.Input{}, v1alpha1.ReasonOriginUnauthorized, forbidden(req, tooMany.Error(), cause))
 	} else if err != nil {
 		return failed(err)
 	}
@@ -70,12 +76,12 @@ func (h *stamper) Handle(ctx context.Context, req admission.Request) admission.R
 	if err != nil {
 		return failed(fmt.Errorf("encoding the stamped object: %w", err))
 	}
-	return admission.PatchResponseFromRaw(req.Object.Raw, stamped).WithWarnings(h.takeover(kind, req, object, old)...)
+	return admission.PatchResponseFromRaw(req.Object.Raw, stamped).WithWarnings(m.takeover(kind, req, object, old)...)
 }
 
-// takeover warns whoever comes to stand behind an object in somebody else's place: what others built on that is theirs
-// no longer.
-func (h *stamper) takeover(kind stampedKind, req admission.Request, object, old *unstructured.Unstructured) []string {
+// takeover warns a requester who becomes the subject of an object in place of another user: hops that rely on the old
+// subject lose their rights.
+func (m *delegationMutator) takeover(kind stampedKind, req admission.Request, object, old *unstructured.Unstructured) []string {
 	if old == nil {
 		return nil
 	}
@@ -86,15 +92,17 @@ func (h *stamper) takeover(kind stampedKind, req admission.Request, object, old 
 	}
 	warning := fmt.Sprintf("the %s of %s %q is now %q, in place of %q", kind.subject, req.Kind.Kind, object.GetName(), after, before)
 	if kind.subject == "origin" {
-		warning += ": hops that others made are withdrawn unless they hold the verb delegate on it; to end a path, set revoked"
+		warning += ": hops of other authors are withdrawn unless these hold the verb delegate on it; to end a path, set revoked"
 	}
 	return []string{warning}
 }
 
-func (h *stamper) stamp(ctx context.Context, kind stampedKind, who v1alpha1.Subject, object, old *unstructured.Unstructured) error {
+func (m *delegationMutator) stamp(
+	ctx context.Context, kind stampedKind, who v1alpha1.Subject, object, old *unstructured.Unstructured,
+) error {
 	spec, _, err := unstructured.NestedMap(object.Object, "spec")
 	if err != nil || spec == nil {
-		return nil //nolint:nilerr // a spec that is no object is refused by the schema, in its own words
+		return nil //nolint:nilerr // the schema denies a spec that is no object, in its own words
 	}
 	oldSpec := map[string]any{}
 	if old != nil {
@@ -102,30 +110,32 @@ func (h *stamper) stamp(ctx context.Context, kind stampedKind, who v1alpha1.Subj
 			return fmt.Errorf("reading the old spec: %w", err)
 		}
 	}
-	if err := h.stampSubject(ctx, kind, who, spec, oldSpec, old == nil); err != nil {
+	if err := m.stampSubject(ctx, kind, who, spec, oldSpec, old == nil); err != nil {
 		return err
 	}
-	h.stampRevocation(who, spec, oldSpec)
+	m.stampRevocation(who, spec, oldSpec)
 	stampChange(who, object, old, !equality.Semantic.DeepEqual(spec, oldSpec))
 	object.Object["spec"] = spec
 	return nil
 }
 
-// stampSubject names who stands behind the object. What is declared stays, for the judge to ask about. What was left
-// out, or left as it stood while something that matters was changed, becomes the requester, unless the requester may
+// stampSubject names the object's origin or author. A declared one stays, for the delegation validator to check. One that
+// is left out, or left as it was while something that matters is changed, becomes the requester, unless the requester may
 // act as the old subject anyway: then the change may pass as the old subject's.
-func (h *stamper) stampSubject(ctx context.Context, kind stampedKind, who v1alpha1.Subject, spec, oldSpec map[string]any, created bool) error {
+func (m *delegationMutator) stampSubject(
+	ctx context.Context, kind stampedKind, who v1alpha1.Subject, spec, oldSpec map[string]any, created bool,
+) error {
 	declared, oldSubject := spec[kind.subject], oldSpec[kind.subject]
 	switch mattered := created || matters(kind, spec, oldSpec); {
 	case declared != nil && (created || !equality.Semantic.DeepEqual(declared, oldSubject)):
 		return nil
 	case oldSubject == nil && !mattered && !equality.Semantic.DeepEqual(spec, oldSpec):
-		return nil // nobody comes to stand behind an object by suspending or revoking it
+		return nil // suspending or revoking an object makes no one its subject
 	case oldSubject != nil && !mattered:
 		spec[kind.subject] = oldSubject
 		return nil
 	case declared != nil:
-		if keep, err := h.mayActAs(ctx, who, declared); keep || err != nil {
+		if keep, err := m.mayActAs(ctx, who, declared); keep || err != nil {
 			return err
 		}
 	}
@@ -140,26 +150,15 @@ func (h *stamper) stampSubject(ctx context.Context, kind stampedKind, who v1alph
 	return nil
 }
 
-func (h *stamper) mayActAs(ctx context.Context, who v1alpha1.Subject, declared any) (bool, error) {
+func (m *delegationMutator) mayActAs(ctx context.Context, who v1alpha1.Subject, declared any) (bool, error) {
 	subject, err := subjectFrom(declared)
 	if err != nil {
 		return false, err
 	}
-	return isSelf(who, subject) || h.Gather.MayImpersonate(ctx, who, subject).Outcome == delegation.Allow, nil
+	return isSelf(who, subject) || m.facts.MayImpersonate(ctx, who, subject).Outcome == delegation.Allow, nil
 }
 
-// isSelf says whether a subject claims nothing that the requester is not anyway.
-func isSelf(who, subject v1alpha1.Subject) bool {
-	return subject.User == who.User && len(foreignGroups(subject, rbac.Groups(who))) == 0
-}
-
-// foreignGroups are the groups that a subject claims beyond some. A group such as system:serviceaccounts:<namespace> is
-// nobody's own but that of the accounts whose name implies it.
-func foreignGroups(subject v1alpha1.Subject, own []string) []string {
-	return slices.DeleteFunc(slices.Clone(subject.Groups), func(group string) bool { return slices.Contains(own, group) })
-}
-
-// matters says whether a change touches more than what may pass without a new subject.
+// matters says whether a change touches more than the fields that may pass without a new subject.
 func matters(kind stampedKind, spec, oldSpec map[string]any) bool {
 	return !equality.Semantic.DeepEqual(without(spec, kind.passing), without(oldSpec, kind.passing))
 }
@@ -172,24 +171,24 @@ func without(spec map[string]any, fields []string) map[string]any {
 	return rest
 }
 
-// stampRevocation says who revoked, and when. What a request claims is overwritten; what stands stays.
-func (h *stamper) stampRevocation(who v1alpha1.Subject, spec, oldSpec map[string]any) {
+// stampRevocation says who revoked, and when. What a request claims is overwritten; an old revocation stays.
+func (m *delegationMutator) stampRevocation(who v1alpha1.Subject, spec, oldSpec map[string]any) {
 	revoked, ok := spec["revoked"].(map[string]any)
 	if !ok {
 		return
 	}
-	if standing, ok := oldSpec["revoked"].(map[string]any); ok {
+	if revokedBefore, ok := oldSpec["revoked"].(map[string]any); ok {
 		for _, field := range []string{"by", "at"} {
-			if revoked[field] == nil && standing[field] != nil {
-				revoked[field] = standing[field]
+			if revoked[field] == nil && revokedBefore[field] != nil {
+				revoked[field] = revokedBefore[field]
 			}
 		}
 		return
 	}
-	revoked["by"], revoked["at"] = who.User, h.Clock.Now().UTC().Format(time.RFC3339)
+	revoked["by"], revoked["at"] = who.User, m.clock.Now().UTC().Format(time.RFC3339)
 }
 
-// stampChange notes who changed the spec last. Nobody can write the note by hand.
+// stampChange records who changed the spec last. No request can write the annotation itself.
 func stampChange(who v1alpha1.Subject, object, old *unstructured.Unstructured, changed bool) {
 	by := who.User
 	if !changed && old != nil {
@@ -227,7 +226,7 @@ func objects(req admission.Request) (object, old *unstructured.Unstructured, err
 	if err := object.UnmarshalJSON(req.Object.Raw); err != nil {
 		return nil, nil, fmt.Errorf("decoding the object: %w", err)
 	}
-	if req.Operation != admissionv1.Update {
+	if !isUpdate(req) {
 		return object, nil, nil
 	}
 	old = &unstructured.Unstructured{}
@@ -235,11 +234,4 @@ func objects(req admission.Request) (object, old *unstructured.Unstructured, err
 		return nil, nil, fmt.Errorf("decoding the old object: %w", err)
 	}
 	return object, old, nil
-}
-
-func decodeInto(raw []byte, into any) error {
-	if err := json.Unmarshal(raw, into); err != nil {
-		return fmt.Errorf("decoding the object: %w", err)
-	}
-	return nil
 }

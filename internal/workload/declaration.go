@@ -1,0 +1,91 @@
+package workload
+
+import (
+	"fmt"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/api/equality"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+)
+
+// runnable are the kinds that may declare a hop.
+var runnable = map[string]bool{kindPod: true, "Job": true, "CronJob": true}
+
+// labelField is the field that declares a hop.
+const labelField = "metadata.labels[" + v1alpha1.LabelHop + "]"
+
+// Hop is the name of the hop that the workload declares, and whether it declares one.
+func (w *Workload) Hop() (string, bool) {
+	name, ok := w.Meta.Labels[v1alpha1.LabelHop]
+	return name, ok
+}
+
+// Unchanged says whether an update leaves everything of the old workload as it was that a verdict depends on. What
+// replaces nothing is changed.
+func (w *Workload) Unchanged(old *Workload) bool {
+	if old == nil {
+		return false
+	}
+	if !w.Template { // scheduler and kubelet change a pod, too; only these parts are for Wayleave to validate
+		return equality.Semantic.DeepEqual(w.declaration(), old.declaration()) &&
+			equality.Semantic.DeepEqual(Images(&w.Spec), Images(&old.Spec))
+	}
+	return equality.Semantic.DeepEqual(w.Meta.Labels, old.Meta.Labels) &&
+		equality.Semantic.DeepEqual(w.Meta.Annotations, old.Meta.Annotations) &&
+		equality.Semantic.DeepEqual(w.Spec, old.Spec)
+}
+
+// declaration is what a pod says about its delegation.
+func (w *Workload) declaration() []string {
+	name, declared := w.Hop()
+	return []string{fmt.Sprint(declared), name, w.Meta.Annotations[v1alpha1.AnnotationRequires], w.Spec.ServiceAccountName}
+}
+
+// Undeclarable says what is wrong with a declaration whatever hop it names; nil if nothing is. The old workload is what
+// an update replaces; nil where nothing is replaced.
+func (w *Workload) Undeclarable(old *Workload) *delegation.Finding {
+	if !w.Template && old != nil {
+		if f := w.changed(old); f != nil {
+			return f
+		}
+	}
+	name, declared := w.Hop()
+	switch account := w.Spec.ServiceAccountName; {
+	case !declared && strings.HasPrefix(account, v1alpha1.AccountPrefix):
+		return w.finding(v1alpha1.ReasonWrongServiceAccount, "spec.serviceAccountName",
+			"ServiceAccount %q belongs to a hop: declare the hop with the label %s on the pod template and leave serviceAccountName out",
+			account, v1alpha1.LabelHop)
+	case declared && !runnable[w.Kind]:
+		return w.finding(v1alpha1.ReasonWorkloadNotAllowed, labelField,
+			"a %s cannot run under a hop: the label %s is for Pods, Jobs and CronJobs", w.Kind, v1alpha1.LabelHop)
+	case declared && name == "":
+		return w.finding(v1alpha1.ReasonHopNotFound, labelField,
+			"the label %s is empty: name the hop, or leave the label out", v1alpha1.LabelHop)
+	}
+	return nil
+}
+
+// changed says why the update of a pod that declares a hop, before or after, is not allowed.
+func (w *Workload) changed(old *Workload) *delegation.Finding {
+	name, declared := w.Hop()
+	if before, wasDeclared := old.Hop(); declared != wasDeclared || before != name {
+		return w.finding(v1alpha1.ReasonWorkloadNotAllowed, labelField,
+			"the label %s of a pod cannot be changed: make a new pod", v1alpha1.LabelHop)
+	}
+	if declared {
+		return w.finding(v1alpha1.ReasonWorkloadNotAllowed, "",
+			"a pod that runs under a hop stays as it was admitted: no ephemeral containers, no other image, "+
+				"no other declaration; make a new pod")
+	}
+	return nil
+}
+
+// finding is a finding about a field of the pod or template; an empty field names the whole object.
+func (w *Workload) finding(reason v1alpha1.Reason, field, format string, args ...any) *delegation.Finding {
+	if field != "" {
+		field = w.Field(field)
+	}
+	return &delegation.Finding{Reason: reason, Field: field, Message: fmt.Sprintf(format, args...)}
+}

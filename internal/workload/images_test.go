@@ -1,0 +1,20 @@
+package workload
+
+import (
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+)
+
+func TestImagesAreOfAllContainers(t *testing.T) {
+	always := corev1.ContainerRestartPolicyAlways
+	spec := corev1.PodSpec{
+		InitContainers:      []corev1.Container{{Image: "setup"}, {Image: "sidecar", RestartPolicy: &always}},
+		Containers:          []corev1.Container{{Image: "main"}},
+		EphemeralContainers: []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Image: "debug"}}},
+	}
+	if diff := cmp.Diff([]string{"setup", "sidecar", "main", "debug"}, Images(&spec)); diff != "" {
+		t.Error(diff)
+	}
+}

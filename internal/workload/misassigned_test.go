@@ -1,0 +1,92 @@
+package workload
+
+import (
+	"strings"
+	"testing"
+
+	corev1 "k8s.io/api/core/v1"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+)
+
+func TestMisassigned(t *testing.T) {
+	projects := func(name string, source corev1.VolumeProjection) func(*corev1.Pod) {
+		return func(p *corev1.Pod) {
+			p.Spec.Volumes = append(p.Spec.Volumes, corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{
+				Projected: &corev1.ProjectedVolumeSource{Sources: []corev1.VolumeProjection{source}},
+			}})
+		}
+	}
+	token := func(seconds int64, audience string) corev1.VolumeProjection {
+		return corev1.VolumeProjection{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{
+			Path: "t", ExpirationSeconds: &seconds, Audience: audience,
+		}}
+	}
+	certificate := corev1.VolumeProjection{PodCertificate: &corev1.PodCertificateProjection{
+		SignerName: "kubernetes.io/kube-apiserver-client-pod", KeyType: "ED25519",
+	}}
+	for name, test := range map[string]struct {
+		change       func(*corev1.Pod)
+		want         string
+		wantTemplate string
+		wantField    string // inside the pod
+	}{
+		"as it was assigned": {change: func(*corev1.Pod) {}},
+		"a config map":       {change: projects("mine", corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{}})},
+		"no account": {
+			change: func(p *corev1.Pod) { p.Spec.ServiceAccountName = "default" },
+			want:   "not given the hop's account", wantField: "spec.serviceAccountName",
+		},
+		"no prefix": {change: func(p *corev1.Pod) { p.Name = "run" }, want: `begins with "dhop-"`, wantField: "metadata.name"},
+		"automount": {
+			change: func(p *corev1.Pod) { p.Spec.AutomountServiceAccountToken = new(true) },
+			want:   "automountServiceAccountToken", wantField: "spec.automountServiceAccountToken",
+		},
+		"automount unsaid": {
+			change: func(p *corev1.Pod) { p.Spec.AutomountServiceAccountToken = nil },
+			want:   "automountServiceAccountToken", wantField: "spec.automountServiceAccountToken",
+		},
+		"a long grace": {
+			change: func(p *corev1.Pod) { p.Spec.TerminationGracePeriodSeconds = new(int64(31)) },
+			want:   "at most 30", wantField: "spec.terminationGracePeriodSeconds",
+		},
+		"another token": {
+			change: projects("mine", token(600, "")),
+			want:   `volume "mine" projects a token`, wantTemplate: `volume "mine" projects a token`, wantField: "spec.volumes[1]",
+		},
+		"a longer token": {
+			change: projects(tokenVolume, token(601, "")),
+			want:   "projects a token", wantTemplate: "projects a token", wantField: "spec.volumes[1]",
+		},
+		"another audience": {
+			change: projects(tokenVolume, token(600, "vault")),
+			want:   "projects a token", wantTemplate: "projects a token", wantField: "spec.volumes[1]",
+		},
+		"a certificate": {
+			change: projects("mine", certificate),
+			want:   `volume "mine" projects a certificate`, wantTemplate: `volume "mine" projects a certificate`, wantField: "spec.volumes[1]",
+		},
+		"a certificate beside the token": {change: func(p *corev1.Pod) {
+			p.Spec.Volumes[0].Projected.Sources = append(p.Spec.Volumes[0].Projected.Sources, certificate)
+		}, want: "projects a certificate", wantTemplate: "projects a certificate", wantField: "spec.volumes[0]"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p := assigned(t, pod(injected), 1)
+			test.change(p)
+			w := decode(t, "Pod", p)
+			for template, want := range map[bool]string{false: test.want, true: test.wantTemplate} {
+				w.Template = template
+				got := w.Misassigned(account)
+				if (got == nil) != (want == "") {
+					t.Fatalf("template %t: %v, want %q", template, got, want)
+				}
+				if got == nil {
+					continue
+				}
+				if !strings.Contains(got.Message, want) || got.Field != w.Field(test.wantField) || got.Reason != v1alpha1.ReasonWorkloadNotAllowed {
+					t.Errorf("template %t: %+v, want %q in %s", template, got, want, test.wantField)
+				}
+			}
+		})
+	}
+}

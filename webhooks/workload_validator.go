@@ -1,0 +1,137 @@
+package webhooks
+
+import (
+	"context"
+	"fmt"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/workload"
+)
+
+// workloadFacts are what the workload validator asks for.
+type workloadFacts interface {
+	hopFacts
+	MayUse(ctx context.Context, who v1alpha1.Subject, hop types.NamespacedName) delegation.Answer
+}
+
+// workloadValidator validates pods, and the templates that make them, by the chain of the hop that they declare.
+type workloadValidator struct {
+	recorder
+	facts workloadFacts
+}
+
+func newWorkloadValidator(o Options) *workloadValidator {
+	return &workloadValidator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather}
+}
+
+// Handle validates one workload.
+func (v *workloadValidator) Handle(ctx context.Context, req admission.Request) admission.Response {
+	w, old, err := decodeWorkloads(req)
+	if err != nil {
+		return malformed(err)
+	}
+	if w.Unchanged(old) {
+		return admission.Allowed("")
+	}
+	if f := w.Undeclarable(old); f != nil {
+		return v.record(req, delegation.Input{}, f.Reason, forbidden(req, f.Message, causes(v.clock.Now(), fieldOf, *f)...))
+	}
+	name, declared := w.Hop()
+	if !declared {
+		return admission.Allowed("") // an update that takes the label out of a template: it has no hop from now on
+	}
+	in, err := v.input(ctx, req, w, name)
+	if err != nil {
+		return failed(err)
+	}
+	return v.answer(req, w, name, in)
+}
+
+// decodeWorkloads reads the workload of a request, and on an update the one that it replaces; old is nil where nothing
+// is replaced.
+func decodeWorkloads(req admission.Request) (w, old *workload.Workload, err error) {
+	kind := req.Kind.Kind
+	if w, err = workload.Decode(kind, req.Object.Raw); err != nil || w == nil {
+		return nil, nil, fmt.Errorf("reading a %s: %w", kind, err)
+	}
+	if !isUpdate(req) {
+		return w, nil, nil
+	}
+	if old, err = workload.Decode(kind, req.OldObject.Raw); err != nil {
+		return nil, nil, fmt.Errorf("reading the old %s: %w", kind, err)
+	}
+	if old == nil {
+		return nil, nil, fmt.Errorf("an update of a %s without the object that it replaces", kind)
+	}
+	return w, old, nil
+}
+
+// answer answers with the verdict. A pod is denied whatever the reason is; a template passes with a warning if its reason
+// may pass, so that path, hop and Job can be applied together. Whether the author may use the hop must be known at this
+// point: the pods of a template are created by a controller, which is not asked.
+func (v *workloadValidator) answer(req admission.Request, w *workload.Workload, name string, in delegation.Input) admission.Response {
+	verdict := delegation.Evaluate(in)
+	waits := w.Template && verdict.Class() == v1alpha1.ClassWaiting && in.Workload.Use.Outcome == delegation.Allow
+	if verdict.Outcome == delegation.Allow || waits {
+		if f := w.Misassigned(accountOf(in)); f != nil {
+			return v.record(req, in, f.Reason, forbidden(req, unusable(name, in, f.Message), causes(in.Now, fieldOf, *f)...))
+		}
+	}
+	if verdict.Outcome == delegation.Allow {
+		return v.record(req, in, v1alpha1.ReasonGranted, admission.Allowed(""))
+	}
+	if f, ok := verdict.Find(v1alpha1.ReasonNotPermittedToUse); ok {
+		verdict.Findings = []delegation.Finding{f} // the hop's state and what it allows are not for other users
+	}
+	reason, message := verdict.Reason(v1alpha1.ReasonGranted), unusable(name, in, verdict.RelativeMessage(in.Now))
+	if waits {
+		return v.record(req, in, reason, admission.Allowed("").WithWarnings(message+"; its pods are denied until then"))
+	}
+	return v.record(req, in, reason, forbidden(req, message, causes(in.Now, w.FieldOf, verdict.Findings...)...))
+}
+
+// input gathers what the verdict on the workload depends on.
+func (v *workloadValidator) input(
+	ctx context.Context, req admission.Request, w *workload.Workload, name string,
+) (delegation.Input, error) {
+	key, now := hopKey(req, name), v.clock.Now()
+	use := delegation.Answer{Outcome: delegation.Allow}
+	fromTemplate := w.FromTemplate(req.UserInfo.Username, req.Operation == admissionv1.Create)
+	if !fromTemplate {
+		use = v.facts.MayUse(ctx, requester(req.UserInfo), key)
+	}
+	in := delegation.Input{Now: now}
+	hop, err := v.facts.FindHop(ctx, key)
+	if err != nil {
+		return in, fmt.Errorf("reading hop %s: %w", key, err)
+	}
+	if hop != nil {
+		if in, err = v.facts.Hop(ctx, hop, now); err != nil {
+			return in, err
+		}
+	}
+	in.Workload = w.Question(fromTemplate, use)
+	return in, nil
+}
+
+// accountOf is the account of the hop asked about; empty where it has none, or does not exist.
+func accountOf(in delegation.Input) string {
+	if hop := in.Chain.Last(); hop != nil {
+		return hop.Status.ServiceAccountName
+	}
+	return ""
+}
+
+// unusable says that a hop may not be used, and why.
+func unusable(name string, in delegation.Input, why string) string {
+	of := ""
+	if hop := in.Chain.Last(); hop != nil {
+		of = fmt.Sprintf(" of path %q", delegation.PathKey(hop).String())
+	}
+	return fmt.Sprintf("hop %q%s may not be used: %s", name, of, why)
+}

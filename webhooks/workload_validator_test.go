@@ -1,0 +1,160 @@
+package webhooks
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	admissionv1 "k8s.io/api/admission/v1"
+	appsv1 "k8s.io/api/apps/v1"
+	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/workload"
+)
+
+func TestWorkloadValidator(t *testing.T) {
+	gone := errors.New("the authorizer is away")
+	suspended := granted(func(p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) { p.Spec.Suspend = new(true) })
+	unlabelled := func(p *corev1.Pod) { p.Labels = nil }
+	for name, test := range map[string]struct {
+		objects      []client.Object // nil: a granted hop
+		kind         string
+		object, old  any
+		operation    admissionv1.Operation
+		mayNot       bool  // alice does not hold use
+		broken       error // it is unknown whether she does
+		wantAllowed  bool
+		wantWarning  string
+		wantMessage  string
+		wantSilent   bool // Wayleave decides nothing, and no audit line is written
+		wantBadInput bool
+	}{
+		"a Job":                       {kind: "Job", object: job(), wantAllowed: true},
+		"a Job of a user without use": {kind: "Job", object: job(), mayNot: true, wantMessage: "NotPermittedToUse"},
+		"a Job while use is unknown": {
+			kind: "Job", object: job(), broken: gone,
+			wantMessage: "Undetermined: could not determine whether you may use the hop",
+		},
+		"a Job while the path is suspended": {
+			objects: suspended, kind: "Job", object: job(), wantAllowed: true, wantWarning: "Suspended",
+		},
+		"the same without use": {
+			objects: suspended, kind: "Job", object: job(), mayNot: true, wantMessage: "NotPermittedToUse",
+		},
+		"the same while use is unknown": {
+			objects: suspended, kind: "Job", object: job(), broken: gone, wantMessage: "Undetermined",
+		},
+		"a Job before its hop": {
+			objects: []client.Object{}, kind: "Job", object: job(), wantAllowed: true,
+			wantWarning: `hop "isolate" may not be used: HopNotFound`,
+		},
+		"one before its hop while use is unknown": {
+			objects: []client.Object{}, kind: "Job", object: job(), broken: gone, wantMessage: "HopNotFound",
+		},
+		"a Job with a token of its own": {kind: "Job", object: job(func(p *corev1.PodTemplateSpec) {
+			v := workload.TokenVolume()
+			v.Name = "mine"
+			p.Spec.Volumes = []corev1.Volume{v}
+		}), wantMessage: `volume "mine" projects a token`},
+		"a pod": {kind: "Pod", object: pod(assigned), wantAllowed: true},
+		"a pod that the other webhook has not seen": {
+			kind: "Pod", object: pod(), wantMessage: "is the mutating webhook of Wayleave installed?",
+		},
+		"a pod while the path is suspended": {objects: suspended, kind: "Pod", object: pod(assigned), wantMessage: "Suspended"},
+		"a Deployment": {
+			kind: "Deployment", object: &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Template: job().Spec.Template}},
+			wantMessage: "a Deployment cannot run under a hop",
+		},
+		"an empty label": {
+			kind: "Pod", object: pod(func(p *corev1.Pod) { p.Labels[v1alpha1.LabelHop] = "" }), wantMessage: "is empty",
+		},
+		"the account of a hop without the label": {
+			kind: "Pod", object: pod(unlabelled, func(p *corev1.Pod) { p.Spec.ServiceAccountName = account }),
+			wantMessage: "belongs to a hop",
+		},
+		"an update that changes nothing": {
+			kind: "Pod", object: pod(), old: pod(), mayNot: true, wantAllowed: true, wantSilent: true,
+		},
+		"an update that takes the label from a pod": {kind: "Pod", object: pod(unlabelled), old: pod(), wantMessage: "cannot be changed"},
+		"an update that gives the label to a pod":   {kind: "Pod", object: pod(), old: pod(unlabelled), wantMessage: "cannot be changed"},
+		"an update of an image": {
+			kind: "Pod", object: pod(func(p *corev1.Pod) { p.Spec.Containers[0].Image = "evil" }), old: pod(),
+			wantMessage: "stays as it was admitted",
+		},
+		"an update that takes the label from a template": {
+			kind: "Job", object: job(func(p *corev1.PodTemplateSpec) { p.Labels = nil }), old: job(),
+			mayNot: true, wantAllowed: true, wantSilent: true,
+		},
+		"an update that gives the label to a template, without use": {
+			kind: "Job", object: job(), old: job(func(p *corev1.PodTemplateSpec) { p.Labels = nil }), mayNot: true, wantMessage: "NotPermittedToUse",
+		},
+		"an update that replaces nothing": {
+			kind: "Pod", object: pod(), operation: admissionv1.Update, wantMessage: "without the object that it replaces",
+			wantBadInput: true,
+		},
+		"no JSON": {kind: "Pod", object: "{", wantMessage: "reading a Pod", wantBadInput: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			objects := test.objects
+			if objects == nil {
+				objects = granted()
+			}
+			w := newWorld(t, objects...)
+			w.allowed["alice use delegationhops/isolate"], w.broken = !test.mayNot, test.broken
+			req := request(t, "alice", test.kind, test.object, test.old)
+			if test.operation != "" {
+				req.Operation = test.operation
+			}
+			got := newWorkloadValidator(w.Options).Handle(t.Context(), req)
+			checkAnswer(t, got.Allowed, test.wantAllowed, message(got), test.wantMessage, got.Warnings, test.wantWarning)
+			lines := w.lines()
+			if test.wantSilent || test.wantBadInput {
+				if len(lines) > 0 {
+					t.Errorf("audit lines %+v", lines)
+				}
+				return
+			}
+			if len(lines) != 1 || (lines[0].Decision == "Allow") != test.wantAllowed || lines[0].Message != message(got) ||
+				lines[0].Actor != "alice" {
+				t.Errorf("audit lines %+v", lines)
+			}
+		})
+	}
+}
+
+// TestControllersNeedNoUse: the built-in controllers make pods out of templates whose authors were asked.
+func TestControllersNeedNoUse(t *testing.T) {
+	ofJob := pod(assigned)
+	ofJob.OwnerReferences = append(ofJob.OwnerReferences, ownerJob())
+	for user, wantAllowed := range map[string]bool{
+		"system:serviceaccount:kube-system:job-controller": true,
+		"system:serviceaccount:agents:job-controller":      false,
+		"mallory": false,
+	} {
+		w := newWorld(t, granted()...)
+		if got := newWorkloadValidator(w.Options).Handle(t.Context(), request(t, user, "Pod", ofJob, nil)); got.Allowed != wantAllowed {
+			t.Errorf("%s was answered %t: %s", user, got.Allowed, message(got))
+		}
+	}
+}
+
+// TestOtherUsersLearnLittle: a user who may not use a hop learns neither its state nor what it allows.
+func TestOtherUsersLearnLittle(t *testing.T) {
+	revoked := granted(func(p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) {
+		p.Spec.Revoked = &v1alpha1.Revocation{Reason: "a secret", By: "bob", At: &metav1.Time{}}
+	})
+	for may, want := range map[bool]string{true: "Revoked by bob", false: "NotPermittedToUse"} {
+		w := newWorld(t, revoked...)
+		w.allowed["alice use delegationhops/isolate"] = may
+		answer := newWorkloadValidator(w.Options).Handle(t.Context(), request(t, "alice", "Job", job(), nil))
+		if got := message(answer); !strings.Contains(got, want) || strings.Contains(got, "a secret") != may {
+			t.Errorf("alice may use the hop: %t. The answer is %q", may, got)
+		}
+		if got := string(encode(t, answer.Result.Details)); strings.Contains(got, "a secret") != may {
+			t.Errorf("alice may use the hop: %t. The details are %s", may, got)
+		}
+	}
+}
