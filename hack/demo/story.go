@@ -21,8 +21,8 @@ const (
 	path = "contain-4711"
 )
 
-// tell plays the story, a step at a time.
-func (d *demo) tell(ctx context.Context) error {
+// story plays the story, a step at a time.
+func (d *demo) story(ctx context.Context) error {
 	var w work = &tokens{demo: d}
 	if d.node {
 		w = &pods{demo: d}
