@@ -18,7 +18,7 @@ import (
 	"time"
 )
 
-// packages are the programs that a cluster is made of, by the names that
+// packages are the programs of a cluster, with their packages in the modules that
 // hack/kubernetes/go.mod pins.
 var packages = map[string]string{
 	"etcd":                    "go.etcd.io/etcd/server/v3",
@@ -34,16 +34,16 @@ func controlPlaneBinaries() []string {
 	return []string{"etcd", "kube-apiserver", "kube-controller-manager", "kubectl"}
 }
 
-// Build has the programs of a cluster built, if they are not in the cache, so
-// that a Start finds them.
+// Build builds the programs of a cluster that are not in the cache, so that Start
+// finds them.
 func Build(ctx context.Context, o Options) error {
 	_, err := Binaries(ctx, o.Log, needed(o)...)
 	return err
 }
 
-// Binaries returns the paths of the named programs of Kubernetes and etcd. What
-// is not in the cache is built there first. KUBEBUILDER_ASSETS, when it is set,
-// names a folder whose programs are taken in their place.
+// Binaries returns the paths of the named programs of Kubernetes and etcd. It
+// builds those that are not in the cache. KUBEBUILDER_ASSETS, if set, is a folder
+// whose programs are used instead.
 func Binaries(ctx context.Context, log io.Writer, names ...string) (map[string]string, error) {
 	if log == nil {
 		log = io.Discard
@@ -73,7 +73,7 @@ func Binaries(ctx context.Context, log io.Writer, names ...string) (map[string]s
 	return paths, nil
 }
 
-// build makes programs out of the module in hack/kubernetes.
+// build builds programs from the module in hack/kubernetes.
 type build struct {
 	module  string // its folder
 	cache   string
@@ -109,15 +109,15 @@ func newBuild() (*build, error) {
 	return b, os.MkdirAll(b.cache, 0o755)
 }
 
-// key changes when the pins do, and not with the compiler or our own code: a
-// build takes minutes.
+// key changes with the pinned versions, but not with the compiler or the code of
+// this repository: a build takes minutes.
 func key(pins, sums []byte) string {
 	sum := sha256.Sum256(bytes.Join([][]byte{pins, sums, []byte(runtime.GOOS + "/" + runtime.GOARCH)}, nil))
 	return hex.EncodeToString(sum[:6])
 }
 
-// repository finds the checkout that the working folder is in. A path known at
-// compile time would not do: it is gone with -trimpath.
+// repository finds the checkout that contains the working folder. The path at
+// compile time is not known: -trimpath removes it.
 func repository() (string, error) {
 	dir, err := os.Getwd()
 	if err != nil {
@@ -147,8 +147,8 @@ func (b *build) missing(names []string) []string {
 	return missing
 }
 
-// ensure builds what is missing. Packages are tested at the same time, so one
-// builds and the others wait.
+// ensure builds what is missing. The tests of several packages run at the same
+// time: one builds and the others wait.
 func (b *build) ensure(ctx context.Context, log io.Writer, names []string) error {
 	if len(b.missing(names)) == 0 {
 		return nil
@@ -186,8 +186,8 @@ func (b *build) compile(ctx context.Context, name string) error {
 	return os.Rename(fresh, b.path(name))
 }
 
-// BuildProgram builds a Go program of this checkout, named as for `go build`
-// from the working folder, as one static file that LoadImage takes.
+// BuildProgram builds a Go program as a static file that LoadImage accepts. The
+// package is named as for `go build` in the working folder.
 func BuildProgram(ctx context.Context, pkg, output string) error {
 	if err := goBuild(ctx, "", "-s -w", output, pkg); err != nil {
 		return fmt.Errorf("building %s: %w", pkg, err)
@@ -199,9 +199,9 @@ func goBuild(ctx context.Context, dir, ldflags, output, pkg string) error {
 	command := exec.CommandContext(ctx, "go", "build", "-trimpath", "-ldflags", ldflags, "-o", output, pkg)
 	command.Dir = dir
 	command.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
-	said, err := command.CombinedOutput()
+	out, err := command.CombinedOutput()
 	if err != nil {
-		return errors.Join(err, errors.New(string(said)))
+		return errors.Join(err, errors.New(string(out)))
 	}
 	return nil
 }
@@ -211,8 +211,8 @@ func exists(path string) bool {
 	return err == nil
 }
 
-// waitLock takes a lock, however long another process holds it, and calls
-// waiting once when it has to wait.
+// waitLock takes a lock, waits while another process holds it, and calls waiting
+// once if it has to wait.
 func waitLock(ctx context.Context, path string, waiting func()) (*os.File, error) {
 	for first := true; ; first = false {
 		lock, err := tryLock(path)

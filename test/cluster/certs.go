@@ -15,9 +15,9 @@ import (
 	"time"
 )
 
-// pki is what the parts of a cluster know each other by. As in any cluster, the
-// requests of an aggregating API server have an authority of their own: who is
-// signed by it may claim to be anybody.
+// pki holds the certificate authorities of a cluster. As in any cluster, requests
+// from an aggregating API server have a separate authority: a client with a
+// certificate of it may claim to be any user.
 type pki struct {
 	clients, aggregation, storage *authority
 }
@@ -28,14 +28,14 @@ type authority struct {
 	pem  []byte
 }
 
-// certificate says what a certificate is for. One with hosts is a server's too.
+// certificate describes a certificate. With hosts, it is also a server's.
 type certificate struct {
 	name   string
 	groups []string
 	hosts  []string
 }
 
-// keyPair is a certificate and its key in PEM.
+// keyPair is a certificate and its key, in PEM.
 type keyPair struct {
 	cert, key []byte
 }
@@ -95,8 +95,8 @@ func unsigned(name string) *x509.Certificate {
 	}
 }
 
-// newKey returns a key for ES256, with which an API server signs tokens five
-// times faster than with RS256.
+// newKey returns a key for ES256: an API server signs tokens five times faster
+// with it than with RS256.
 func newKey() *ecdsa.PrivateKey {
 	return must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))
 }
@@ -109,7 +109,7 @@ func publicPEM(key crypto.PublicKey) []byte {
 	return pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: must(x509.MarshalPKIXPublicKey(key))})
 }
 
-// must is for what fails only when this package is wrong.
+// must is for calls that fail only if this package has a bug.
 func must[T any](value T, err error) T {
 	if err != nil {
 		panic(err)

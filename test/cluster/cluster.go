@@ -1,11 +1,11 @@
 //go:build unix
 
-// Package cluster starts a real Kubernetes on this machine, out of Go modules
-// and, where pods run, the distribution's own containerd. Tests, the demo and
-// `make cluster` use the same one.
+// Package cluster starts a real Kubernetes on this machine, built from Go modules.
+// Pods run on the distribution's containerd. Tests, the demo and `make cluster`
+// use it.
 //
-// A cluster belongs to the process that started it. When that process ends, in
-// whatever way, the cluster ends too: see watchdog.go.
+// A cluster belongs to the process that started it and ends with it, even after
+// a crash: see watchdog.go. To keep one, see kept.go.
 package cluster
 
 import (
@@ -22,21 +22,21 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// Options of a cluster. The zero value is a control plane alone, in a temporary
-// folder, without a word.
+// Options of a cluster. The zero value is a control plane without a node, in a
+// temporary folder, that logs nothing.
 type Options struct {
-	// Node adds a node on which pods run. CanRunNode says whether it can be.
+	// Node adds a node on which pods run. CanRunNode reports whether that is possible.
 	Node bool
-	// Log takes progress for a person, a line at a time.
+	// Log gets the progress, one line at a time.
 	Log io.Writer
-	// Dir holds the cluster's state. Stop empties it but for the logs. When it
-	// is not named, the cluster makes its own and Stop removes it.
+	// Dir holds the cluster's state. Stop removes all of it but the logs. If Dir
+	// is empty, the cluster creates a folder and Stop removes it.
 	Dir string
 	// AuditPolicy is an audit policy in YAML. By default every request is
-	// logged at level Metadata once it is answered.
+	// logged at level Metadata when it is complete.
 	AuditPolicy string
-	// APIServerArgs follow the cluster's own arguments to kube-apiserver, so
-	// that they win.
+	// APIServerArgs are appended to the arguments of kube-apiserver and
+	// override them.
 	APIServerArgs []string
 }
 
@@ -51,7 +51,7 @@ type Cluster struct {
 	url      string
 
 	admin *rest.Config
-	// existing is set when the cluster is somebody else's.
+	// existing is set when the cluster was not started here.
 	existing   bool
 	kubeconfig string
 
@@ -60,10 +60,10 @@ type Cluster struct {
 	node      *node
 }
 
-// network is where a cluster listens, and which addresses it gives away.
+// network is where a cluster listens, and which addresses it assigns.
 type network struct {
-	// host is the address of the API server and of the node. Loopback without
-	// a node, the bridge's with one.
+	// host is the address of the API server and of the node: loopback without
+	// a node, else the bridge's.
 	host string
 	// services is the range of ClusterIPs, of which the first is the API server's.
 	services, apiService string
@@ -72,11 +72,11 @@ type network struct {
 }
 
 // Start starts a cluster and returns when it can be used: the API server is
-// ready, the default ServiceAccount is there and, with a node, the node is
-// Ready. The context bounds the start and not the cluster's life.
+// ready, the default ServiceAccount exists and the node, if any, is Ready. The
+// context bounds the start and not the cluster's life.
 //
-// With WAYLEAVE_USE_KUBECONFIG naming a kubeconfig, Start returns the cluster
-// that its current context names instead.
+// If WAYLEAVE_USE_KUBECONFIG names a kubeconfig, Start returns the cluster of its
+// current context instead.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if o.Log == nil {
 		o.Log = io.Discard
@@ -94,11 +94,11 @@ func Start(ctx context.Context, o Options) (*Cluster, error) {
 		return nil, err
 	}
 	if err := Sweep(); err != nil {
-		return nil, fmt.Errorf("removing what an earlier cluster left: %w", err)
+		return nil, fmt.Errorf("cleaning up after an earlier cluster: %w", err)
 	}
 	for try := 1; ; try++ {
 		c, err := start(ctx, o, binaries)
-		// Ports are chosen before they are bound, so another process can take one in between.
+		// Another process can take a port between its choice and its use.
 		if err == nil || try == 3 || !strings.Contains(err.Error(), "address already in use") {
 			return c, err
 		}
@@ -119,14 +119,14 @@ func start(ctx context.Context, o Options, binaries map[string]string) (*Cluster
 		return nil, fmt.Errorf("preparing the state folder: %w", err)
 	}
 	c := &Cluster{options: o, binaries: binaries, record: rec}
-	if err := c.bringUp(ctx); err != nil {
+	if err := c.startAll(ctx); err != nil {
 		return nil, errors.Join(err, c.Stop())
 	}
 	c.logf("cluster up in %.1fs at %s", time.Since(began).Seconds(), c.url)
 	return c, nil
 }
 
-func (c *Cluster) bringUp(ctx context.Context) error {
+func (c *Cluster) startAll(ctx context.Context) error {
 	var err error
 	if c.watchdog, err = startWatchdog(c.record); err != nil {
 		return fmt.Errorf("starting the watchdog: %w", err)
@@ -148,8 +148,8 @@ func (c *Cluster) bringUp(ctx context.Context) error {
 	return nil
 }
 
-// Stop ends the cluster and removes everything that it made. It may be called
-// more than once. A cluster named by WAYLEAVE_USE_KUBECONFIG is left alone.
+// Stop stops the cluster and removes everything that it created. It may be called
+// more than once. It does nothing to a cluster named by WAYLEAVE_USE_KUBECONFIG.
 func (c *Cluster) Stop() error {
 	if c.existing {
 		return nil
@@ -159,19 +159,19 @@ func (c *Cluster) Stop() error {
 	if err := c.record.remove(); err != nil {
 		return fmt.Errorf("stopping the cluster in %s: %w", c.record.Dir, err)
 	}
-	c.watchdog.dismiss()
+	c.watchdog.stop()
 	c.node.release()
 	return nil
 }
 
-// Config returns a client configuration with every right on the cluster. They
-// come from RBAC, as an administrator's do, and not from system:masters.
+// Config returns a client configuration with all rights on the cluster. They come
+// from RBAC, as an administrator's do, and not from system:masters.
 func (c *Cluster) Config() *rest.Config {
 	return rest.CopyConfig(c.admin)
 }
 
-// UserConfig returns a client configuration for a user without any rights but
-// those that RBAC gives to the user and its groups.
+// UserConfig returns a client configuration for a user whose only rights are
+// those that RBAC grants to the user and its groups.
 func (c *Cluster) UserConfig(user string, groups ...string) *rest.Config {
 	if c.existing {
 		config := c.Config()
@@ -184,11 +184,11 @@ func (c *Cluster) UserConfig(user string, groups ...string) *rest.Config {
 // Kubeconfig returns the path of a kubeconfig file with the rights of Config.
 func (c *Cluster) Kubeconfig() string { return c.kubeconfig }
 
-// Kubectl returns the path of a kubectl that fits the cluster.
+// Kubectl returns the path of a kubectl of the cluster's version.
 func (c *Cluster) Kubectl() string { return c.binaries["kubectl"] }
 
-// AuditLogPath returns the path of the API server's audit log, one JSON event a
-// line. It is empty for a cluster that was there before.
+// AuditLogPath returns the path of the API server's audit log, one JSON event per
+// line. It is empty for a cluster that was not started here.
 func (c *Cluster) AuditLogPath() string {
 	if c.existing {
 		return ""
@@ -196,8 +196,8 @@ func (c *Cluster) AuditLogPath() string {
 	return filepath.Join(c.record.logs(), "audit.log")
 }
 
-// RestartAPIServer ends the API server, as an upgrade of the control plane
-// does, and returns when it is ready again.
+// RestartAPIServer restarts the API server, as an upgrade of the control plane
+// does, and returns when it is ready.
 func (c *Cluster) RestartAPIServer(ctx context.Context) error {
 	if c.existing {
 		return errors.New("restarting the API server: the cluster was not started here")
@@ -209,11 +209,11 @@ func (c *Cluster) RestartAPIServer(ctx context.Context) error {
 			continue
 		}
 		p.end(apiServerGrace)
-		again, err := c.record.start(p.name, p.path, p.args...)
+		restarted, err := c.record.start(p.name, p.path, p.args...)
 		if err != nil {
 			return err
 		}
-		c.processes[i] = again
+		c.processes[i] = restarted
 	}
 	return c.waitReady(ctx)
 }

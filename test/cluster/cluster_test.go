@@ -49,7 +49,7 @@ func TestControlPlane(t *testing.T) {
 	expectNothingLeft(g, c.record)
 }
 
-// expectUsable takes a running cluster for somebody else's.
+// expectUsable uses a running cluster as one that was not started here.
 func expectUsable(t *testing.T, kubeconfig string) {
 	t.Helper()
 	g := NewWithT(t)
@@ -62,7 +62,7 @@ func expectUsable(t *testing.T, kubeconfig string) {
 	g.Expect(review.Status.UserInfo.Groups).To(ConsistOf("ops", "system:authenticated"))
 	g.Expect(c.Stop()).To(Succeed())
 	_, err = kubernetes.NewForConfigOrDie(c.Config()).Discovery().ServerVersion()
-	g.Expect(err).NotTo(HaveOccurred(), "Stop leaves it alone")
+	g.Expect(err).NotTo(HaveOccurred(), "Stop must not stop it")
 
 	_, err = Start(t.Context(), Options{Node: true})
 	g.Expect(err).To(MatchError("the cluster has no node that is Ready"))
@@ -75,12 +75,12 @@ func TestFailedStart(t *testing.T) {
 	g.Expect(err).To(MatchError(And(
 		ContainSubstring("kube-apiserver ended (exit status 1)"),
 		ContainSubstring("unknown flag: --no-such-flag"))))
-	g.Expect(os.ReadDir(dir)).To(HaveLen(1), "only the logs stay in a folder that was named")
+	g.Expect(os.ReadDir(dir)).To(HaveLen(1), "Stop keeps only the logs in a named folder")
 }
 
 func startForTest(t *testing.T, o Options) *Cluster {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute) // the first time, binaries are built
+	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute) // the first run builds the binaries
 	defer cancel()
 	o.Log = t.Output()
 	c, err := Start(ctx, o)

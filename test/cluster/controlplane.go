@@ -16,15 +16,15 @@ import (
 	"k8s.io/client-go/kubernetes"
 )
 
-// apiServerGrace is how long a restart lets the API server finish. It waits for
-// open watches, of which there are always some.
+// apiServerGrace is how long a restart waits for the API server to end. It waits
+// for open watches, and there are always some.
 const apiServerGrace = 2 * time.Second
 
 // The cluster's administrators are a group that is bound to cluster-admin, as
-// kubeadm has it. system:masters would not do: it passes by RBAC altogether.
+// in kubeadm. system:masters would not do: it bypasses RBAC.
 const administrators = "kubeadm:cluster-admins"
 
-// apiServerToKubelet is who the API server is when it asks a kubelet for logs.
+// apiServerToKubelet is the user that the API server is to a kubelet.
 const apiServerToKubelet = "kube-apiserver-kubelet-client"
 
 const defaultAuditPolicy = `apiVersion: audit.k8s.io/v1
@@ -34,7 +34,7 @@ rules:
 - level: Metadata
 `
 
-// startControlPlane starts all parts at once, since each waits for the one it needs.
+// startControlPlane starts all parts together; each waits for those it needs.
 func (c *Cluster) startControlPlane(ctx context.Context) error {
 	ports, err := freePorts(c.network.host, 3)
 	if err != nil {
@@ -99,13 +99,13 @@ func (c *Cluster) writeControlPlaneFiles() error {
 			certificate{name: "system:kube-controller-manager"}))
 }
 
-// etcdArgs asks for certificates even on this machine: whoever writes to etcd
-// is above every rule of the cluster, and with a node is root.
+// etcdArgs requires certificates even on this machine: write access to etcd
+// bypasses every rule of the cluster, and with a node it is root.
 func (c *Cluster) etcdArgs(clients, peers string) []string {
 	client, peer := "https://"+net.JoinHostPort(c.network.host, clients), "https://"+net.JoinHostPort(c.network.host, peers)
 	return []string{
 		"--data-dir=" + c.record.path("etcd"),
-		"--unsafe-no-fsync", // nothing here has to outlive a power cut
+		"--unsafe-no-fsync", // nothing here must survive a power failure
 		"--log-level=warn",
 		"--listen-client-urls=" + client, "--advertise-client-urls=" + client,
 		"--listen-peer-urls=" + peer, "--initial-advertise-peer-urls=" + peer,
@@ -146,7 +146,7 @@ func (c *Cluster) apiServerArgs(port, etcd string) []string {
 		"--audit-log-path=" + c.AuditLogPath(),
 	}
 	if c.network.pods == "" {
-		// Endpoints cannot have a loopback address, and nobody would use them.
+		// Endpoints cannot have a loopback address, and no pod would use them.
 		args = append(args, "--endpoint-reconciler-type=none")
 	}
 	return append(args, c.options.APIServerArgs...)
@@ -159,20 +159,20 @@ func (c *Cluster) controllerManagerArgs() []string {
 		"--service-account-private-key-file=" + c.pem("sa.key"),
 		"--root-ca-file=" + c.pem("ca.crt"),
 		"--cluster-signing-cert-file=" + c.pem("ca.crt"), "--cluster-signing-key-file=" + c.pem("ca.key"),
-		// It would otherwise make a folder of the machine's.
+		// By default it creates a folder outside of the cluster's.
 		"--flex-volume-plugin-dir=" + c.record.path("config", "flex"),
-		// It begins by making an account for each of its controllers, which
-		// takes most of its start at the usual 20 a second.
+		// It first creates an account for each of its controllers, which is
+		// slow at the default of 20 a second.
 		"--kube-api-qps=500", "--kube-api-burst=500",
-		"--leader-elect=false", // there is one
+		"--leader-elect=false", // there is only one
 		"--secure-port=0",
 	}
 }
 
 func (c *Cluster) pem(name string) string { return c.record.path("pki", name) }
 
-// makeAdministrator gives the administrators their rights. Only a member of
-// system:masters can, in a cluster without any.
+// makeAdministrator grants the administrators their rights. In a new cluster, only
+// a member of system:masters can.
 func (c *Cluster) makeAdministrator(ctx context.Context) error {
 	first := c.pki.clients.issue(certificate{name: "kubernetes-super-admin", groups: []string{"system:masters"}})
 	client, err := kubernetes.NewForConfig(c.clientConfig(first))
@@ -224,7 +224,7 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 	})
 }
 
-// freePorts returns ports that nobody listens on.
+// freePorts returns ports that are not in use.
 func freePorts(host string, n int) ([]string, error) {
 	var ports []string
 	var open []io.Closer // until all are chosen, so that they differ

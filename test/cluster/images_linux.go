@@ -18,12 +18,12 @@ import (
 	"strings"
 )
 
-// LoadImage gives the node an image whose one file and entry point is a static
-// program, to be used with `imagePullPolicy: Never`. The name has a registry
-// and a tag. LoadImage returns the name by digest, which the node knows too.
+// LoadImage loads an image into the node, for use with `imagePullPolicy: Never`.
+// Its one file and entry point is a static program. The name has a registry and
+// a tag. LoadImage returns the name by digest, which also works.
 func (c *Cluster) LoadImage(ctx context.Context, name, program string) (string, error) {
 	if c.existing || c.record.Node == nil {
-		return "", errors.New("loading an image: the cluster has no node of ours")
+		return "", errors.New("loading an image: the cluster has no node that was started here")
 	}
 	pinned, err := c.loadImage(ctx, name, program)
 	if err != nil {
@@ -71,9 +71,9 @@ func newBlob(kind string, content []byte) blob {
 	}}
 }
 
-// writeImage writes an image whose one file is a static program, as a tar of
-// the OCI image layout. It returns the name with the digest in the tag's place;
-// the image has both names. The same program makes the same digest.
+// writeImage writes an image whose one file is a static program, as a tar of the
+// OCI image layout. It returns the name with the digest instead of the tag; the
+// image has both names. The same program always has the same digest.
 func writeImage(out io.Writer, name, program string) (string, error) {
 	repository, err := repositoryOf(name)
 	if err != nil {
@@ -102,7 +102,7 @@ func writeImage(out io.Writer, name, program string) (string, error) {
 	return pinned, writeTar(out, files, 0o644)
 }
 
-// named gives an image its name in containerd.
+// named sets the name of an image in containerd.
 func (b blob) named(name string) descriptor {
 	d := b.descriptor
 	d.Annotations = map[string]string{"io.containerd.image.name": name}
@@ -121,13 +121,13 @@ func programLayer(program string) (blob, error) {
 	return newBlob("layer.v1.tar", layer.Bytes()), nil
 }
 
-// repositoryOf insists on a registry and a tag: a node would add its own idea
-// of them to the name of a pod's image.
+// repositoryOf requires a registry and a tag: a node would add its defaults to the
+// name of a pod's image.
 func repositoryOf(name string) (string, error) {
 	registry, path, _ := strings.Cut(name, "/")
 	path, tag, _ := strings.Cut(path, ":")
 	if !strings.ContainsAny(registry, ".:") || path == "" || tag == "" || strings.Contains(tag, "@") {
-		return "", fmt.Errorf("the image name %q is not like example.com/name:tag", name)
+		return "", fmt.Errorf("the image name %q does not have the form example.com/name:tag", name)
 	}
 	return registry + "/" + path, nil
 }

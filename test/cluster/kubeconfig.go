@@ -16,9 +16,8 @@ import (
 )
 
 // UseKubeconfig is the environment variable that names the kubeconfig of a
-// cluster to be used instead of a new one. It is a variable of its own because
-// tests create, change and delete: nobody's exported KUBECONFIG is taken for a
-// wish to have that done.
+// cluster to use instead of a new one. It is not KUBECONFIG, because tests
+// create, change and delete objects and must not do so by accident.
 const UseKubeconfig = "WAYLEAVE_USE_KUBECONFIG"
 
 func (c *Cluster) clientConfig(pair keyPair) *rest.Config {
@@ -27,12 +26,12 @@ func (c *Cluster) clientConfig(pair keyPair) *rest.Config {
 		TLSClientConfig: rest.TLSClientConfig{
 			CAData: c.pki.clients.pem, CertData: pair.cert, KeyData: pair.key,
 		},
-		// The API server's own fairness is enough, and tests should not wait.
+		// Do not throttle tests; the API server has its own limits.
 		QPS: 1000, Burst: 2000,
 	}
 }
 
-// writeKubeconfig writes a kubeconfig for a user, with everything inside the file.
+// writeKubeconfig writes a self-contained kubeconfig for a user.
 func (c *Cluster) writeKubeconfig(path string, user certificate) error {
 	pair := c.pki.clients.issue(user)
 	config := clientcmdapi.NewConfig()
@@ -47,7 +46,7 @@ func (c *Cluster) writeKubeconfig(path string, user certificate) error {
 	return writeFile(path, content)
 }
 
-// useExisting returns a cluster that was there before and stays.
+// useExisting returns a cluster that was not started here and is not stopped.
 func useExisting(ctx context.Context, o Options, path string) (*Cluster, error) {
 	config, err := clientcmd.BuildConfigFromFlags("", path)
 	if err != nil {

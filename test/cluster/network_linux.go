@@ -11,7 +11,7 @@ import (
 	"strings"
 )
 
-// chooseNetwork looks for ranges that this machine does not use otherwise.
+// chooseNetwork chooses address ranges that this machine does not use.
 func chooseNetwork() (network, error) {
 	pods, err := freeRange("10.%d.0.0/24", 244, 200)
 	if err != nil {
@@ -29,7 +29,7 @@ func chooseNetwork() (network, error) {
 	}, nil
 }
 
-// freeRange tries second octets downwards.
+// freeRange tries second octets in descending order.
 func freeRange(format string, from, to int) (netip.Prefix, error) {
 	taken, err := net.InterfaceAddrs()
 	if err != nil {
@@ -41,7 +41,7 @@ func freeRange(format string, from, to int) (netip.Prefix, error) {
 			return candidate, nil
 		}
 	}
-	return netip.Prefix{}, errors.New("no free range of addresses for pods or Services")
+	return netip.Prefix{}, errors.New("no free address range for pods or Services")
 }
 
 func overlapsAny(candidate netip.Prefix, taken []net.Addr) bool {
@@ -53,29 +53,29 @@ func overlapsAny(candidate netip.Prefix, taken []net.Addr) bool {
 	return false
 }
 
-// makeBridge makes what pods are attached to. Its address is the node's, since
-// a node's must not be loopback.
+// makeBridge creates the bridge of the pods. Its address is the node's, which must
+// not be loopback.
 func (c *Cluster) makeBridge(ctx context.Context) error {
 	bridge, bits := c.record.Node.Bridge, "/24"
 	for _, args := range [][]string{
 		{"link", "add", bridge, "type", "bridge"},
 		{"address", "add", c.network.host + bits, "dev", bridge},
 		{"link", "set", bridge, "up"},
-		// Without a default route a machine would not even try to reach a Service.
+		// A machine without a default route could not reach Services.
 		{"route", "add", c.network.services, "dev", bridge, "src", c.network.host},
 	} {
 		if err := tool(ctx, "ip", args...); err != nil {
-			return fmt.Errorf("making the bridge of the pods: %w", err)
+			return fmt.Errorf("creating the bridge of the pods: %w", err)
 		}
 	}
-	letPodsTalk(ctx, bridge)
+	allowPodTraffic(ctx, bridge)
 	return nil
 }
 
-// letPodsTalk makes the traffic between pods pass the rules of Services, and
-// not those of a firewall that forwards nothing, as Docker's. Both are as good
-// as can be: kernels have the first built in, and many machines no firewall.
-func letPodsTalk(ctx context.Context, bridge string) {
+// allowPodTraffic makes the traffic between pods pass the rules of Services, and
+// bypass a firewall that forwards nothing, such as Docker's. Errors are ignored:
+// the module may be part of the kernel, and many machines have no firewall.
+func allowPodTraffic(ctx context.Context, bridge string) {
 	if !exists("/proc/sys/net/bridge") && lookPath("modprobe") != "" {
 		_ = tool(ctx, "modprobe", "br_netfilter")
 	}
@@ -97,8 +97,8 @@ func forwardRule(bridge string) []string {
 	return []string{"FORWARD", "-i", bridge, "-o", bridge, "-j", "ACCEPT"}
 }
 
-// removeBridge removes the bridge and the pods' ends on it, which the kernel
-// would remove some time after their namespaces.
+// removeBridge removes the bridge and its ports. The kernel would remove the ports
+// some time after the namespaces of the pods.
 func (t *traces) removeBridge() error {
 	if lookPath("iptables") != "" {
 		_ = tool(context.Background(), "iptables", append([]string{"-D"}, forwardRule(t.Bridge)...)...)
@@ -108,7 +108,7 @@ func (t *traces) removeBridge() error {
 		return nil
 	}
 	for _, port := range ports {
-		_ = tool(context.Background(), "ip", "link", "delete", port.Name()) // it may be going by itself
+		_ = tool(context.Background(), "ip", "link", "delete", port.Name()) // the kernel may be removing it
 	}
 	return tool(context.Background(), "ip", "link", "delete", t.Bridge)
 }
@@ -127,7 +127,7 @@ func removeTables() error {
 	return errors.Join(errs...)
 }
 
-// sysctls are what kubelet and the bridge plugin change for the whole machine.
+// sysctls are those that kubelet and the bridge plugin change for the machine.
 var sysctls = []string{
 	"kernel/keys/root_maxbytes", "kernel/keys/root_maxkeys", "kernel/panic", "kernel/panic_on_oops",
 	"net/bridge/bridge-nf-call-iptables", "net/ipv4/ip_forward",

@@ -20,20 +20,20 @@ import (
 
 const nodeName = "node-1"
 
-// node is what is known of a cluster's node while it runs.
+// node is the state of a running node.
 type node struct {
 	lock    net.Listener
 	plugins string // the folder of CNI plugins
 }
 
-// release lets the next cluster have a node.
+// release lets another cluster start a node.
 func (n *node) release() {
 	if n != nil {
 		_ = n.lock.Close()
 	}
 }
 
-// tools are the programs of the distribution that a node needs, by package.
+// tools are the programs that a node needs, with their Debian packages.
 var tools = []struct{ program, pkg string }{
 	{"containerd", "containerd"},
 	{"ctr", "containerd"},
@@ -43,7 +43,8 @@ var tools = []struct{ program, pkg string }{
 	{"mount", "mount"},
 }
 
-// missingPackages returns the Debian packages without which no node runs here.
+// missingPackages returns the Debian packages that a node needs and that are not
+// installed.
 func missingPackages() []string {
 	var missing []string
 	for _, tool := range tools {
@@ -57,7 +58,7 @@ func missingPackages() []string {
 	return missing
 }
 
-// CanRunNode returns nil, or one sentence why pods cannot run on this machine.
+// CanRunNode returns nil, or the reason why pods cannot run on this machine.
 func CanRunNode() error {
 	if os.Geteuid() != 0 {
 		return errors.New("a cluster with a node needs root")
@@ -69,7 +70,7 @@ func CanRunNode() error {
 	return nil
 }
 
-// lookPath also looks where administrators' programs are, which not every shell does.
+// lookPath also searches the sbin folders, which are not in every PATH.
 func lookPath(program string) string {
 	for _, dir := range append(filepath.SplitList(os.Getenv("PATH")), "/usr/local/sbin", "/usr/sbin", "/sbin") {
 		if path, err := exec.LookPath(filepath.Join(dir, program)); err == nil {
@@ -88,17 +89,17 @@ func pluginFolder() string {
 	return ""
 }
 
-// tool runs a program of the distribution to its end.
+// tool runs a program of the distribution.
 func tool(ctx context.Context, name string, args ...string) error {
-	said, err := exec.CommandContext(ctx, lookPath(name), args...).CombinedOutput()
+	out, err := exec.CommandContext(ctx, lookPath(name), args...).CombinedOutput()
 	if err != nil {
-		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(said)))
+		return fmt.Errorf("%s %s: %w: %s", name, strings.Join(args, " "), err, strings.TrimSpace(string(out)))
 	}
 	return nil
 }
 
-// prepareNode makes what has to be there before the API server: it listens on
-// the node's address.
+// prepareNode creates what the API server needs, which listens on the node's
+// address.
 func (c *Cluster) prepareNode(ctx context.Context) error {
 	lock, err := lockNode(ctx, c.options.Log)
 	if err != nil {
@@ -112,7 +113,7 @@ func (c *Cluster) prepareNode(ctx context.Context) error {
 		return err
 	}
 	c.binaries["containerd"] = lookPath("containerd")
-	// Written down before anything is made, so that it is found to be removed.
+	// Recorded before anything is created, so that all of it can be removed.
 	c.record.Node = &traces{
 		Bridge:  "wl" + c.record.ID,
 		Network: "wayleave-" + c.record.ID,
@@ -124,20 +125,20 @@ func (c *Cluster) prepareNode(ctx context.Context) error {
 		return err
 	}
 	if err := makeCgroups(c.record.Node.Cgroup); err != nil {
-		return fmt.Errorf("making the cgroup of the pods: %w", err)
+		return fmt.Errorf("creating the cgroup of the pods: %w", err)
 	}
 	return c.makeBridge(ctx)
 }
 
-// noOtherNode keeps off a machine that is a node already, of a real cluster:
-// these two would be taken from it.
+// noOtherNode returns an error if this machine is a node of a real cluster, which
+// would lose its tables and its socket.
 func noOtherNode() error {
 	if tableExists("ip") || tableExists("ip6") {
-		return errors.New("this machine has the nftables of a kube-proxy that is not ours")
+		return errors.New("this machine has the nftables of another cluster's kube-proxy")
 	}
 	if conn, err := net.Dial("unix", filepath.Join(devicePlugins, "kubelet.sock")); err == nil {
 		_ = conn.Close()
-		return errors.New("a kubelet that is not ours runs on this machine")
+		return errors.New("another cluster's kubelet runs on this machine")
 	}
 	return nil
 }
@@ -146,10 +147,10 @@ func noOtherNode() error {
 const nodeWait = 5 * time.Minute
 
 // lockNode makes sure that one cluster with a node runs at a time: kube-proxy's
-// tables have fixed names. The lock is a name that the kernel knows and frees;
-// it is as wide as the tables are, which is a network namespace.
+// tables have fixed names. The lock is an abstract socket, which the kernel frees;
+// like the tables, it belongs to a network namespace.
 func lockNode(ctx context.Context, log io.Writer) (net.Listener, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, nodeWait, errors.New("gave up"))
+	ctx, cancel := context.WithTimeoutCause(ctx, nodeWait, errors.New("timed out"))
 	defer cancel()
 	for first := true; ; first = false {
 		other, err := otherNode()
@@ -161,14 +162,14 @@ func lockNode(ctx context.Context, log io.Writer) (net.Listener, error) {
 			return lock, nil
 		}
 		if err == nil {
-			_ = lock.Close() // its owner is gone, but its watchdog is still at work
+			_ = lock.Close() // its owner has ended, but the watchdog is still removing the cluster
 		}
 		if first {
 			fmt.Fprintf(log, "waiting for the other cluster with a node to end%s\n", other)
 		}
 		select {
 		case <-ctx.Done():
-			return nil, fmt.Errorf("one cluster with a node can run at a time, and there is another%s: %w", other, context.Cause(ctx))
+			return nil, fmt.Errorf("only one cluster with a node can run at a time, and another is running%s: %w", other, context.Cause(ctx))
 		case <-time.After(200 * time.Millisecond):
 		}
 	}
@@ -187,8 +188,8 @@ func otherNode() (string, error) {
 	return "", err
 }
 
-// startNode starts what runs on a node, and the scheduler, which has nothing to
-// do without one.
+// startNode starts the programs of a node, and the scheduler, which has no work
+// without a node.
 func (c *Cluster) startNode(ctx context.Context) error {
 	if err := c.writeNodeFiles(); err != nil {
 		return err

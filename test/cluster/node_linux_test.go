@@ -31,23 +31,23 @@ func TestNode(t *testing.T) {
 	runPod(t, c, "by-tag", "example.com/probe:test")
 	runPod(t, c, "by-digest", pinned)
 
-	// The pod's own token, seen by the API server, through kube-proxy.
+	// The API server authenticates the pod's token; the request goes through kube-proxy.
 	whoAmI := ContainSubstring(`"username":"system:serviceaccount:default:default"`)
 	g.Eventually(func() string { return kubectl(c, "logs", "by-tag") }, 20*time.Second).Should(whoAmI)
-	// A Service, from another pod and from where the API server is.
+	// A Service, from another pod and from the API server's side.
 	url := "http://" + expose(t, c, "by-tag") + ":8080"
 	g.Eventually(func() string { return kubectl(c, "exec", "by-digest", "--", "/probe", "get", url) }, 20*time.Second).Should(whoAmI)
 	g.Expect(exec.Command(probe, "get", url).Output()).To(WithTransform(func(b []byte) string { return string(b) }, whoAmI))
 
 	g.Expect(c.Stop()).To(Succeed())
 	expectNothingLeft(g, c.record)
-	// Some of it goes a moment after: processes are reaped, namespaces dissolve.
+	// Some of it is removed a moment later: zombies, network namespaces.
 	g.Eventually(func() string { return machine(t) }, 5*time.Second).Should(BeComparableTo(before))
 }
 
 func TestKilledNode(t *testing.T) {
 	if CanRunNode() != nil {
-		return // TestNode says that there is nothing to be killed
+		return // TestNode checks the error
 	}
 	g := NewWithT(t)
 	before := machine(t)
@@ -78,7 +78,7 @@ func runPod(t *testing.T, c *Cluster, name, image string) {
 	}, 30*time.Second).Should(Equal(corev1.PodRunning))
 }
 
-// expose makes a Service of a pod and returns its address.
+// expose creates a Service for a pod and returns its address.
 func expose(t *testing.T, c *Cluster, pod string) string {
 	t.Helper()
 	service, err := kubernetes.NewForConfigOrDie(c.Config()).CoreV1().Services("default").Create(t.Context(), &corev1.Service{
@@ -94,11 +94,11 @@ func expose(t *testing.T, c *Cluster, pod string) string {
 func kubectl(c *Cluster, args ...string) string {
 	command := exec.Command(c.Kubectl(), append([]string{"--kubeconfig", c.Kubeconfig()}, args...)...)
 	command.Env = append(os.Environ(), "KUBECACHEDIR="+c.record.path("kubectl"))
-	said, _ := command.CombinedOutput()
-	return string(said)
+	out, _ := command.CombinedOutput()
+	return string(out)
 }
 
-// machine is what a node changes on a machine. It looks while no other test has one.
+// machine describes what a node changes on a machine, while no other node runs.
 func machine(t *testing.T) string {
 	t.Helper()
 	lock, err := lockNode(t.Context(), t.Output())
@@ -115,8 +115,8 @@ func machine(t *testing.T) string {
 		"find /run/containerd /var/lib/cni /var/lib/kubelet /var/log/containers",
 		"grep /wayleave /proc/mounts; grep -E 'cni|netns' /proc/mounts",
 	} {
-		said, _ := exec.Command("sh", "-c", "PATH=$PATH:/usr/sbin:/sbin; "+command).CombinedOutput() // "not found" is an answer
-		state = append(state, "$ "+command+"\n"+string(said))
+		out, _ := exec.Command("sh", "-c", "PATH=$PATH:/usr/sbin:/sbin; "+command).CombinedOutput() // may be "not found"
+		state = append(state, "$ "+command+"\n"+string(out))
 	}
 	return strings.Join(state, "")
 }

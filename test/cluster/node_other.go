@@ -7,7 +7,7 @@ import (
 	"errors"
 )
 
-// CanRunNode returns nil, or one sentence why pods cannot run on this machine.
+// CanRunNode returns nil, or the reason why pods cannot run on this machine.
 func CanRunNode() error {
 	return errors.New("a cluster with a node needs Linux")
 }

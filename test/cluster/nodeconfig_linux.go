@@ -8,10 +8,10 @@ import (
 	"text/template"
 )
 
-// pauseImage holds a pod's namespaces. No registry has it; it is made here.
+// pauseImage holds a pod's namespaces. It is built here and is in no registry.
 const pauseImage = "wayleave.dev/pause:local"
 
-// nodeSettings are what the node's configuration files are filled with.
+// nodeSettings are the values for the node's configuration files.
 type nodeSettings struct {
 	Dir, Logs, Host, Node, Pods      string
 	Bridge, Network, Cgroup, Plugins string
@@ -52,23 +52,30 @@ func (c *Cluster) writeNodeFiles() error {
 			certificate{name: "system:node:" + nodeName, groups: []string{"system:nodes"}}))
 }
 
-// snapshotter is overlayfs, but not on top of overlayfs, as in a container.
+// snapshotter is overlayfs, which does not work on top of overlayfs, as in a
+// container.
 func snapshotter(dir string) string {
 	const overlay = 0x794c7630
 	var fs syscall.Statfs_t
-	if err := syscall.Statfs(dir, &fs); err == nil && int64(fs.Type) == overlay { //nolint:unconvert // its type differs between architectures
+	if err := syscall.Statfs(dir, &fs); err == nil && int64(fs.Type) == overlay { //nolint:unconvert // the type depends on the architecture
 		return "native"
 	}
 	return "overlayfs"
 }
 
-// containerd keeps to the cluster's folder, so that it can run beside the
-// system's own. restrict_oom_score_adj lets it run where root may not lower a
+// containerd uses only the cluster's folder, so that it can run beside the
+// system's. restrict_oom_score_adj lets it run where root may not lower a
 // process's score, as in many containers.
 const containerdConfig = `version = 2
 root = "{{.Dir}}/containerd/root"
 state = "{{.Dir}}/containerd/state"
-disabled_plugins = ["io.containerd.internal.v1.tracing", "io.containerd.snapshotter.v1.aufs", "io.containerd.snapshotter.v1.btrfs", "io.containerd.snapshotter.v1.devmapper", "io.containerd.snapshotter.v1.zfs"]
+disabled_plugins = [
+  "io.containerd.internal.v1.tracing",
+  "io.containerd.snapshotter.v1.aufs",
+  "io.containerd.snapshotter.v1.btrfs",
+  "io.containerd.snapshotter.v1.devmapper",
+  "io.containerd.snapshotter.v1.zfs",
+]
 
 [grpc]
   address = "{{.Socket}}"
@@ -105,7 +112,7 @@ disabled_plugins = ["io.containerd.internal.v1.tracing", "io.containerd.snapshot
   Root = "{{.Dir}}/containerd/runc"
 `
 
-// The kubelet takes the machine as it is: with cgroup v1, swap, a full disk.
+// The kubelet must accept any machine: with cgroup v1, swap, a full disk.
 const kubeletConfig = `apiVersion: kubelet.config.k8s.io/v1beta1
 kind: KubeletConfiguration
 address: {{.Host}}
@@ -128,7 +135,13 @@ failSwapOn: false
 makeIPTablesUtilChains: false
 imageGCHighThresholdPercent: 100
 imageGCLowThresholdPercent: 99
-evictionHard: {memory.available: "0%", nodefs.available: "0%", nodefs.inodesFree: "0%", imagefs.available: "0%", imagefs.inodesFree: "0%", pid.available: "0%"}
+evictionHard:
+  memory.available: "0%"
+  nodefs.available: "0%"
+  nodefs.inodesFree: "0%"
+  imagefs.available: "0%"
+  imagefs.inodesFree: "0%"
+  pid.available: "0%"
 podLogsDir: {{.Logs}}/pods
 volumePluginDir: {{.Dir}}/kubelet/volume-plugins
 `

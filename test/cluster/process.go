@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// marker is the environment variable that every process of a cluster carries,
-// with the cluster's id. They are found by it when they have to end, so that no
-// list of process ids can be stale or point to somebody else's process.
+// marker is the environment variable that every process of a cluster has, with
+// the cluster's id. The processes are found by it when they have to end: a list
+// of process ids could be stale and name another user's process.
 const marker = "WAYLEAVE_CLUSTER_ID"
 
 // process is a running part of a cluster.
@@ -24,10 +24,10 @@ type process struct {
 	args       []string
 	log        string
 	command    *exec.Cmd
-	done       chan struct{} // closed when it ended
+	done       chan struct{} // closed when it has ended
 }
 
-// start runs a program with its output in the cluster's logs.
+// start starts a program whose output goes to the cluster's logs.
 func (r *record) start(name, path string, args ...string) (*process, error) {
 	p := &process{name: name, path: path, args: args, done: make(chan struct{})}
 	p.log = filepath.Join(r.logs(), name+".log")
@@ -40,7 +40,7 @@ func (r *record) start(name, path string, args ...string) (*process, error) {
 	p.command.Dir = r.Dir
 	p.command.Stdout, p.command.Stderr = log, log
 	p.command.Env = environment(r.ID)
-	// Its own group: Ctrl-C is for us, and we end our processes in order.
+	// Its own group: Ctrl-C must reach this process only, which ends the others in order.
 	p.command.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
 	if err := p.command.Start(); err != nil {
 		return nil, fmt.Errorf("starting %s: %w", name, err)
@@ -52,8 +52,8 @@ func (r *record) start(name, path string, args ...string) (*process, error) {
 	return p, nil
 }
 
-// environment is small on purpose: a proxy set for this shell, say, would
-// otherwise come between the API server and its webhooks.
+// environment is small on purpose: a proxy set in this shell, for example, would
+// come between the API server and its webhooks.
 func environment(id string) []string {
 	return []string{
 		marker + "=" + id,
@@ -62,7 +62,7 @@ func environment(id string) []string {
 	}
 }
 
-// end asks the process to end, and ends it when it did not within the grace.
+// end asks the process to end, and kills it after the grace period.
 func (p *process) end(grace time.Duration) {
 	_ = p.command.Process.Signal(syscall.SIGTERM)
 	select {
@@ -73,11 +73,11 @@ func (p *process) end(grace time.Duration) {
 	}
 }
 
-// died returns an error with the last words of the process, or nil while it runs.
+// died returns an error with the last output of the process, or nil while it runs.
 func (p *process) died() error {
 	select {
 	case <-p.done:
-		return fmt.Errorf("%s ended (%s), saying:\n%s", p.name, p.command.ProcessState, lastLines(p.log, 15))
+		return fmt.Errorf("%s ended (%s) with this output:\n%s", p.name, p.command.ProcessState, lastLines(p.log, 15))
 	default:
 		return nil
 	}
@@ -92,13 +92,13 @@ func lastLines(path string, n int) string {
 	return strings.Join(lines[max(0, len(lines)-n):], "\n")
 }
 
-// patience is for one step of a start, on a machine that does much else.
-const patience = 2 * time.Minute
+// stepTimeout is for one step of a start, on a busy machine.
+const stepTimeout = 2 * time.Minute
 
-// until waits for done to say so. It gives up when the context ends or when a
-// process of the cluster died, with the reason.
+// until waits until done returns nil. It fails when the context ends or when a
+// process of the cluster has died, with the reason.
 func (c *Cluster) until(ctx context.Context, what string, done func(context.Context) error) error {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, stepTimeout)
 	defer cancel()
 	for {
 		attempt, cancel := context.WithTimeout(ctx, 5*time.Second)
@@ -120,7 +120,7 @@ func (c *Cluster) until(ctx context.Context, what string, done func(context.Cont
 	}
 }
 
-// run starts a part of the cluster.
+// run starts a program of the cluster.
 func (c *Cluster) run(name string, args ...string) error {
 	p, err := c.record.start(name, c.binaries[name], args...)
 	if err != nil {

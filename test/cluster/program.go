@@ -7,14 +7,14 @@ import (
 	"time"
 )
 
-// Program is a program that runs beside a cluster and ends with it, in whatever
-// way the cluster ends.
+// Program is a program that runs beside a cluster and ends with it, even after a
+// crash.
 type Program struct{ process *process }
 
 // StartProgram starts a program whose output goes to the cluster's logs.
 func (c *Cluster) StartProgram(name, path string, args ...string) (*Program, error) {
 	if c.existing {
-		return nil, errors.New("starting a program beside a cluster that was not started here: its API server could not reach it")
+		return nil, errors.New("starting a program beside a cluster that was not started here: the API server could not reach it")
 	}
 	p, err := c.record.start(name, path, args...)
 	if err != nil {
@@ -23,8 +23,8 @@ func (c *Cluster) StartProgram(name, path string, args ...string) (*Program, err
 	return &Program{process: p}, nil
 }
 
-// Dir returns the folder of the cluster's state, which Stop empties. It is
-// empty for a cluster that was there before.
+// Dir returns the folder of the cluster's state. It is empty for a cluster that
+// was not started here.
 func (c *Cluster) Dir() string {
 	if c.existing {
 		return ""
@@ -32,7 +32,7 @@ func (c *Cluster) Dir() string {
 	return c.record.Dir
 }
 
-// Stop asks the program to end, and ends it after ten seconds.
+// Stop asks the program to end, and kills it after ten seconds.
 func (p *Program) Stop() { p.process.end(10 * time.Second) }
 
 // Kill ends the program as a crash would.
@@ -41,7 +41,7 @@ func (p *Program) Kill() {
 	<-p.process.done
 }
 
-// Died returns an error with the program's last words, or nil while it runs.
+// Died returns an error with the program's last output, or nil while it runs.
 func (p *Program) Died() error { return p.process.died() }
 
 // Log returns the path of the program's output.

@@ -6,9 +6,8 @@ import (
 	"strconv"
 )
 
-// running finds the processes of a cluster by the marker that they carry, and
-// that their own children inherit. What it returns stands for these very
-// processes, even when an id is used again meanwhile.
+// running finds the processes of a cluster by their marker, which their children
+// inherit. The handles stay valid if a process id is reused.
 func (r *record) running() ([]*os.Process, error) {
 	entries, err := os.ReadDir("/proc")
 	if err != nil {
@@ -24,8 +23,8 @@ func (r *record) running() ([]*os.Process, error) {
 		if err != nil {
 			continue
 		}
-		// Asked after the handle was taken, so that both mean the same process.
-		if carriesMarker(pid, r.ID) {
+		// Checked after the handle was opened, so that both are the same process.
+		if hasMarker(pid, r.ID) {
 			found = append(found, p)
 		} else {
 			_ = p.Release()
@@ -34,8 +33,9 @@ func (r *record) running() ([]*os.Process, error) {
 	return found, nil
 }
 
-// carriesMarker is false for what is gone, is a zombie, or is somebody else's.
-func carriesMarker(pid int, id string) bool {
+// hasMarker is false for a process that has ended, is a zombie, or is another
+// user's.
+func hasMarker(pid int, id string) bool {
 	environ, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/environ")
 	if err != nil {
 		return false

@@ -9,8 +9,8 @@ import (
 	"strings"
 )
 
-// running finds the processes of a cluster by their arguments: only Linux shows
-// the environment of a process. All of them name a file in the cluster's folder.
+// running finds the processes of a cluster by their arguments, which name a file in
+// the cluster's folder: only Linux shows the environment of a process.
 func (r *record) running() ([]*os.Process, error) {
 	list, err := exec.Command("ps", "-axww", "-o", "pid=,command=").Output()
 	if err != nil {
@@ -33,7 +33,7 @@ func (r *record) running() ([]*os.Process, error) {
 	return found, nil
 }
 
-// isPart keeps a person's own kubectl out.
+// isPart excludes a kubectl of the user.
 func isPart(command string) bool {
 	program, _, _ := strings.Cut(strings.TrimSpace(command), " ")
 	for _, name := range controlPlaneBinaries() {

@@ -15,28 +15,28 @@ import (
 	"time"
 )
 
-// record is what has to be known to remove a cluster, on disk, so that it can
-// still be removed when the process that started it is gone. That process holds
-// a lock beside the record for as long as it lives.
+// record is what is needed to remove a cluster. It is on disk, so that the cluster
+// can be removed after the process that started it has ended. That process holds
+// a lock beside the record while it runs.
 type record struct {
 	ID   string `json:"id"`
 	PID  int    `json:"pid"`
 	Dir  string `json:"dir"`
-	Temp bool   `json:"temp"` // the folder was made by us and goes with the cluster
-	// Node is written before the first of its traces is made.
+	Temp bool   `json:"temp"` // this package created the folder and removes it
+	// Node is written before the first trace is created.
 	Node *traces `json:"node,omitempty"`
 
-	lock      *os.File
-	forgotten bool
+	lock    *os.File
+	removed bool
 }
 
-// Cache is where binaries and the state of clusters are kept: WAYLEAVE_CACHE,
-// else a folder of the user's cache.
+// Cache returns the folder of binaries and of the state of clusters:
+// WAYLEAVE_CACHE, or a folder in the user's cache.
 func Cache() (string, error) {
 	if dir := os.Getenv("WAYLEAVE_CACHE"); dir != "" {
 		return filepath.Abs(dir)
 	}
-	// Not os.UserCacheDir, which knows other places on other systems.
+	// Not os.UserCacheDir, which returns other folders on other systems.
 	if dir := os.Getenv("XDG_CACHE_HOME"); dir != "" {
 		return filepath.Join(dir, "wayleave"), nil
 	}
@@ -44,8 +44,8 @@ func Cache() (string, error) {
 	return filepath.Join(home, ".cache", "wayleave"), err
 }
 
-// records is the folder of all records. It is the user's own: whoever could
-// write there could have processes ended and folders removed.
+// records returns the folder of all records. Only the user can write to it: with
+// write access one could have processes ended and folders removed.
 func records() (string, error) {
 	cache, err := Cache()
 	if err != nil {
@@ -80,7 +80,7 @@ func newRecord(dir string) (*record, error) {
 	if err := r.empty(); err != nil {
 		return nil, err
 	}
-	// An audit log goes on where it ended; nobody wants to read two clusters' in one.
+	// The API server appends to an audit log; it must not contain two clusters' events.
 	if err := os.RemoveAll(r.logs()); err != nil {
 		return nil, err
 	}
@@ -130,20 +130,20 @@ func writeFile(path string, content []byte) error {
 	return os.Rename(path+".new", path)
 }
 
-// ours are the entries that a cluster makes in its folder, beside logs. Nothing
-// else is removed from a folder that somebody named.
-var ours = []string{"pki", "etcd", "config", "kubelet", "containerd", "cni", "images", "kubeconfig"}
+// entries are what a cluster creates in its folder, beside logs. Nothing else is
+// removed from a folder that the caller named.
+var entries = []string{"pki", "etcd", "config", "kubelet", "containerd", "cni", "images", "kubeconfig"}
 
 func (r *record) empty() error {
 	var errs []error
-	for _, name := range ours {
+	for _, name := range entries {
 		errs = append(errs, os.RemoveAll(r.path(name)))
 	}
 	return errors.Join(errs...)
 }
 
-// remove ends the cluster's processes and removes all that it made. The record
-// itself goes last: what could not be removed now is tried again by a later sweep.
+// remove ends the cluster's processes and removes everything that it created. The
+// record is removed last: a later Sweep retries what has failed.
 func (r *record) remove() error {
 	if r.lock == nil {
 		return nil
@@ -162,10 +162,10 @@ func (r *record) remove() error {
 			return err
 		}
 	}
-	return r.forget()
+	return r.removeRecord()
 }
 
-func (r *record) forget() error {
+func (r *record) removeRecord() error {
 	parent, err := records()
 	if err != nil {
 		return err
@@ -174,12 +174,12 @@ func (r *record) forget() error {
 		os.Remove(filepath.Join(parent, r.ID+".json")),
 		os.Remove(r.lock.Name()),
 		r.lock.Close())
-	r.lock, r.forgotten = nil, true
+	r.lock, r.removed = nil, true
 	return err
 }
 
-// endProcesses kills: there is no state to be saved, and the API server takes
-// its time otherwise.
+// endProcesses kills the processes: there is no state to save, and the API server
+// would end slowly.
 func (r *record) endProcesses() error {
 	deadline := time.Now().Add(15 * time.Second)
 	for {
@@ -191,7 +191,7 @@ func (r *record) endProcesses() error {
 			return nil
 		}
 		for _, p := range found {
-			_ = p.Kill() // it may have ended by itself
+			_ = p.Kill() // it may have ended already
 			_ = p.Release()
 		}
 		if time.Now().After(deadline) {
@@ -201,9 +201,9 @@ func (r *record) endProcesses() error {
 	}
 }
 
-// Info tells about a cluster that runs on this machine.
+// Info describes a cluster that runs on this machine.
 type Info struct {
-	PID  int    // of the process it belongs to
+	PID  int    // of the process that owns it
 	Dir  string // its state folder
 	Node bool
 }
@@ -225,24 +225,24 @@ func Running() ([]Info, error) {
 	return infos, err
 }
 
-// Sweep removes what clusters left whose process is gone. The watchdog does so
-// at once; this is for when it could not.
+// Sweep removes clusters whose process has ended. The watchdog does so
+// immediately; Sweep is for when the watchdog has failed.
 func Sweep() error {
 	return eachRecord(sweep)
 }
 
-// sweepOne does so for one cluster, and says whether nothing is left of it.
+// sweepOne does so for one cluster, and returns whether nothing is left of it.
 func sweepOne(id string) (bool, error) {
-	gone := true
+	removed := true
 	err := eachRecord(func(r *record, lockPath string) error {
 		if r.ID != id {
 			return nil
 		}
 		err := sweep(r, lockPath)
-		gone = r.forgotten
+		removed = r.removed
 		return err
 	})
-	return gone, err
+	return removed, err
 }
 
 func sweep(r *record, lockPath string) error {
@@ -254,7 +254,7 @@ func sweep(r *record, lockPath string) error {
 		return err
 	}
 	r.lock = lock
-	// Somebody may have removed it between our look and our lock.
+	// Another process may have removed it before the lock was taken.
 	if _, err := os.Stat(strings.TrimSuffix(lockPath, ".lock") + ".json"); err != nil {
 		return errors.Join(os.Remove(lockPath), lock.Close())
 	}
@@ -298,7 +298,7 @@ func readRecord(path string) (*record, error) {
 
 var errLocked = errors.New("locked by another process")
 
-// tryLock takes a lock that the kernel gives back when this process ends.
+// tryLock takes a lock that the kernel releases when this process ends.
 func tryLock(path string) (*os.File, error) {
 	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {

@@ -13,17 +13,17 @@ import (
 	"time"
 )
 
-// traces are what a node makes outside of its cluster's folder.
+// traces are what a node creates outside of the cluster's folder.
 type traces struct {
 	Bridge  string            `json:"bridge"`
 	Network string            `json:"network"` // of CNI
 	Cgroup  string            `json:"cgroup"`
-	Sysctls map[string]string `json:"sysctls"` // as they were
-	Folders []string          `json:"folders"` // that were not there
+	Sysctls map[string]string `json:"sysctls"` // values before
+	Folders []string          `json:"folders"` // those that did not exist before
 }
 
-// folders are what containerd, CNI and kubelet make at places that cannot be
-// chosen, outer ones first.
+// folders are those that containerd, CNI and kubelet create at fixed paths,
+// parents first.
 var folders = []string{
 	"/run/containerd", shimSockets,
 	"/var/lib/cni", cniResults,
@@ -41,7 +41,7 @@ func missingFolders() []string {
 	return slices.DeleteFunc(slices.Clone(folders), exists)
 }
 
-// remove takes the traces away, once the cluster's own processes are gone.
+// remove removes the traces, after the cluster's processes have ended.
 func (t *traces) remove(r *record) error {
 	if t == nil {
 		return nil
@@ -58,7 +58,7 @@ func (t *traces) remove(r *record) error {
 		restoreSysctls(t.Sysctls))
 }
 
-// endContainers ends what runs in pods, which lives on without containerd.
+// endContainers kills the processes of pods, which do not end with containerd.
 func (t *traces) endContainers() error {
 	deadline := time.Now().Add(10 * time.Second)
 	for {
@@ -106,7 +106,7 @@ func (t *traces) removeCgroups() error {
 	})
 }
 
-// eachCgroup goes through the cgroups of the node, inner ones first.
+// eachCgroup visits the cgroups of the node, children first.
 func (t *traces) eachCgroup(do func(dir string) error) error {
 	roots, err := cgroupRoots()
 	if err != nil {
@@ -118,7 +118,7 @@ func (t *traces) eachCgroup(do func(dir string) error) error {
 			if err == nil && entry.IsDir() {
 				dirs = append(dirs, path)
 			}
-			return nil // one that just went is fine
+			return nil // it may have just been removed
 		})
 	}
 	slices.Reverse(dirs)
@@ -130,8 +130,8 @@ func (t *traces) eachCgroup(do func(dir string) error) error {
 	return nil
 }
 
-// makeCgroups makes the cgroup below which kubelet keeps its own. One of ours
-// keeps them apart from a kubelet that may be here already.
+// makeCgroups creates the parent cgroup of kubelet's cgroups, to separate them from
+// those of another kubelet on this machine.
 func makeCgroups(name string) error {
 	roots, err := cgroupRoots()
 	if err != nil {
@@ -141,7 +141,7 @@ func makeCgroups(name string) error {
 		if err := os.MkdirAll(filepath.Join(root, name), 0o755); err != nil {
 			return err
 		}
-		// With cgroup v2, controllers have to be passed down. systemd does most of it.
+		// With cgroup v2, controllers must be enabled for children. systemd enables most.
 		for _, controller := range []string{"+cpuset", "+cpu", "+io", "+memory", "+pids"} {
 			if control := filepath.Join(root, "cgroup.subtree_control"); exists(control) {
 				_ = os.WriteFile(control, []byte(controller), 0)
@@ -157,7 +157,7 @@ func cgroupRoots() ([]string, error) {
 	})
 }
 
-// mounts lists the wanted mount points in the order they were mounted.
+// mounts lists the wanted mount points in mount order.
 func mounts(want func(path, kind string) bool) ([]string, error) {
 	file, err := os.Open("/proc/self/mountinfo")
 	if err != nil {
@@ -192,15 +192,14 @@ func unmountBelow(dir string) error {
 			}
 		}
 	}
-	return fmt.Errorf("something stays mounted below %s", dir)
+	return fmt.Errorf("a mount below %s cannot be removed", dir)
 }
 
 func mountsBelow(dir string) ([]string, error) {
 	return mounts(func(path, _ string) bool { return strings.HasPrefix(path, dir+"/") })
 }
 
-// removeFiles removes what is written to places that cannot be chosen, as far
-// as it is ours.
+// removeFiles removes the files of this cluster at fixed paths.
 func (t *traces) removeFiles(r *record) error {
 	files := []string{filepath.Join(devicePlugins, "kubelet.sock")}
 	tasks, _ := filepath.Glob(r.path("containerd/state/io.containerd.runtime.v2.task/*/*"))
@@ -225,7 +224,7 @@ func (t *traces) removeFiles(r *record) error {
 		}
 	}
 	for _, folder := range slices.Backward(t.Folders) {
-		_ = os.Remove(folder) // only when it is empty
+		_ = os.Remove(folder) // fails unless it is empty
 	}
 	return errors.Join(errs...)
 }

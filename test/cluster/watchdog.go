@@ -12,29 +12,27 @@ import (
 	"time"
 )
 
-// watchdogEnv turns this program into a watchdog of the named cluster.
+// watchdogEnv makes this program the watchdog of the named cluster.
 const watchdogEnv = "WAYLEAVE_CLUSTER_WATCHDOG"
 
-// watchdog is a second process of this program that removes the cluster when
-// the first one ends without having done so: after Ctrl-C, a panic, a test
-// timeout or kill -9. It learns of that end by the other side of its input
-// being closed, which the kernel does for every process.
+// watchdog is a second process of this program that removes the cluster if the
+// first one ends without doing so: after Ctrl-C, a panic, a test timeout or
+// kill -9. Its input ends when the kernel closes the files of the first process.
 type watchdog struct {
 	command *exec.Cmd
 	input   io.Closer
 }
 
-// init is where the second process leaves the way of the first, whatever
-// program this package is part of.
+// init runs the watchdog before main, since any program can be the first process.
 func init() {
 	id := os.Getenv(watchdogEnv)
 	if id == "" {
 		return
 	}
 	_, _ = io.Copy(io.Discard, os.Stdin)
-	// Whoever only looks at the record holds its lock for a moment, so more than once.
+	// Retry, since a process that only reads the record holds its lock for a moment.
 	for range 100 {
-		if gone, err := sweepOne(id); gone {
+		if removed, err := sweepOne(id); removed {
 			os.Exit(0)
 		} else if err != nil {
 			fmt.Fprintln(os.Stderr, err)
@@ -49,7 +47,7 @@ func startWatchdog(r *record) (*watchdog, error) {
 	if err != nil {
 		return nil, err
 	}
-	// The log says why, should the watchdog fail: the folder is then still there.
+	// If the watchdog fails, the folder still exists and the log in it says why.
 	log, err := os.Create(filepath.Join(r.logs(), "watchdog.log"))
 	if err != nil {
 		return nil, err
@@ -58,7 +56,7 @@ func startWatchdog(r *record) (*watchdog, error) {
 	command := exec.Command(self)
 	command.Env = append(os.Environ(), watchdogEnv+"="+r.ID)
 	command.Stdout, command.Stderr = log, log
-	// Its own session: it must outlive a terminal and what Ctrl-C ends there.
+	// Its own session: it must survive Ctrl-C and the end of the terminal.
 	command.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
 	input, err := command.StdinPipe()
 	if err != nil {
@@ -70,8 +68,8 @@ func startWatchdog(r *record) (*watchdog, error) {
 	return &watchdog{command: command, input: input}, nil
 }
 
-// dismiss ends the watchdog of a cluster that is removed.
-func (w *watchdog) dismiss() {
+// stop stops the watchdog of a removed cluster.
+func (w *watchdog) stop() {
 	if w == nil {
 		return
 	}

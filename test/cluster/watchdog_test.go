@@ -40,7 +40,7 @@ func TestKilled(t *testing.T) {
 	g.Eventually(func(g Gomega) { expectNothingLeft(g, r) }, 15*time.Second).Should(Succeed())
 }
 
-// killOwner starts a cluster in another process, which it kills.
+// killOwner starts a cluster in another process and kills that process.
 func killOwner(g *WithT, kind string) *record {
 	command := exec.Command(os.Args[0])
 	command.Env = append(os.Environ(), startAndHang+"="+kind)

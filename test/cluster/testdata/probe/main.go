@@ -1,6 +1,6 @@
-// Command probe runs in a pod. It asks the API server who it is, with the
-// token of its ServiceAccount, and then serves the answer. `probe get URL`
-// fetches a page.
+// Command probe runs in a pod. It asks the API server for its identity, with the
+// token of its ServiceAccount, and serves the answer. `probe get URL` fetches a
+// page.
 package main
 
 import (
