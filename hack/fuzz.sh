@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
 # Usage: hack/fuzz.sh SECONDS PACKAGE...
-# Shares SECONDS among all fuzz tests of the packages, with one second each at the least.
+# Divides SECONDS among all fuzz tests of the packages; each gets at least one second.
 set -euo pipefail
 
 total=$1
 shift
 
-# fuzz runs one fuzz test. It returns 1 where the time ran out in the middle of an input, which go test calls a failure
-# although no input failed: that is worth another try. An input that fails ends the script.
+# fuzz runs one fuzz test. It returns 1 if the time ran out in the middle of an input, which go test reports as a failure
+# although no input failed; the caller retries. A failing input ends the script.
 fuzz() {
 	local log
 	log=$(mktemp)
-	# Minimising an interesting input may otherwise take up all of the time.
+	# Without a limit, minimizing one input can take all of the time.
 	if go test -run='^$' -fuzz="^$2\$" -fuzztime="$3" -fuzzminimizetime=10x "$1" | tee "$log"; then
 		rm -f "$log"
 		return 0

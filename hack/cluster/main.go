@@ -1,21 +1,18 @@
 //go:build unix
 
-// Command cluster starts a local cluster that stays until it is told to end.
-// `make cluster` and `make cluster-down` are short for it.
+// Command cluster starts a local cluster that is kept until it is stopped.
+// `make cluster` and `make cluster-down` run it.
 package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"strings"
 	"syscall"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -34,7 +31,7 @@ func main() {
 func command() *cobra.Command {
 	root := &cobra.Command{
 		Use:           "cluster",
-		Short:         "Start and end a local Kubernetes cluster",
+		Short:         "Start and stop a local Kubernetes cluster",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
@@ -43,47 +40,46 @@ func command() *cobra.Command {
 		Use: "up", Short: "Start the cluster and print how to reach it", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return up(c.Context(), node) },
 	}
-	up.Flags().StringVar(&node, "node", "auto", "with a node on which pods run: true, false, or auto for where it can be")
+	up.Flags().StringVar(&node, "node", "auto", "run a node for pods: true, false, or auto (if this machine can)")
 	root.AddCommand(up,
 		&cobra.Command{
-			Use: "down", Short: "End the cluster and remove all of it", Args: cobra.NoArgs,
+			Use: "down", Short: "Stop the cluster and remove its files", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return down() },
 		},
 		&cobra.Command{
-			Use: "build", Short: "Build the programs of the cluster, unless they are built", Args: cobra.NoArgs,
+			Use: "build", Short: "Build the programs of the cluster that are not built yet", Args: cobra.NoArgs,
 			RunE: func(c *cobra.Command, _ []string) error {
 				return cluster.Build(c.Context(), cluster.Options{Node: cluster.CanRunNode() == nil, Log: os.Stderr})
 			},
 		},
 		&cobra.Command{
-			Use: "status", Short: "Say which clusters run on this machine", Args: cobra.NoArgs,
+			Use: "status", Short: "List the clusters that run on this machine", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return status() },
-		},
-		&cobra.Command{
-			Use: "stay", Hidden: true, Args: cobra.ExactArgs(1),
-			RunE: func(c *cobra.Command, args []string) error { return stay(c.Context(), args[0] == "true") },
 		})
 	return root
 }
 
 func up(ctx context.Context, node string) error {
 	if path := os.Getenv(cluster.UseKubeconfig); path != "" {
-		return fmt.Errorf("%s names a cluster already: %s", cluster.UseKubeconfig, path)
+		return fmt.Errorf("%s already names a cluster: %s", cluster.UseKubeconfig, path)
 	}
 	withNode, err := wantsNode(node)
 	if err != nil {
 		return err
 	}
-	running, err := cluster.Kept()
+	if cluster.IsKeeper() {
+		return keep(ctx, withNode)
+	}
+	kept, err := cluster.Kept()
 	if err != nil {
 		return err
 	}
-	if running == nil {
-		if err := startStaying(ctx, withNode); err != nil {
+	if kept == nil {
+		if err := cluster.StartKeeper(ctx, os.Stderr, "up", fmt.Sprintf("--node=%t", withNode)); err != nil {
 			return err
 		}
-	} else if running.Node != withNode && node != "auto" {
-		return fmt.Errorf("the cluster is up already with --node=%t: end it with `make cluster-down`", running.Node)
+	} else if kept.Node != withNode && node != "auto" {
+		return fmt.Errorf("the cluster is already running with --node=%t: stop it with `make cluster-down`", kept.Node)
 	}
 	return explain(ctx)
 }
@@ -97,68 +93,27 @@ func wantsNode(node string) (bool, error) {
 		return false, nil
 	case "auto":
 		if why != nil {
-			fmt.Fprintf(os.Stderr, "no pods will run: %v\n", why)
+			fmt.Fprintf(os.Stderr, "pods will not run: %v\n", why)
 		}
 		return why == nil, nil
 	default:
-		return false, fmt.Errorf("--node=%s is neither true, false nor auto", node)
+		return false, fmt.Errorf("--node=%s is not true, false or auto", node)
 	}
 }
 
-// startStaying starts this program once more, apart from the terminal. It tells
-// its progress through a pipe, which it closes when the cluster is up, and so
-// does the kernel when it fails.
-func startStaying(ctx context.Context, node bool) error {
-	self, err := os.Executable()
-	if err != nil {
-		return err
-	}
-	progress, theirs, err := os.Pipe()
-	if err != nil {
-		return err
-	}
-	defer progress.Close()
-	daemon := exec.Command(self, "stay", fmt.Sprint(node))
-	daemon.ExtraFiles = []*os.File{theirs}
-	daemon.SysProcAttr = &syscall.SysProcAttr{Setsid: true}
-	if err := daemon.Start(); err != nil {
-		return err
-	}
-	_ = theirs.Close()
-	stop := context.AfterFunc(ctx, func() { _ = daemon.Process.Signal(syscall.SIGTERM) })
-	defer stop()
-	if _, err := io.Copy(os.Stderr, progress); err != nil {
-		return err
-	}
-	if running, err := cluster.Kept(); err != nil || running != nil {
-		return err
-	}
-	_ = daemon.Wait()
-	return errors.New("the cluster did not start")
+// keep owns the cluster until it is asked to end.
+func keep(ctx context.Context, node bool) error {
+	return cluster.Keep(ctx, func(progress io.Writer, dir string, keep func()) error {
+		c, err := cluster.Start(ctx, cluster.Options{Node: node, Log: progress, Dir: dir})
+		if err != nil {
+			return err
+		}
+		keep()
+		return c.Stop()
+	})
 }
 
-// stay is the process that a cluster which stays belongs to.
-func stay(ctx context.Context, node bool) error {
-	const inherited = 3
-	syscall.CloseOnExec(inherited) // or the cluster's processes would keep it open
-	progress := os.NewFile(inherited, "progress")
-	dir, err := cluster.KeptDir()
-	if err != nil {
-		return err
-	}
-	c, err := cluster.Start(ctx, cluster.Options{Node: node, Log: progress, Dir: dir})
-	if err != nil {
-		fmt.Fprintln(progress, err)
-		return err
-	}
-	_ = progress.Close()
-	<-ctx.Done()
-	if err := c.Stop(); err != nil {
-		return err // with the folder left as it is, for it to be swept
-	}
-	return os.RemoveAll(dir)
-}
-
+// explain prints how to reach the cluster.
 func explain(ctx context.Context) error {
 	dir, err := cluster.KeptDir()
 	if err != nil {
@@ -174,46 +129,16 @@ func explain(ctx context.Context) error {
 }
 
 func down() error {
-	running, err := cluster.Kept()
+	stopped, err := cluster.StopKept()
 	if err != nil {
 		return err
 	}
-	if running != nil {
-		if err := end(running); err != nil {
-			return err
-		}
-	}
-	if err := cluster.Sweep(); err != nil {
-		return err
-	}
-	dir, err := cluster.KeptDir()
-	if err != nil {
-		return err
-	}
-	if err := os.RemoveAll(dir); err != nil {
-		return err
-	}
-	if running == nil {
-		fmt.Println("no cluster was up")
+	if stopped {
+		fmt.Println("the cluster is stopped and its files are removed")
 	} else {
-		fmt.Println("the cluster is down, and its files are removed")
+		fmt.Println("no cluster was running")
 	}
 	return nil
-}
-
-// end asks the cluster's process to end. Its id is good as long as it holds the
-// lock of its cluster, which is what running means.
-func end(running *cluster.Info) error {
-	if err := syscall.Kill(running.PID, syscall.SIGTERM); err != nil {
-		return fmt.Errorf("ending process %d: %w", running.PID, err)
-	}
-	for range 300 {
-		if now, err := cluster.Kept(); err != nil || now == nil {
-			return err
-		}
-		time.Sleep(100 * time.Millisecond)
-	}
-	return fmt.Errorf("process %d does not end", running.PID)
 }
 
 func status() error {
@@ -222,7 +147,7 @@ func status() error {
 		return err
 	}
 	if len(infos) == 0 {
-		fmt.Println("no cluster runs")
+		fmt.Println("no cluster is running")
 	}
 	for _, info := range infos {
 		parts := []string{fmt.Sprintf("process %d", info.PID), "state in " + info.Dir}

@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that a node of the local cluster needs. Says and
-# does nothing when they are there.
+# Installs the Debian packages that a node of the local cluster needs. Prints
+# nothing if they are installed.
 set -euo pipefail
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
 
-# Programs count, not packages: containerd may have come with Docker.
+# Look for programs, not packages: containerd may be part of Docker.
 missing=()
 need() {
 	local package=$1
@@ -22,11 +22,11 @@ need mount command -v mount
 [[ ${#missing[@]} -eq 0 ]] && exit 0
 
 if [[ $EUID -ne 0 ]]; then
-	echo "as root: apt-get install ${missing[*]}" >&2
+	echo "run as root: apt-get install ${missing[*]}" >&2
 	exit 1
 fi
 
-# The cluster runs a containerd of its own; the system's is not to be started for it.
+# The cluster runs its own containerd, so keep apt from starting the system's.
 policy=/usr/sbin/policy-rc.d
 if [[ ! -e $policy ]]; then
 	trap 'rm -f "$policy"' EXIT
@@ -38,7 +38,7 @@ echo "installing ${missing[*]}"
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 install() { apt-get install --yes --no-install-recommends "${missing[@]}" >"$log" 2>&1; }
-# Lists that are old, or not there yet, are the usual reason for a failure.
+# The usual reason for a failure is a missing or old package list.
 if ! install && ! { apt-get update >>"$log" 2>&1 && install; }; then
 	cat "$log" >&2
 	exit 1

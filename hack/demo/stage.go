@@ -26,43 +26,43 @@ const (
 	samples = "config/samples"
 	// agentImage is the image that the samples name.
 	agentImage = "registry.example.com/agent:1.0"
-	// patience is how long an expectation may take to come true, on a machine that does much else.
-	patience = 90 * time.Second
+	// timeout is for one expectation, on a busy machine.
+	timeout = 90 * time.Second
 )
 
-// demo is the stage: a cluster with Wayleave on it, and the people of the story.
+// demo is a cluster with Wayleave on it, and the users of the story.
 type demo struct {
 	out      io.Writer
 	cluster  *cluster.Cluster
 	operator *operator.Operator
 	node     bool
-	dir      string // for kubeconfigs
+	dir      string // holds the kubeconfigs
 	steps    int
 
-	platform, bot, alice *person
+	platform, bot, alice *user
 }
 
-// person is somebody with a kubeconfig.
-type person struct {
+// user runs kubectl with a kubeconfig of their own.
+type user struct {
 	*demo
 	name       string
 	kubeconfig string
 }
 
-// prepare makes what the story takes for granted: the users, their programs, and the image of the agent.
+// prepare creates what the story presumes: the users, their kubeconfigs and the image of the agent.
 func (d *demo) prepare(ctx context.Context) error {
 	if err := os.MkdirAll(d.dir, 0o700); err != nil {
 		return err
 	}
-	admin := &person{demo: d, name: "admin", kubeconfig: d.cluster.Kubeconfig()}
-	if _, err := admin.quietly(ctx, "create", "clusterrolebinding", "platform-team", "--clusterrole=cluster-admin", "--group=platform-team"); err != nil {
+	admin := &user{demo: d, name: "admin", kubeconfig: d.cluster.Kubeconfig()}
+	_, err := admin.run(ctx, "create", "clusterrolebinding", "platform-team", "--clusterrole=cluster-admin", "--group=platform-team")
+	if err != nil {
 		return err
 	}
-	var err error
-	if d.platform, err = d.user("platform", "platform@example.com", "platform-team"); err != nil {
+	if d.platform, err = d.withGroup("platform", "platform@example.com", "platform-team"); err != nil {
 		return err
 	}
-	if d.alice, err = d.user("alice", "alice@example.com", "on-call"); err != nil {
+	if d.alice, err = d.withGroup("alice", "alice@example.com", "on-call"); err != nil {
 		return err
 	}
 	if !d.node {
@@ -76,18 +76,19 @@ func (d *demo) prepare(ctx context.Context) error {
 	return err
 }
 
-func (d *demo) user(name, user string, groups ...string) (*person, error) {
-	return d.person(name, d.cluster.UserConfig(user, groups...))
+// withGroup returns a user that has the rights of a group.
+func (d *demo) withGroup(name, username, group string) (*user, error) {
+	return d.user(name, d.cluster.UserConfig(username, group))
 }
 
-// withToken is who holds a token, and nothing else.
-func (d *demo) withToken(name, token string) (*person, error) {
+// withToken returns a user that has a token and nothing else.
+func (d *demo) withToken(name, token string) (*user, error) {
 	config := rest.AnonymousClientConfig(d.cluster.Config())
 	config.BearerToken = token
-	return d.person(name, config)
+	return d.user(name, config)
 }
 
-func (d *demo) person(name string, c *rest.Config) (*person, error) {
+func (d *demo) user(name string, c *rest.Config) (*user, error) {
 	path := filepath.Join(d.dir, name+".kubeconfig")
 	err := clientcmd.WriteToFile(clientcmdapi.Config{
 		Clusters: map[string]*clientcmdapi.Cluster{"demo": {Server: c.Host, CertificateAuthorityData: c.CAData}},
@@ -100,19 +101,19 @@ func (d *demo) person(name string, c *rest.Config) (*person, error) {
 	if err != nil {
 		return nil, fmt.Errorf("writing the kubeconfig of %s: %w", name, err)
 	}
-	return &person{demo: d, name: name, kubeconfig: path}, nil
+	return &user{demo: d, name: name, kubeconfig: path}, nil
 }
 
-// command is kubectl as this person.
-func (p *person) command(ctx context.Context, args ...string) *exec.Cmd {
-	command := exec.CommandContext(ctx, p.cluster.Kubectl(), args...)
-	command.Env = append(os.Environ(), "KUBECONFIG="+p.kubeconfig, "KUBECACHEDIR="+filepath.Join(p.dir, "cache"))
+// command returns a kubectl command as this user.
+func (u *user) command(ctx context.Context, args ...string) *exec.Cmd {
+	command := exec.CommandContext(ctx, u.cluster.Kubectl(), args...)
+	command.Env = append(os.Environ(), "KUBECONFIG="+u.kubeconfig, "KUBECACHEDIR="+filepath.Join(u.dir, "cache"))
 	return command
 }
 
-// quietly runs kubectl and shows nothing.
-func (p *person) quietly(ctx context.Context, args ...string) (string, error) {
-	output, err := p.command(ctx, args...).CombinedOutput()
+// run runs kubectl and prints nothing.
+func (u *user) run(ctx context.Context, args ...string) (string, error) {
+	output, err := u.command(ctx, args...).CombinedOutput()
 	if ctx.Err() != nil {
 		return "", ctx.Err()
 	}
@@ -122,36 +123,36 @@ func (p *person) quietly(ctx context.Context, args ...string) (string, error) {
 	return string(output), nil
 }
 
-// shows runs kubectl as the person would, and shows command and output. It is expected to succeed.
-func (p *person) shows(ctx context.Context, args ...string) (string, error) {
-	output, err := p.quietly(ctx, args...)
-	p.show(output, args)
+// shows runs kubectl, which must succeed, and prints the command and its output.
+func (u *user) shows(ctx context.Context, args ...string) (string, error) {
+	output, err := u.run(ctx, args...)
+	u.show(output, args)
 	return output, err
 }
 
-// isRefused does so with a command that is expected to fail with all of these words.
-func (p *person) isRefused(ctx context.Context, words []string, args ...string) error {
-	output, err := p.quietly(ctx, args...)
+// isDenied does so with a command that must fail, with all of these words in its output.
+func (u *user) isDenied(ctx context.Context, words []string, args ...string) error {
+	output, err := u.run(ctx, args...)
 	if ctx.Err() != nil {
 		return ctx.Err()
 	}
-	p.show(output, args)
+	u.show(output, args)
 	if err == nil {
-		return fmt.Errorf("expected this to be refused, and it was allowed: kubectl %s", strings.Join(args, " "))
+		return fmt.Errorf("this must be denied, but was allowed: kubectl %s", strings.Join(args, " "))
 	}
 	return expectWords(output, words...)
 }
 
-func (p *person) show(output string, args []string) {
+func (u *user) show(output string, args []string) {
 	quoted := make([]string, len(args))
 	for i, arg := range args {
 		quoted[i] = quote(arg)
 	}
-	fmt.Fprintf(p.out, "   %s$ kubectl %s\n", p.name, strings.Join(quoted, " "))
-	p.lines(output)
+	fmt.Fprintf(u.out, "   %s$ kubectl %s\n", u.name, strings.Join(quoted, " "))
+	u.lines(output)
 }
 
-// lines shows a text as output.
+// lines prints the output of a command.
 func (d *demo) lines(text string) {
 	for line := range strings.Lines(strings.TrimSpace(text)) {
 		fmt.Fprintln(d.out, strings.TrimRight("     "+line, " \n"))
@@ -160,7 +161,7 @@ func (d *demo) lines(text string) {
 
 var plain = regexp.MustCompile(`^[-\w./=:,@]+$`)
 
-// quote writes an argument as one would type it.
+// quote quotes an argument for a shell.
 func quote(arg string) string {
 	if plain.MatchString(arg) {
 		return arg
@@ -168,7 +169,7 @@ func quote(arg string) string {
 	return "'" + strings.ReplaceAll(arg, "'", `'\''`) + "'"
 }
 
-// step begins the next step of the story.
+// step prints the title of the next step.
 func (d *demo) step(format string, args ...any) {
 	d.steps++
 	fmt.Fprintf(d.out, "\n%d. %s\n", d.steps, fmt.Sprintf(format, args...))
@@ -181,7 +182,7 @@ func (d *demo) say(format string, args ...any) {
 func expectWords(output string, words ...string) error {
 	for _, word := range words {
 		if !strings.Contains(output, word) {
-			return fmt.Errorf("expected %q in this answer: %s", word, strings.TrimSpace(output))
+			return fmt.Errorf("expected %q in this output: %s", word, strings.TrimSpace(output))
 		}
 	}
 	return nil
@@ -190,22 +191,22 @@ func expectWords(output string, words ...string) error {
 func expectNone(output string, words ...string) error {
 	for _, word := range words {
 		if strings.Contains(output, word) {
-			return fmt.Errorf("expected no %q in this answer: %s", word, strings.TrimSpace(output))
+			return fmt.Errorf("expected no %q in this output: %s", word, strings.TrimSpace(output))
 		}
 	}
 	return nil
 }
 
-// eventually waits for something to become so.
+// eventually waits until the check passes.
 func eventually(ctx context.Context, what string, check func() error) error {
-	deadline := time.Now().Add(patience)
+	deadline := time.Now().Add(timeout)
 	for {
 		err := check()
 		if err == nil || ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if time.Now().After(deadline) {
-			return fmt.Errorf("waited %s for %s: %w", patience, what, err)
+			return fmt.Errorf("waited %s for %s: %w", timeout, what, err)
 		}
 		select {
 		case <-ctx.Done():

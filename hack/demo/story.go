@@ -21,14 +21,15 @@ const (
 	path = "contain-4711"
 )
 
-// tell plays the story, a step at a time.
-func (d *demo) tell(ctx context.Context) error {
+// story plays the story, a step at a time.
+func (d *demo) story(ctx context.Context) error {
 	var w work = &tokens{demo: d}
 	if d.node {
 		w = &pods{demo: d}
 	}
 	for _, step := range []func(context.Context) error{
-		d.ceiling, d.alert, w.prepare, d.ready, d.granted, w.triage, w.isolate, d.halfWay, d.revoke, w.refused, d.told, d.after, d.again, d.nothingLeft,
+		d.ceiling, d.alert, w.prepare, d.ready, d.granted, w.triage, w.isolate,
+		d.working, d.revoke, w.denied, d.reported, d.ended, d.newJob, d.nothingLeft,
 	} {
 		if err := step(ctx); err != nil {
 			return err
@@ -37,39 +38,39 @@ func (d *demo) tell(ctx context.Context) error {
 	return nil
 }
 
-// work is what the two hops do: in pods, or, where no pod runs, by whoever holds their tokens.
+// work is what the two hops do: in pods, or with their tokens where no pod runs.
 type work interface {
-	// prepare does what has to be done before the hops are ready.
+	// prepare runs before the hops are ready.
 	prepare(ctx context.Context) error
-	// triage looks around.
+	// triage reads.
 	triage(ctx context.Context) error
-	// isolate acts, and goes on.
+	// isolate writes, and keeps working.
 	isolate(ctx context.Context) error
-	// refused shows what the hops are answered once the path is revoked.
-	refused(ctx context.Context) error
+	// denied shows the answers that the hops get once the path is revoked.
+	denied(ctx context.Context) error
 }
 
 func (d *demo) ceiling(ctx context.Context) error {
-	d.step("The platform team says once what may be delegated at most, who may start a path and who may stop one.")
+	d.step("The platform team defines once what may be delegated at most, who may start a path and who may revoke one.")
 	if _, err := d.platform.shows(ctx, "apply", "-f", samples+"/ceiling.yaml"); err != nil {
 		return err
 	}
-	d.say("Three pods run in payments; two of them will turn out suspicious.")
+	d.say("Three pods run in payments; two of them will turn out to be suspicious.")
 	if err := eventually(ctx, "the default ServiceAccount of payments", func() error {
-		_, err := d.platform.quietly(ctx, "-n", "payments", "get", "serviceaccount", "default")
+		_, err := d.platform.run(ctx, "-n", "payments", "get", "serviceaccount", "default")
 		return err
 	}); err != nil {
 		return err
 	}
-	if _, err := d.platform.quietly(ctx, "apply", "-f", "hack/demo/payments.yaml"); err != nil {
+	if _, err := d.platform.run(ctx, "apply", "-f", "hack/demo/payments.yaml"); err != nil {
 		return err
 	}
 	if d.node {
-		if _, err := d.platform.quietly(ctx, "-n", "payments", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=90s"); err != nil {
+		if _, err := d.platform.run(ctx, "-n", "payments", "wait", "--for=condition=Ready", "pod", "--all", "--timeout=90s"); err != nil {
 			return err
 		}
 	}
-	token, err := d.platform.quietly(ctx, "-n", ns, "create", "token", "alert-bot", "--duration=24h")
+	token, err := d.platform.run(ctx, "-n", ns, "create", "token", "alert-bot", "--duration=24h")
 	if err != nil {
 		return err
 	}
@@ -78,19 +79,18 @@ func (d *demo) ceiling(ctx context.Context) error {
 }
 
 func (d *demo) alert(ctx context.Context) error {
-	d.step("Alert 4711. The alert bot, no administrator, applies a path with two hops and their Jobs, all at once.")
+	d.step("Alert 4711. The alert bot, which is no administrator, applies a path, two hops and their Jobs in one command.")
 	output, err := d.bot.shows(ctx, "apply", "-f", samples+"/incident-response.yaml")
 	if err != nil {
 		return err
 	}
-	d.say("A warning there is no error: what comes too early, such as a hop before its parent is ready, waits a moment.")
+	d.say("A warning is no error: an object that comes too early, such as a hop before its parent is ready, waits.")
 	return expectWords(output, path+" created", "triage created", "isolate created")
 }
 
 func (d *demo) ready(ctx context.Context) error {
-	d.step("A moment later the path is active, and each hop holds its grant.")
+	d.step("A moment later the path is active and each hop is granted.")
 	for _, what := range []string{"dpath/" + path, "dhop/triage", "dhop/isolate"} {
-		// The objects are there; what they wait for is the condition.
 		if _, err := d.bot.shows(ctx, "-n", ns, "wait", "--for=condition=Ready", what, "--timeout=60s"); err != nil {
 			return err
 		}
@@ -103,8 +103,8 @@ func (d *demo) ready(ctx context.Context) error {
 }
 
 func (d *demo) granted(ctx context.Context) error {
-	d.step("Each hop is an identity of its own with exactly its scope. This is all that isolate holds:")
-	account, err := d.alice.quietly(ctx, "-n", ns, "get", "dhop", "isolate", "-o", "jsonpath={.status.serviceAccountName}")
+	d.step("Each hop has its own identity with exactly its scope. These are all the rights of isolate:")
+	account, err := d.alice.run(ctx, "-n", ns, "get", "dhop", "isolate", "-o", "jsonpath={.status.serviceAccountName}")
 	if err != nil {
 		return err
 	}
@@ -112,32 +112,33 @@ func (d *demo) granted(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("The name is that of its account: dhop-, the hop, a hash that never comes again, and the Unix time of its end.")
+	d.say("The Role has the name of the hop's account: dhop-, the hop, a hash that is never reused, and the Unix time of its end.")
 	return expectWords(output, "networkpolicies", "ledger-0")
 }
 
-// halfWay makes sure that the revocation comes half way: one pod is gone, the other is not yet.
-func (d *demo) halfWay(ctx context.Context) error {
-	if err := eventually(ctx, "ledger-0 to be gone", func() error {
-		output, err := d.platform.quietly(ctx, "-n", "payments", "get", "pods", "--ignore-not-found", "ledger-0")
+// working waits until isolate has deleted one pod and not yet the other.
+func (d *demo) working(ctx context.Context) error {
+	if err := eventually(ctx, "ledger-0 to be deleted", func() error {
+		output, err := d.platform.run(ctx, "-n", "payments", "get", "pods", "--ignore-not-found", "ledger-0")
 		return errors.Join(err, expectNone(output, "ledger-0"))
 	}); err != nil {
 		return err
 	}
-	output, err := d.platform.quietly(ctx, "-n", "payments", "get", "pods")
+	output, err := d.platform.run(ctx, "-n", "payments", "get", "pods")
 	return errors.Join(err, expectWords(output, "ledger-1", "checkout-0"))
 }
 
 func (d *demo) revoke(ctx context.Context) error {
-	d.step("A false alarm. Alice, who is on call, revokes the path while both hops are at work: one act.")
+	d.step("It was a false alarm. Alice, who is on call, revokes the path with one patch while both hops are working.")
 	_, err := d.alice.shows(ctx, "-n", ns, "patch", "dpath", path, "--type=merge", "-p", `{"spec":{"revoked":{"reason":"false alarm"}}}`)
 	return err
 }
 
-func (d *demo) told(ctx context.Context) error {
-	d.step("Path and hops say what happened, and so do history, Events and audit lines, in the same words.")
+func (d *demo) reported(ctx context.Context) error {
+	d.step("Status, history, Events and audit log report what happened, in the same words.")
 	for _, what := range []string{"dpath/" + path, "dhop/triage", "dhop/isolate"} {
-		if _, err := d.alice.quietly(ctx, "-n", ns, "wait", "--for=jsonpath={.status.conditions[?(@.type==\"Ready\")].reason}=Revoked", what, "--timeout=60s"); err != nil {
+		const revoked = `--for=jsonpath={.status.conditions[?(@.type=="Ready")].reason}=Revoked`
+		if _, err := d.alice.run(ctx, "-n", ns, "wait", revoked, what, "--timeout=60s"); err != nil {
 			return err
 		}
 	}
@@ -147,7 +148,8 @@ func (d *demo) told(ctx context.Context) error {
 	}
 	output, err = d.alice.shows(ctx, "-n", ns, "get", "dpath", path, "-o",
 		`jsonpath={range .status.history[*]}{.time}{"  "}{.reason}{"  "}{.actor}{"\n"}{end}`)
-	if err := errors.Join(err, expectWords(output, "Active  system:serviceaccount:incident-response:alert-bot", "Revoked  alice@example.com")); err != nil {
+	err = errors.Join(err, expectWords(output, "Active  system:serviceaccount:incident-response:alert-bot", "Revoked  alice@example.com"))
+	if err != nil {
 		return err
 	}
 	if err := d.events(ctx); err != nil {
@@ -162,7 +164,7 @@ func (d *demo) events(ctx context.Context) error {
 		"-o", "custom-columns=KIND:.involvedObject.kind,NAME:.involvedObject.name,REASON:.reason,MESSAGE:.message",
 	}
 	if err := eventually(ctx, "the Events", func() error {
-		output, err := d.alice.quietly(ctx, args...)
+		output, err := d.alice.run(ctx, args...)
 		return errors.Join(err, expectWords(output, "DelegationPath", "DelegationHop", "Job", "triage", "isolate"))
 	}); err != nil {
 		return err
@@ -171,9 +173,9 @@ func (d *demo) events(ctx context.Context) error {
 	return err
 }
 
-// audit shows the line that the controller wrote when the path was revoked.
+// audit prints the audit line of the path's revocation.
 func (d *demo) audit(ctx context.Context) error {
-	d.say("The controller's audit line of that moment, here one field a line; all lines of this path have its UID:")
+	d.say("The controller's audit line of the revocation, one field per line here; all lines of this path have its UID:")
 	return eventually(ctx, "an audit line of the revocation", func() error {
 		log, err := os.Open(d.operator.Log("controller"))
 		if err != nil {
@@ -192,15 +194,15 @@ func (d *demo) audit(ctx context.Context) error {
 				return nil
 			}
 		}
-		return errors.Join(lines.Err(), errors.New("there is none yet"))
+		return errors.Join(lines.Err(), errors.New("not written yet"))
 	})
 }
 
-func (d *demo) after(ctx context.Context) error {
-	d.step("What ran under the hops has ended. The Jobs stay, suspended, as evidence; ledger-1 was spared.")
+func (d *demo) ended(ctx context.Context) error {
+	d.step("The pods of the hops are deleted. Their Jobs are suspended and kept as evidence; ledger-1 was not deleted.")
 	args := []string{"-n", ns, "get", "jobs,pods"}
-	if err := eventually(ctx, "the pods of the hops to be gone", func() error {
-		output, err := d.alice.quietly(ctx, args...)
+	if err := eventually(ctx, "the pods of the hops to be deleted", func() error {
+		output, err := d.alice.run(ctx, args...)
 		if n := strings.Count(output, "Suspended"); err == nil && n != 2 {
 			err = fmt.Errorf("%d of 2 Jobs are suspended: %s", n, output)
 		}
@@ -211,26 +213,29 @@ func (d *demo) after(ctx context.Context) error {
 	if _, err := d.alice.shows(ctx, args...); err != nil {
 		return err
 	}
-	d.say("What the hops did before stays done.")
+	d.say("What the hops did before the revocation is not undone.")
 	output, err := d.platform.shows(ctx, "-n", "payments", "get", "pods,networkpolicies")
 	return errors.Join(err, expectWords(output, "ledger-1", "checkout-0", "quarantine"), expectNone(output, "ledger-0"))
 }
 
-func (d *demo) again(ctx context.Context) error {
-	d.step("The alert bot tries again with a new Job, and is told why not.")
-	return d.bot.isRefused(ctx, []string{`hop "isolate"`, string(v1alpha1.ReasonRevoked), "alice@example.com", "false alarm"},
+func (d *demo) newJob(ctx context.Context) error {
+	d.step("The alert bot creates a new Job. It is denied, with the reason.")
+	return d.bot.isDenied(ctx, []string{`hop "isolate"`, string(v1alpha1.ReasonRevoked), "alice@example.com", "false alarm"},
 		"apply", "-f", "hack/demo/isolate-again.yaml")
 }
 
 func (d *demo) nothingLeft(ctx context.Context) error {
-	uid, err := d.alice.quietly(ctx, "-n", ns, "get", "dpath", path, "-o", "jsonpath={.metadata.uid}")
+	uid, err := d.alice.run(ctx, "-n", ns, "get", "dpath", path, "-o", "jsonpath={.metadata.uid}")
 	if err != nil {
 		return err
 	}
-	d.step("What is left of the path's identities, credentials and rights: nothing.")
-	args := []string{"get", "serviceaccounts,secrets,roles,rolebindings,clusterroles,clusterrolebindings", "-A", "-l", v1alpha1.LabelPathUID + "=" + uid}
-	if err := eventually(ctx, "nothing to be left", func() error {
-		output, err := d.platform.quietly(ctx, args...)
+	d.step("Nothing is left of the path's identities, credentials and rights.")
+	args := []string{
+		"get", "serviceaccounts,secrets,roles,rolebindings,clusterroles,clusterrolebindings", "-A",
+		"-l", v1alpha1.LabelPathUID + "=" + uid,
+	}
+	if err := eventually(ctx, "all of them to be deleted", func() error {
+		output, err := d.platform.run(ctx, args...)
 		return errors.Join(err, expectWords(output, "No resources found"))
 	}); err != nil {
 		return err
@@ -239,20 +244,20 @@ func (d *demo) nothingLeft(ctx context.Context) error {
 	return err
 }
 
-// explain says how to reach a cluster that stays.
+// explain prints how to reach the kept cluster.
 func (d *demo) explain() {
 	fmt.Fprintf(d.out, `
-The cluster stays up, with Wayleave on it. To look around as administrator:
+The cluster keeps running, with Wayleave on it. To use it as administrator:
 
   export KUBECONFIG=%s
   export PATH=$PATH:%s
 
-As one of the people of the story: platform, alice or alert-bot in
+As a user of the story (platform, alice or alert-bot):
 
   export KUBECONFIG=%s/alice.kubeconfig
 
-What Wayleave logs, audit lines included: %s
+Logs of Wayleave, with the audit lines: %s
 
-To take it all down: make cluster-down
+To stop it: make cluster-down
 `, d.cluster.Kubeconfig(), filepath.Dir(d.cluster.Kubectl()), d.dir, filepath.Dir(d.operator.Log("controller")))
 }

@@ -13,61 +13,61 @@ import (
 	"time"
 )
 
-// pods is the hops' work where pods run.
+// pods does the hops' work in pods.
 type pods struct {
 	*demo
-	logs map[string]*journal
+	logs map[string]*podLog
 }
 
-// journal is what a pod logs, followed until the pod ends.
-type journal struct {
+// podLog is the log of a pod, followed until the pod ends.
+type podLog struct {
 	mu   sync.Mutex
 	text bytes.Buffer
 	done chan struct{}
 }
 
-func (j *journal) Write(p []byte) (int, error) {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.Write(p)
+func (l *podLog) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
 }
 
-func (j *journal) String() string {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return j.text.String()
+func (l *podLog) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.String()
 }
 
 func (w *pods) prepare(context.Context) error { return nil }
 
-// follow follows the log of a Job's pod until it says all of these words.
+// follow follows the log of a Job's pod, and waits until it contains all of these words.
 func (w *pods) follow(ctx context.Context, job string, words ...string) error {
 	args := []string{"-n", ns, "logs", "-f", "job/" + job}
 	if err := eventually(ctx, "the pod of Job "+job+" to log", func() error {
-		output, err := w.bot.quietly(ctx, "-n", ns, "logs", "job/"+job)
+		output, err := w.bot.run(ctx, "-n", ns, "logs", "job/"+job)
 		return errors.Join(err, expectWords(output, words...))
 	}); err != nil {
 		return err
 	}
 	if w.logs == nil {
-		w.logs = map[string]*journal{}
+		w.logs = map[string]*podLog{}
 	}
-	j := &journal{done: make(chan struct{})}
-	w.logs[job] = j
+	log := &podLog{done: make(chan struct{})}
+	w.logs[job] = log
 	command := w.bot.command(ctx, args...)
-	command.Stdout, command.Stderr = j, j
+	command.Stdout, command.Stderr = log, log
 	if err := command.Start(); err != nil {
 		return fmt.Errorf("following the log of Job %s: %w", job, err)
 	}
 	go func() {
-		_ = command.Wait() // what it said is in the journal
-		close(j.done)
+		_ = command.Wait() // its output is in the log
+		close(log.done)
 	}()
-	return eventually(ctx, "the log of Job "+job, func() error { return expectWords(j.String(), words...) })
+	return eventually(ctx, "the log of Job "+job, func() error { return expectWords(log.String(), words...) })
 }
 
 func (w *pods) triage(ctx context.Context) error {
-	w.step("Triage runs in a pod and uses its hop's token. It lists the pods of payments, and is answered.")
+	w.step("Triage runs in a pod and uses its hop's token. It lists the pods of payments, and the API server answers.")
 	if err := w.follow(ctx, "triage", "list pods", ": 200 checkout-0 ledger-0 ledger-1"); err != nil {
 		return err
 	}
@@ -76,7 +76,7 @@ func (w *pods) triage(ctx context.Context) error {
 }
 
 func (w *pods) isolate(ctx context.Context) error {
-	w.step("Triage has found ledger. The alert bot lets isolate begin. It may act on ledger; on checkout, by mistake, it may not.")
+	w.step("Triage has found ledger. The alert bot resumes isolate, which may act on ledger. It also tries checkout, and is denied.")
 	if err := resume(ctx, w.demo); err != nil {
 		return err
 	}
@@ -93,32 +93,32 @@ func resume(ctx context.Context, d *demo) error {
 	return err
 }
 
-func (w *pods) refused(ctx context.Context) error {
-	w.step("What both pods were answered from then on. They are told to end, do not obey, and are ended.")
-	w.say("(The agent is a stand-in, made to disobey: it goes on after the signal to end, as one that was taken over would.)")
+func (w *pods) denied(ctx context.Context) error {
+	w.step("From then on, the API server denies the requests of both pods. They get a signal to end, ignore it, and are killed.")
+	w.say("(This agent ignores the signal on purpose, as a hijacked one would.)")
 	for _, job := range []string{"triage", "isolate"} {
-		j := w.logs[job]
+		log := w.logs[job]
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
-		case <-time.After(patience):
-			return fmt.Errorf("waited %s for the pod of Job %s to be ended", patience, job)
-		case <-j.done:
+		case <-time.After(timeout):
+			return fmt.Errorf("waited %s for the pod of Job %s to end", timeout, job)
+		case <-log.done:
 		}
-		w.show(around(j.String()), job)
-		if err := expectWords(j.String(), ": 200 ", ": 403 pods is forbidden", "told to end"); err != nil {
+		w.show(around(log.String()), job)
+		if err := expectWords(log.String(), ": 200 ", ": 403 pods is forbidden", "SIGTERM"); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func (w *pods) show(said, job string) {
-	fmt.Fprintf(w.out, "   alert-bot$ kubectl -n %s logs -f job/%s   # since before the revocation\n", ns, job)
-	w.lines(said)
+func (w *pods) show(output, job string) {
+	fmt.Fprintf(w.out, "   alert-bot$ kubectl -n %s logs -f job/%s   # started before the revocation\n", ns, job)
+	w.lines(output)
 }
 
-// around is a pod's log from the last answer before the revocation on, a few lines long.
+// around returns a few lines of a pod's log, from the last answer before the revocation on.
 func around(log string) string {
 	lines := strings.SplitAfter(log, "\n")
 	last := 0
@@ -130,27 +130,28 @@ func around(log string) string {
 	return strings.Join(lines[last:min(len(lines), last+4)], "")
 }
 
-// tokens is the hops' work where no pod runs: somebody holds the token that each hop is given in a Secret.
+// tokens does the hops' work where no pod runs, with the token of each hop from a Secret.
 type tokens struct {
 	*demo
-	hops map[string]*person
+	hops map[string]*user
 }
 
 func (w *tokens) prepare(ctx context.Context) error {
-	w.step("No pod runs here, so the alert bot asks for a token for each hop, in a Secret.")
+	w.step("Pods do not run here, so the alert bot requests a token for each hop, in a Secret.")
 	for _, hop := range []string{"triage", "isolate"} {
-		if _, err := w.bot.shows(ctx, "-n", ns, "patch", "dhop", hop, "--type=merge", "-p", fmt.Sprintf(`{"spec":{"token":{"secretName":%q}}}`, hop+"-token")); err != nil {
+		patch := fmt.Sprintf(`{"spec":{"token":{"secretName":%q}}}`, hop+"-token")
+		if _, err := w.bot.shows(ctx, "-n", ns, "patch", "dhop", hop, "--type=merge", "-p", patch); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// take takes the hop's token out of its Secret.
-func (w *tokens) take(ctx context.Context, hop string) (*person, error) {
+// take reads the hop's token from its Secret.
+func (w *tokens) take(ctx context.Context, hop string) (*user, error) {
 	var token []byte
 	err := eventually(ctx, "the token of hop "+hop, func() error {
-		encoded, err := w.platform.quietly(ctx, "-n", ns, "get", "secret", hop+"-token", "-o", "jsonpath={.data.token}")
+		encoded, err := w.platform.run(ctx, "-n", ns, "get", "secret", hop+"-token", "-o", "jsonpath={.data.token}")
 		if err != nil {
 			return err
 		}
@@ -163,14 +164,14 @@ func (w *tokens) take(ctx context.Context, hop string) (*person, error) {
 		return nil, err
 	}
 	if w.hops == nil {
-		w.hops = map[string]*person{}
+		w.hops = map[string]*user{}
 	}
 	w.hops[hop], err = w.withToken(hop, string(token))
 	return w.hops[hop], err
 }
 
 func (w *tokens) triage(ctx context.Context) error {
-	w.step("Whoever holds the token of triage lists the pods of payments, and is answered.")
+	w.step("With the token of triage, a client lists the pods of payments, and the API server answers.")
 	triage, err := w.take(ctx, "triage")
 	if err != nil {
 		return err
@@ -180,7 +181,7 @@ func (w *tokens) triage(ctx context.Context) error {
 }
 
 func (w *tokens) isolate(ctx context.Context) error {
-	w.step("Triage has found ledger. The alert bot lets isolate begin. It may act on ledger; on checkout, by mistake, it may not.")
+	w.step("Triage has found ledger. The alert bot resumes isolate, which may act on ledger. It also tries checkout, and is denied.")
 	if err := resume(ctx, w.demo); err != nil {
 		return err
 	}
@@ -194,24 +195,24 @@ func (w *tokens) isolate(ctx context.Context) error {
 	if _, err := isolate.shows(ctx, "-n", "payments", "delete", "pod", "ledger-0", "--wait=false"); err != nil {
 		return err
 	}
-	return isolate.isRefused(ctx, []string{"forbidden"}, "-n", "payments", "delete", "pod", "checkout-0", "--wait=false")
+	return isolate.isDenied(ctx, []string{"forbidden"}, "-n", "payments", "delete", "pod", "checkout-0", "--wait=false")
 }
 
-func (w *tokens) refused(ctx context.Context) error {
-	w.step("What both hops are answered from then on.")
+func (w *tokens) denied(ctx context.Context) error {
+	w.step("From then on, the API server denies the requests of both hops.")
 	for _, hop := range []string{"triage", "isolate"} {
-		p := w.hops[hop]
-		if err := eventually(ctx, hop+" to be refused", func() error {
-			if output, err := p.quietly(ctx, "-n", "payments", "get", "pods"); err == nil {
-				return fmt.Errorf("it was answered %s", output)
+		u := w.hops[hop]
+		if err := eventually(ctx, "the requests of "+hop+" to be denied", func() error {
+			if output, err := u.run(ctx, "-n", "payments", "get", "pods"); err == nil {
+				return fmt.Errorf("still allowed: %s", output)
 			}
 			return nil
 		}); err != nil {
 			return err
 		}
 	}
-	if err := w.hops["triage"].isRefused(ctx, nil, "-n", "payments", "get", "pods"); err != nil {
+	if err := w.hops["triage"].isDenied(ctx, nil, "-n", "payments", "get", "pods"); err != nil {
 		return err
 	}
-	return w.hops["isolate"].isRefused(ctx, nil, "-n", "payments", "delete", "pod", "ledger-1", "--wait=false")
+	return w.hops["isolate"].isDenied(ctx, nil, "-n", "payments", "delete", "pod", "ledger-1", "--wait=false")
 }

@@ -22,18 +22,18 @@ import (
 	"github.com/wayleave/wayleave/test/operator"
 )
 
-// bareLabel asks for the webhooks that always allow, as the label of a hop asks for ours.
+// bareLabel selects a pod for the webhooks that always allow, as the label of a hop does for Wayleave's.
 const bareLabel = bareGroup + "/hop"
 
 // admissions measures the creation of pods (dry run: all of admission, and no write) while the webhook's cache holds
-// many hops. A pod that declares a hop passes two webhooks of ours; it stands beside one that passes two webhooks that
-// always allow. A pod that declares nothing stands beside the same one without our webhook configurations.
+// many hops. A pod that declares a hop passes two webhooks of Wayleave; its floor is one that passes two webhooks that
+// always allow. The floor of a pod that declares nothing is the same pod without Wayleave's webhook configurations.
 func admissions(ctx context.Context, s *site, n sizes) ([]row, error) {
 	hop, err := s.deepHop(ctx)
 	if err != nil {
 		return nil, err
 	}
-	s.unwatch() // ten thousand hops are the webhook's to watch now, and nobody else's
+	s.unwatch() // only the webhook should watch ten thousand hops
 	s.operator.Kill("controller")
 	progress("admission: loading %d hops", n.hops)
 	if err := s.load(ctx, n.hops); err != nil {
@@ -43,8 +43,10 @@ func admissions(ctx context.Context, s *site, n sizes) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	declared := row{what: fmt.Sprintf("pod that declares a hop of depth %d, with %d hops in the cache, beside two webhooks that always allow (n=%d)", chainLength, n.hops, n.pods)}
-	progress("admission: creating %d pods of each sort", n.pods)
+	declared := row{what: fmt.Sprintf(
+		"pod that declares a hop of depth %d, with %d hops in the cache, beside two webhooks that always allow (n=%d)",
+		chainLength, n.hops, n.pods)}
+	progress("admission: creating %d pods of each kind", n.pods)
 	for i := range n.pods + warmUp {
 		ours, err := s.create(ctx, map[string]string{v1alpha1.LabelHop: hop})
 		if err != nil {
@@ -68,14 +70,14 @@ func admissions(ctx context.Context, s *site, n sizes) ([]row, error) {
 const (
 	// warmUp pods are created and not counted.
 	warmUp = 10
-	// turn is how many undeclared pods are created before the webhook configurations come or go.
+	// turn is how many undeclared pods are created before the webhook configurations are installed or removed.
 	turn = 20
 )
 
-// undeclared measures in short turns with our webhook configurations and without.
+// undeclared measures in short turns with and without Wayleave's webhook configurations.
 func (s *site) undeclared(ctx context.Context, n int) (row, error) {
-	r := row{what: fmt.Sprintf("pod that declares nothing, beside a cluster without our webhooks (n=%d)", n)}
-	mutating, validating := ourConfigurations()
+	r := row{what: fmt.Sprintf("pod that declares nothing, beside a cluster without Wayleave's webhooks (n=%d)", n)}
+	mutating, validating := webhookConfigurations()
 	for _, o := range []client.Object{mutating, validating} {
 		if err := s.admin.Get(ctx, keyOf(o), o); err != nil {
 			return r, fmt.Errorf("reading the webhook configuration: %w", err)
@@ -103,7 +105,7 @@ func (s *site) undeclared(ctx context.Context, n int) (row, error) {
 	return r, s.install(ctx, true, mutating, validating)
 }
 
-// install installs our webhook configurations or removes them, and waits until the API server acts on it.
+// install installs or removes Wayleave's webhook configurations, and waits until the API server has seen it.
 func (s *site) install(ctx context.Context, yes bool, configurations ...client.Object) error {
 	for _, o := range configurations {
 		o.SetResourceVersion("")
@@ -118,12 +120,12 @@ func (s *site) install(ctx context.Context, yes bool, configurations ...client.O
 			return fmt.Errorf("installing or removing the webhook configuration: %w", err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
-		_, err := s.create(ctx, map[string]string{v1alpha1.LabelHop: "there-is-none"})
+		_, err := s.create(ctx, map[string]string{v1alpha1.LabelHop: "missing"})
 		if ctx.Err() != nil {
-			return fmt.Errorf("waiting for the webhook configuration to come or go: %w", err)
+			return fmt.Errorf("waiting for the webhook configuration to be installed or removed: %w", err)
 		}
 		if apierrors.IsForbidden(err) == yes {
 			return nil
@@ -132,7 +134,7 @@ func (s *site) install(ctx context.Context, yes bool, configurations ...client.O
 	}
 }
 
-// create creates a pod as Alice, without keeping it.
+// create creates a pod as Alice, as a dry run.
 func (s *site) create(ctx context.Context, labels map[string]string) (time.Duration, error) {
 	pod := &corev1.Pod{
 		ObjectMeta: metav1.ObjectMeta{Namespace: agents, GenerateName: v1alpha1.AccountPrefix, Labels: labels},
@@ -145,7 +147,7 @@ func (s *site) create(ctx context.Context, labels map[string]string) (time.Durat
 	return time.Since(began), nil
 }
 
-// deepHop makes a chain of hops and returns the name of the last.
+// deepHop creates a chain of hops and returns the name of the last.
 func (s *site) deepHop(ctx context.Context) (string, error) {
 	const path = "admission"
 	if err := s.active(ctx, path); err != nil {
@@ -165,8 +167,8 @@ func (s *site) deepHop(ctx context.Context) (string, error) {
 	return name, nil
 }
 
-// installAllow starts the webhook that always allows and asks for it where ours is asked for, by another label. What it
-// returns removes the configurations.
+// installAllow starts the webhook that always allows and installs configurations for it that match Wayleave's but for the
+// label. It returns a function that removes the configurations.
 func (s *site) installAllow(ctx context.Context) (remove func() error, err error) {
 	secret := &corev1.Secret{}
 	if err := s.admin.Get(ctx, client.ObjectKey{Namespace: operator.Namespace, Name: "wayleave-webhook-cert"}, secret); err != nil {
@@ -174,7 +176,7 @@ func (s *site) installAllow(ctx context.Context) (remove func() error, err error
 	}
 	dir := filepath.Join(s.cluster.Dir(), "bench")
 	if err := os.MkdirAll(dir, 0o700); err != nil {
-		return nil, fmt.Errorf("making a folder for the webhook's certificate: %w", err)
+		return nil, fmt.Errorf("creating a folder for the webhook's certificate: %w", err)
 	}
 	for _, name := range []string{corev1.TLSCertKey, corev1.TLSPrivateKeyKey} {
 		if err := os.WriteFile(filepath.Join(dir, name), secret.Data[name], 0o600); err != nil {
@@ -195,16 +197,18 @@ func (s *site) installAllow(ctx context.Context) (remove func() error, err error
 	return s.configureAllow(ctx, fmt.Sprintf("https://localhost:%d%s", port, pathAllow))
 }
 
-// configureAllow takes what our configurations say of pods, and changes label, name and address.
+// configureAllow copies the webhooks for pods from Wayleave's configurations, and changes label, name and address.
 func (s *site) configureAllow(ctx context.Context, url string) (func() error, error) {
-	mutating, validating := ourConfigurations()
+	mutating, validating := webhookConfigurations()
 	for _, o := range []client.Object{mutating, validating} {
 		if err := s.admin.Get(ctx, keyOf(o), o); err != nil {
 			return nil, fmt.Errorf("reading the webhook configuration: %w", err)
 		}
 	}
 	pointThere := func(config *admissionregistrationv1.WebhookClientConfig) { config.URL, config.Service = &url, nil }
-	condition := []admissionregistrationv1.MatchCondition{{Name: "asks", Expression: fmt.Sprintf("has(object.metadata.labels) && '%s' in object.metadata.labels", bareLabel)}}
+	condition := []admissionregistrationv1.MatchCondition{{
+		Name: "selected", Expression: fmt.Sprintf("has(object.metadata.labels) && '%s' in object.metadata.labels", bareLabel),
+	}}
 	bareMutating := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "bench-allow"}}
 	for _, hook := range mutating.Webhooks {
 		if hook.Name == "assign."+v1alpha1.GroupName {
@@ -222,11 +226,11 @@ func (s *site) configureAllow(ctx context.Context, url string) (func() error, er
 		}
 	}
 	if len(bareMutating.Webhooks) != 1 || len(bareValidating.Webhooks) != 1 {
-		return nil, errors.New("the webhook configurations of Wayleave have no webhook for pods under the names known here")
+		return nil, errors.New("Wayleave's webhook configurations have no webhook for pods with the expected names")
 	}
 	for _, o := range []client.Object{bareMutating, bareValidating} {
 		if err := s.admin.Create(ctx, o); err != nil {
-			return nil, fmt.Errorf("asking for the webhooks that always allow: %w", err)
+			return nil, fmt.Errorf("installing the webhooks that always allow: %w", err)
 		}
 	}
 	time.Sleep(2 * time.Second) // for the program to listen, and for the API server to see the configurations
@@ -237,7 +241,7 @@ func (s *site) configureAllow(ctx context.Context, url string) (func() error, er
 
 func keyOf(o client.Object) client.ObjectKey { return client.ObjectKeyFromObject(o) }
 
-// freePort finds a port on loopback that nobody listens on.
+// freePort finds a free port on loopback.
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

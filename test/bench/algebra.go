@@ -16,17 +16,17 @@ import (
 // benchLine is a line of Go's benchmarks: name, CPUs, iterations, time.
 var benchLine = regexp.MustCompile(`(?m)^BenchmarkMissing/(\w+)/(ours|library)(?:-\d+)?\s+\d+\s+(\S+) ns/op`)
 
-// algebraCases are the cases of BenchmarkMissing in words.
+// algebraCases are the cases of BenchmarkMissing, with their descriptions.
 var algebraCases = []struct{ name, about string }{
 	{"OtherResources", "other resources"}, {"OtherVerbs", "the same resources, other verbs"}, {"Partly", "a part of it"},
 }
 
-// algebra holds the algebra of scopes beside the library that the API server uses. Each round is one run of the
-// package's benchmark, in which ours and the library take turns; a sample is the mean of such a turn.
+// algebra compares the algebra of scopes with the library that the API server uses. Each round is one run of the
+// package's benchmark, in which the two take turns; a sample is the mean of such a turn.
 func algebra(ctx context.Context, rounds int) ([]row, error) {
 	dir, err := os.MkdirTemp("", "wayleave-bench-")
 	if err != nil {
-		return nil, fmt.Errorf("making a folder: %w", err)
+		return nil, fmt.Errorf("creating a folder: %w", err)
 	}
 	defer os.RemoveAll(dir)
 	binary := filepath.Join(dir, "scope.test")

@@ -10,11 +10,11 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 )
 
-// pathAllow is where the webhook that always allows answers.
+// pathAllow is the URL path of the webhook that always allows.
 const pathAllow = "/allow"
 
 // serveAllow is the floor of admission: a process with the server, the certificate and the libraries of Wayleave's
-// webhook, whose answer is always yes. The bench starts itself once more for it.
+// webhook, which always allows. The bench starts itself again for it.
 func serveAllow(ctx context.Context, certDir string, port int) error {
 	server := webhook.NewServer(webhook.Options{Host: "127.0.0.1", Port: port, CertDir: certDir})
 	server.Register(pathAllow, &webhook.Admission{Handler: admission.HandlerFunc(

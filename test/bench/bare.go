@@ -20,14 +20,14 @@ import (
 	"github.com/wayleave/wayleave/test/operator"
 )
 
-// bareGroup is a group beside ours with the same hop in it, schema, rules and all, that no webhook and no controller
-// knows: what it costs to write there is what the API server takes.
+// bareGroup is another API group with a copy of the kind DelegationHop, schema and rules included, that no webhook and no
+// controller watches: a write there costs only what the API server takes.
 const bareGroup = "bare.wayleave.dev"
 
 func (s *site) installBareHops(ctx context.Context, root string) error {
 	crds, err := operator.Load(filepath.Join(root, "config", "crd", "bases", "delegation.wayleave.dev_delegationhops.yaml"))
 	if err != nil {
-		return fmt.Errorf("reading the kind to stand in for hops: %w", err)
+		return fmt.Errorf("reading the CRD of hops: %w", err)
 	}
 	crd := crds[0]
 	crd.SetName("delegationhops." + bareGroup)
@@ -36,9 +36,12 @@ func (s *site) installBareHops(ctx context.Context, root string) error {
 	}
 	unstructured.RemoveNestedField(crd.Object, "spec", "names", "shortNames")
 	unstructured.RemoveNestedField(crd.Object, "spec", "names", "categories")
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "bench-bare"}, Rules: []rbacv1.PolicyRule{rule(bareGroup, "delegationhops/status", "patch")}}
+	meta := metav1.ObjectMeta{Name: "bench-bare"}
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: meta, Rules: []rbacv1.PolicyRule{rule(bareGroup, "delegationhops/status", "patch")},
+	}
 	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: metav1.ObjectMeta{Name: "bench-bare"}, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "bench-bare"},
+		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name},
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: operator.Namespace, Name: controller}},
 	}
 	for _, o := range []client.Object{crd, role, binding} {
@@ -46,7 +49,11 @@ func (s *site) installBareHops(ctx context.Context, root string) error {
 			return fmt.Errorf("creating %s: %w", o.GetName(), err)
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	return s.waitBareKind(ctx)
+}
+
+func (s *site) waitBareKind(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
 		err := s.admin.List(ctx, bareList())
@@ -54,7 +61,7 @@ func (s *site) installBareHops(ctx context.Context, root string) error {
 			return nil
 		}
 		if !meta.IsNoMatchError(err) {
-			return fmt.Errorf("waiting for the kind that stands in for hops: %w", err)
+			return fmt.Errorf("waiting for the bare kind of hops: %w", err)
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
@@ -72,7 +79,7 @@ func watchBareHops(ctx context.Context, from cache.Cache) (*watched[*unstructure
 	return watch(ctx, from, kind)
 }
 
-// bareLabels are as many and as long as those of a grant, and mean nothing.
+// bareLabels are as many and as long as those of a grant.
 func bareLabels(name string) map[string]string {
 	uid := "00000000-0000-0000-0000-000000000000"
 	return map[string]string{
@@ -82,7 +89,7 @@ func bareLabels(name string) map[string]string {
 	}
 }
 
-// bareGrant is what a hop is granted, made by hand: ServiceAccount, Role and RoleBinding.
+// bareGrant returns the objects of a grant: ServiceAccount, Role and RoleBinding.
 func bareGrant(name string) []client.Object {
 	labels := bareLabels(name)
 	there := metav1.ObjectMeta{Namespace: payments, Name: name, Labels: labels}
@@ -101,8 +108,8 @@ func bareBinding(name string, labels map[string]string) *rbacv1.RoleBinding {
 	}
 }
 
-// bareDelegate makes a bare grant and a token for it.
-func (s *site) bareDelegate(ctx context.Context, name string) (string, error) {
+// bareDelegate creates a bare grant and returns a token for it.
+func (s *site) createBare(ctx context.Context, name string) (string, error) {
 	for _, o := range bareGrant(name) {
 		if err := s.admin.Create(ctx, o); err != nil {
 			return "", fmt.Errorf("creating %T %s: %w", o, name, err)
@@ -111,8 +118,8 @@ func (s *site) bareDelegate(ctx context.Context, name string) (string, error) {
 	return s.token(ctx, agents, name)
 }
 
-// delegate makes a path with one hop and returns the hop's token.
-func (s *site) delegate(ctx context.Context, name string) (string, error) {
+// delegate creates a path with one hop and returns the hop's token.
+func (s *site) createHop(ctx context.Context, name string) (string, error) {
 	if err := s.active(ctx, name); err != nil {
 		return "", err
 	}

@@ -17,15 +17,15 @@ import (
 const (
 	// chainLength is how many hops follow one another in the paths here.
 	chainLength = 5
-	// deletesAtOnce is how many bindings the controller deletes at the same time.
-	deletesAtOnce = 16
+	// parallelDeletes is how many bindings the controller deletes at the same time.
+	parallelDeletes = 16
 )
 
-// cascades measures from the revocation of a path with many hops until a watch sees the last of their bindings gone,
-// beside the deletion of as many bare RoleBindings, as many at a time.
+// cascades measures from the revocation of a path with many hops until a watch sees the last of their bindings deleted.
+// The floor is the deletion of as many bare RoleBindings, as many at a time.
 func cascades(ctx context.Context, s *site, n sizes) ([]row, error) {
-	r := row{what: fmt.Sprintf("revocation of %d hops to the last binding gone, beside %d deletions, %d at a time (n=%d)",
-		n.cascadeHops, n.cascadeHops, deletesAtOnce, n.cascades)}
+	r := row{what: fmt.Sprintf("revocation of %d hops to the last binding deleted, beside %d deletions, %d at a time (n=%d)",
+		n.cascadeHops, n.cascadeHops, parallelDeletes, n.cascades)}
 	for i := range n.cascades {
 		progress("cascade: round %d of %d", i+1, n.cascades)
 		took, err := s.cascade(ctx, nth("cascade", i), n.cascadeHops)
@@ -41,14 +41,14 @@ func cascades(ctx context.Context, s *site, n sizes) ([]row, error) {
 	return []row{r}, nil
 }
 
-// cascade makes a path with chains of hops and revokes it.
+// cascade creates a path with chains of hops and revokes it.
 func (s *site) cascade(ctx context.Context, path string, n int) (time.Duration, error) {
 	if err := s.active(ctx, path); err != nil {
 		return 0, err
 	}
 	name := func(i int) string { return nth(path, i) }
 	began := time.Now()
-	err := atOnce(ctx, 8, n, func(ctx context.Context, i int) error {
+	err := parallel(ctx, 8, n, func(ctx context.Context, i int) error {
 		parent := ""
 		if i%chainLength > 0 {
 			parent = name(i - 1)
@@ -64,7 +64,7 @@ func (s *site) cascade(ctx context.Context, path string, n int) (time.Duration, 
 		}
 	}
 	progress("cascade: %d hops granted in %s", n, short(time.Since(began)))
-	time.Sleep(2 * time.Second) // the path counts its hops half a second later, and they look at it once more
+	time.Sleep(2 * time.Second) // the path counts its hops half a second later, which reconciles them again
 	p := &v1alpha1.DelegationPath{}
 	if err := s.admin.Get(ctx, client.ObjectKey{Namespace: agents, Name: path}, p); err != nil {
 		return 0, fmt.Errorf("reading path %s: %w", path, err)
@@ -73,7 +73,7 @@ func (s *site) cascade(ctx context.Context, path string, n int) (time.Duration, 
 	if err != nil {
 		return 0, err
 	}
-	for i := range n { // the floor's turn begins in quiet
+	for i := range n { // nothing else may run during the floor's turn
 		if _, _, err := s.inState(ctx, name(i), v1alpha1.ReasonRevoked); err != nil {
 			return 0, err
 		}
@@ -81,10 +81,10 @@ func (s *site) cascade(ctx context.Context, path string, n int) (time.Duration, 
 	return took, nil
 }
 
-// deleteBare makes bindings and deletes them.
+// deleteBare creates bindings and deletes them.
 func (s *site) deleteBare(ctx context.Context, round string, n int) (time.Duration, error) {
 	bindings := make([]*rbacv1.RoleBinding, n)
-	err := atOnce(ctx, deletesAtOnce, n, func(ctx context.Context, i int) error {
+	err := parallel(ctx, parallelDeletes, n, func(ctx context.Context, i int) error {
 		bindings[i] = bareBinding(nth(round, i), map[string]string{bareGroup + "/path-uid": round})
 		return s.admin.Create(ctx, bindings[i])
 	})
@@ -92,15 +92,16 @@ func (s *site) deleteBare(ctx context.Context, round string, n int) (time.Durati
 		return 0, fmt.Errorf("creating bare bindings: %w", err)
 	}
 	return s.untilUnbound(ctx, bareGroup+"/path-uid", round, n, func() error {
-		return atOnce(ctx, deletesAtOnce, n, func(ctx context.Context, i int) error {
-			return s.writer.Delete(ctx, bindings[i], client.Preconditions{UID: &bindings[i].UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
+		return parallel(ctx, parallelDeletes, n, func(ctx context.Context, i int) error {
+			return s.writer.Delete(ctx, bindings[i], client.Preconditions{UID: &bindings[i].UID},
+				client.PropagationPolicy(metav1.DeletePropagationBackground))
 		})
 	})
 }
 
-// untilUnbound measures from an act until a watch sees no binding with a label any more, of those that stood before.
+// untilUnbound measures from an act until a watch sees that the n bindings with a label are deleted.
 func (s *site) untilUnbound(ctx context.Context, label, value string, n int, act func() error) (time.Duration, error) {
-	stand := func(count int) func(map[client.ObjectKey]*rbacv1.RoleBinding) bool {
+	exist := func(count int) func(map[client.ObjectKey]*rbacv1.RoleBinding) bool {
 		return func(all map[client.ObjectKey]*rbacv1.RoleBinding) bool {
 			found := 0
 			for _, b := range all {
@@ -111,13 +112,13 @@ func (s *site) untilUnbound(ctx context.Context, label, value string, n int, act
 			return found == count
 		}
 	}
-	if _, err := s.bindings.until(ctx, fmt.Sprintf("%d bindings to stand", n), stand(n)); err != nil {
+	if _, err := s.bindings.until(ctx, fmt.Sprintf("%d bindings to exist", n), exist(n)); err != nil {
 		return 0, err
 	}
 	began := time.Now()
 	if err := act(); err != nil {
 		return 0, err
 	}
-	at, err := s.bindings.until(ctx, "the last binding to go", stand(0))
+	at, err := s.bindings.until(ctx, "the last binding to be deleted", exist(0))
 	return at.Sub(began), err
 }

@@ -26,24 +26,24 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// grants measures from the creation of a hop until a watch sees that it is Ready, beside the same writes made bare, one
-// after the other as the controller makes them. The audit log of the API server tells whether they are the same. Most
-// of either is two waits inside the API server: it asks itself, for a writer that may not escalate, what the writer may
-// do, and for each Role and RoleBinding that is a consistent read that waits for etcd's next word, up to 100 ms.
+// grants measures from the creation of a hop until a watch sees that it is Ready. The floor is the same writes made
+// bare, in the controller's order; the audit log of the API server shows whether they are the same. Most of either time
+// is two waits inside the API server: its escalation check resolves the rights of the writer, and for each Role and
+// RoleBinding that is a consistent read that waits up to 100 ms for etcd's progress.
 func grants(ctx context.Context, s *site, n sizes) ([]row, error) {
 	var rows []row
-	for _, sort := range []struct {
+	for _, kind := range []struct {
 		prefix, what string
 		token        bool
 	}{{"grant", "grant of a hop", false}, {"tgrant", "grant of a hop with a token", true}} {
-		progress("grant: making %d paths", n.grants)
-		if err := atOnce(ctx, 8, n.grants, func(ctx context.Context, i int) error { return s.active(ctx, nth(sort.prefix, i)) }); err != nil {
+		progress("grant: creating %d paths", n.grants)
+		if err := parallel(ctx, 8, n.grants, func(ctx context.Context, i int) error { return s.active(ctx, nth(kind.prefix, i)) }); err != nil {
 			return nil, err
 		}
 		r := row{}
 		for i := range n.grants {
-			name := nth(sort.prefix, i)
-			hop, took, err := s.grant(ctx, name, sort.token)
+			name := nth(kind.prefix, i)
+			hop, took, err := s.grant(ctx, name, kind.token)
 			if err != nil {
 				return nil, err
 			}
@@ -53,11 +53,11 @@ func grants(ctx context.Context, s *site, n sizes) ([]row, error) {
 			}
 			r.floor = append(r.floor, took)
 		}
-		writes, err := s.sameWrites(sort.prefix)
+		writes, err := s.sameWrites(kind.prefix)
 		if err != nil {
 			return nil, err
 		}
-		r.what = fmt.Sprintf("%s, beside its %d writes made bare (n=%d)", sort.what, writes, n.grants)
+		r.what = fmt.Sprintf("%s, beside its %d writes made bare (n=%d)", kind.what, writes, n.grants)
 		rows = append(rows, r)
 	}
 	return rows, nil
@@ -73,10 +73,10 @@ func (s *site) grant(ctx context.Context, name string, token bool) (*v1alpha1.De
 	return hop, at.Sub(began), err
 }
 
-// bareOwner is the field owner of what is applied bare.
+// bareOwner is the field owner of the bare writes.
 const bareOwner = client.FieldOwner("bench")
 
-// writeBare writes what a grant like that of a hop writes, and waits until a watch has seen the last of it.
+// writeBare makes the writes of a grant like that of a hop, and waits until a watch has seen the last one.
 func (s *site) writeBare(ctx context.Context, name string, like *v1alpha1.DelegationHop) (time.Duration, error) {
 	hop := &unstructured.Unstructured{}
 	hop.SetGroupVersionKind(bareKind)
@@ -88,13 +88,13 @@ func (s *site) writeBare(ctx context.Context, name string, like *v1alpha1.Delega
 	}
 	began := time.Now()
 	if err := s.alice.Create(ctx, hop); err != nil {
-		return 0, fmt.Errorf("creating the stand-in of a hop: %w", err)
+		return 0, fmt.Errorf("creating a bare hop: %w", err)
 	}
 	if err := s.writeBareGrant(ctx, hop, like); err != nil {
 		return 0, fmt.Errorf("writing a bare grant: %w", err)
 	}
 	_, at, err := s.bareHops.one(ctx, "the bare status of "+name, client.ObjectKeyFromObject(hop), func(o *unstructured.Unstructured) bool {
-		conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions") // none is no slice of them
+		conditions, _, _ := unstructured.NestedSlice(o.Object, "status", "conditions") // nil if there is no status
 		return len(conditions) > 0
 	})
 	return at.Sub(began), err
@@ -158,7 +158,7 @@ func (s *site) applyBareStatus(ctx context.Context, hop *unstructured.Unstructur
 	return s.writer.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(apply), bareOwner, client.ForceOwnership)
 }
 
-// auditEvent is what is read of a line of the API server's audit log.
+// auditEvent is the part that is read of a line of the API server's audit log.
 type auditEvent struct {
 	Verb      string `json:"verb"`
 	ObjectRef struct {
@@ -166,14 +166,17 @@ type auditEvent struct {
 	} `json:"objectRef"`
 }
 
-// sameWrites reads out of the audit log what was written for each hop, ours and bare, tells it on the terminal, and
-// returns how many writes the floor has. Ours are more where a stale read was refused and tried again.
+// sameWrites reads the writes for each hop and bare hop from the audit log, prints them, and returns the number of bare
+// writes. A hop has more writes where a conflict was retried.
 func (s *site) sameWrites(prefix string) (int, error) {
 	raw, err := os.ReadFile(s.cluster.AuditLogPath())
 	if err != nil {
 		return 0, fmt.Errorf("reading the audit log: %w", err)
 	}
-	sorts := map[string]map[string]int{} // how often each sequence of writes occurs, by hop or bare
+	return countWrites(raw, prefix)
+}
+
+func countWrites(raw []byte, prefix string) (int, error) {
 	byName := map[string][]string{}
 	for line := range bytes.Lines(raw) {
 		var e auditEvent
@@ -181,7 +184,8 @@ func (s *site) sameWrites(prefix string) (int, error) {
 			return 0, fmt.Errorf("reading the audit log: %w", err)
 		}
 		name, ok := hopIn(e.ObjectRef.Name, prefix)
-		if !ok || !slices.Contains([]string{"create", "update", "patch"}, e.Verb) || e.ObjectRef.Resource == "events" || e.ObjectRef.Resource == "delegationpaths" {
+		if !ok || !slices.Contains([]string{"create", "update", "patch"}, e.Verb) ||
+			slices.Contains([]string{"events", "delegationpaths"}, e.ObjectRef.Resource) {
 			continue
 		}
 		what := e.Verb + " " + e.ObjectRef.Resource
@@ -190,18 +194,19 @@ func (s *site) sameWrites(prefix string) (int, error) {
 		}
 		byName[name] = append(byName[name], what)
 	}
+	kinds := map[string]map[string]int{} // how often each sequence of writes occurs, for hops and bare hops
 	for name, writes := range byName {
-		sort, _, _ := strings.Cut(name, "-")
-		if sorts[sort] == nil {
-			sorts[sort] = map[string]int{}
+		kind, _, _ := strings.Cut(name, "-")
+		if kinds[kind] == nil {
+			kinds[kind] = map[string]int{}
 		}
-		sorts[sort][strings.Join(writes, ", ")]++
+		kinds[kind][strings.Join(writes, ", ")]++
 	}
 	count := 0
-	for _, sort := range slices.Sorted(maps.Keys(sorts)) {
-		for writes, times := range sorts[sort] {
-			progress("grant: %d × %s: %s", times, sort, writes)
-			if sort == "bare" {
+	for _, kind := range slices.Sorted(maps.Keys(kinds)) {
+		for writes, times := range kinds[kind] {
+			progress("grant: %d × %s: %s", times, kind, writes)
+			if kind == "bare" {
 				count = strings.Count(writes, ",") + 1
 			}
 		}
@@ -209,7 +214,7 @@ func (s *site) sameWrites(prefix string) (int, error) {
 	return count, nil
 }
 
-// hopIn finds the hop, ours or bare, in the name of something that was written for it.
+// hopIn finds the hop or bare hop in the name of an object that was written for it.
 func hopIn(name, prefix string) (string, bool) {
 	name = strings.TrimSuffix(strings.TrimPrefix(name, v1alpha1.AccountPrefix), "-token")
 	name, _, _ = strings.Cut(name, ".")

@@ -17,17 +17,17 @@ import (
 // hopsPerPath are the hops of each path of the load: two chains.
 const hopsPerPath = 2 * chainLength
 
-// loadLabel stands on what is there to be many.
+// loadLabel marks the objects of the load.
 const loadLabel = "bench.wayleave.dev/load"
 
 // load fills the cluster with hops, so that the webhook's cache holds them. The controller must not run, or it would
-// grant them all, and the webhooks for our kinds are told to let them pass: neither is what is measured here.
+// grant them all, and the webhooks for Wayleave's kinds ignore them: neither is measured here.
 func (s *site) load(ctx context.Context, n int) error {
 	if err := s.passLoad(ctx); err != nil {
 		return err
 	}
-	began, made := time.Now(), atomic.Int64{}
-	err := atOnce(ctx, 24, n/hopsPerPath, func(ctx context.Context, i int) error {
+	began, created := time.Now(), atomic.Int64{}
+	err := parallel(ctx, 24, n/hopsPerPath, func(ctx context.Context, i int) error {
 		path := newPath(nth("load", i))
 		path.Labels, path.Spec.Origin = map[string]string{loadLabel: ""}, &v1alpha1.Subject{User: alice}
 		if err := s.admin.Create(ctx, path); err != nil {
@@ -44,7 +44,7 @@ func (s *site) load(ctx context.Context, n int) error {
 				return fmt.Errorf("creating hop %s: %w", hop.Name, err)
 			}
 			parent = hop.Name
-			if count := made.Add(1); count%2000 == 0 {
+			if count := created.Add(1); count%2000 == 0 {
 				progress("admission: %d hops after %s", count, time.Since(began).Round(time.Second))
 			}
 		}
@@ -54,10 +54,12 @@ func (s *site) load(ctx context.Context, n int) error {
 	return err
 }
 
-// passLoad has the webhooks for our kinds let the load pass.
+// passLoad makes the webhooks for Wayleave's kinds ignore the load.
 func (s *site) passLoad(ctx context.Context) error {
-	others := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{Key: loadLabel, Operator: metav1.LabelSelectorOpDoesNotExist}}}
-	mutating, validating := ourConfigurations()
+	others := &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
+		Key: loadLabel, Operator: metav1.LabelSelectorOpDoesNotExist,
+	}}}
+	mutating, validating := webhookConfigurations()
 	if err := s.admin.Get(ctx, keyOf(mutating), mutating); err != nil {
 		return fmt.Errorf("reading the webhook configuration: %w", err)
 	}
@@ -71,16 +73,18 @@ func (s *site) passLoad(ctx context.Context) error {
 		validating.Webhooks[i].ObjectSelector = others
 	}
 	if err := s.admin.Update(ctx, mutating); err != nil {
-		return fmt.Errorf("letting the load pass: %w", err)
+		return fmt.Errorf("excluding the load from the webhooks: %w", err)
 	}
 	if err := s.admin.Update(ctx, validating); err != nil {
-		return fmt.Errorf("letting the load pass: %w", err)
+		return fmt.Errorf("excluding the load from the webhooks: %w", err)
 	}
-	time.Sleep(time.Second) // for the API server to see it; until then the load is only judged, and slower
+	time.Sleep(time.Second) // for the API server to see it; until then the load is validated, and slower
 	return nil
 }
 
-func ourConfigurations() (*admissionregistrationv1.MutatingWebhookConfiguration, *admissionregistrationv1.ValidatingWebhookConfiguration) {
+func webhookConfigurations() (
+	*admissionregistrationv1.MutatingWebhookConfiguration, *admissionregistrationv1.ValidatingWebhookConfiguration,
+) {
 	const name = "wayleave"
 	return &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}},
 		&admissionregistrationv1.ValidatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: name}}

@@ -1,8 +1,8 @@
 //go:build unix
 
-// Command bench measures what Wayleave costs on a real API server, and prints one table. Every number stands beside its
-// floor: the same outcome reached without Wayleave, measured in the same run in turns with ours, since a time by itself
-// says more about the machine than about the program. Nothing passes or fails by a time.
+// Command bench measures what Wayleave costs on a real API server, and prints one table. Every number has a floor beside
+// it: the same outcome without Wayleave, measured in the same run in turns, since an absolute time says more about the
+// machine than about the program. No time is a failure.
 package main
 
 import (
@@ -19,27 +19,36 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// sizes are how much is measured. The defaults end within three minutes on two quiet cores, once the binaries of the cluster
-// are built.
+// sizes are how much is measured. The defaults take less than three minutes on two idle cores, once the binaries of the
+// cluster are built.
 type sizes struct {
 	revocations, tokens, grants, cascades, cascadeHops, hops, pods, algebra int
 }
 
-func main() {
-	var n sizes
-	flags := flag.NewFlagSet("bench", flag.ExitOnError) // not the one of all programs, where libraries put theirs
+// options are the flags. The bench starts itself again with the last two, which are hidden; see allow.go.
+type options struct {
+	sizes sizes
+	only  string
+	allow string
+	port  int
+}
+
+func parse(args []string) options {
+	var o options
+	n := &o.sizes
+	flags := flag.NewFlagSet("bench", flag.ExitOnError) // not the global one, where libraries add flags
 	flags.IntVar(&n.algebra, "algebra", 5, "rounds of the algebra's benchmark")
 	flags.IntVar(&n.revocations, "revocations", 50, "revocations, until the first 403")
-	flags.IntVar(&n.tokens, "tokens", 5, "revocations, until the first 401, all at once")
-	flags.IntVar(&n.grants, "grants", 20, "grants of each sort")
-	flags.IntVar(&n.cascades, "cascades", 3, "withdrawals of a whole path")
-	flags.IntVar(&n.cascadeHops, "cascade-hops", 100, "hops of such a path")
+	flags.IntVar(&n.tokens, "tokens", 5, "revocations, until the first 401, at the same time")
+	flags.IntVar(&n.grants, "grants", 20, "grants of each kind")
+	flags.IntVar(&n.cascades, "cascades", 3, "revocations of a whole path")
+	flags.IntVar(&n.cascadeHops, "cascade-hops", 100, "hops of that path")
 	flags.IntVar(&n.hops, "hops", 10_000, "hops in the cache of the webhook while pods are admitted")
-	flags.IntVar(&n.pods, "pods", 200, "pods of each sort to be admitted")
-	only := flags.String("only", "", "regular expression of what to measure: algebra, revocation, tokens, grant, cascade, admission; empty means all")
-	// What this program starts itself with once more; see allow.go. Flags that say nothing of themselves are not listed.
-	allow := flags.String("allow", "", "")
-	port := flags.Int("port", 0, "")
+	flags.IntVar(&n.pods, "pods", 200, "pods of each kind to admit")
+	flags.StringVar(&o.only, "only", "",
+		"regular expression of what to measure: algebra, revocation, tokens, grant, cascade, admission; empty means all")
+	flags.StringVar(&o.allow, "allow", "", "")
+	flags.IntVar(&o.port, "port", 0, "")
 	flags.Usage = func() {
 		fmt.Fprintln(flags.Output(), "Usage: go run ./test/bench [flags]")
 		flags.VisitAll(func(f *flag.Flag) {
@@ -48,16 +57,21 @@ func main() {
 			}
 		})
 	}
-	_ = flags.Parse(os.Args[1:]) // it exits by itself
+	_ = flags.Parse(args) // it exits on an error
+	return o
+}
+
+func main() {
+	o := parse(os.Args[1:])
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	ctrl.SetLogger(zap.New(zap.WriteTo(os.Stderr)))
 
 	var err error
-	if *allow != "" {
-		err = serveAllow(ctx, *allow, *port)
+	if o.allow != "" {
+		err = serveAllow(ctx, o.allow, o.port)
 	} else {
-		err = run(ctx, n, *only)
+		err = run(ctx, o.sizes, o.only)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "bench:", err)
@@ -71,7 +85,7 @@ type stage struct {
 	run  func(context.Context, *site, sizes) ([]row, error)
 }
 
-// run measures and prints, also what was measured before a failure.
+// run measures and prints the table, even after a failure.
 func run(ctx context.Context, n sizes, only string) error {
 	chosen, err := regexp.Compile("^(?:" + only + ")")
 	if err != nil {
@@ -84,7 +98,7 @@ func run(ctx context.Context, n sizes, only string) error {
 		progress("done in %s", time.Since(began).Round(time.Second))
 		fmt.Println()
 		writeTable(os.Stdout, rows)
-		fmt.Println("\nOf fewer than 100 samples, p99 is the largest. Ratios are ours divided by the floor.")
+		fmt.Println("\nOf fewer than 100 samples, p99 is the largest. Ratios are Wayleave divided by the floor.")
 	}
 	return err
 }
@@ -93,7 +107,7 @@ func runStages(ctx context.Context, n sizes, chosen *regexp.Regexp, add func([]r
 	var stages []stage
 	for _, st := range []stage{
 		{"revocation", revocations}, {"tokens", tokens}, {"grant", grants}, {"cascade", cascades},
-		{"admission", admissions}, // last: it ends the controller and fills the cluster
+		{"admission", admissions}, // last: it kills the controller and fills the cluster
 	} {
 		if chosen.MatchString(st.name) {
 			stages = append(stages, st)
@@ -126,5 +140,5 @@ func runStages(ctx context.Context, n sizes, chosen *regexp.Regexp, add func([]r
 	return nil
 }
 
-// progress tells a person how far it is.
+// progress prints the progress.
 func progress(format string, args ...any) { fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...) }

@@ -18,8 +18,8 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// revocations measures from the moment a path is revoked until its hop is refused for the first time, beside the
-// deletion of a RoleBinding.
+// revocations measures from the revocation of a path until a request of its hop is denied for the first time. The floor
+// is the deletion of a RoleBinding.
 func revocations(ctx context.Context, s *site, n sizes) ([]row, error) {
 	ours, floor, err := s.delegates(ctx, "revoke", n.revocations)
 	if err != nil {
@@ -29,7 +29,7 @@ func revocations(ctx context.Context, s *site, n sizes) ([]row, error) {
 	var answered series
 	for i := range n.revocations {
 		name := nth("revoke", i)
-		took, err := s.refused(ctx, ours[i], http.StatusForbidden, 0, func() error {
+		took, err := s.denied(ctx, ours[i], http.StatusForbidden, 0, func() error {
 			began := time.Now()
 			defer func() { answered = append(answered, time.Since(began)) }()
 			return s.revoke(ctx, name)
@@ -38,10 +38,10 @@ func revocations(ctx context.Context, s *site, n sizes) ([]row, error) {
 			return nil, fmt.Errorf("hop %s: %w", name, err)
 		}
 		r.ours = append(r.ours, took)
-		if _, _, err := s.inState(ctx, name, v1alpha1.ReasonRevoked); err != nil { // the floor's turn begins in quiet
+		if _, _, err := s.inState(ctx, name, v1alpha1.ReasonRevoked); err != nil { // nothing else may run during the floor's turn
 			return nil, err
 		}
-		took, err = s.refused(ctx, floor[i], http.StatusForbidden, 0, func() error {
+		took, err = s.denied(ctx, floor[i], http.StatusForbidden, 0, func() error {
 			return s.alice.Delete(ctx, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: payments, Name: "bare-" + name}})
 		})
 		if err != nil {
@@ -49,13 +49,13 @@ func revocations(ctx context.Context, s *site, n sizes) ([]row, error) {
 		}
 		r.floor = append(r.floor, took)
 	}
-	progress("revocation: of ours, the API server took p50 %s, p99 %s for the patch itself", short(answered.p50()), short(answered.p99()))
+	progress("revocation: the patch took p50 %s, p99 %s of it", short(answered.p50()), short(answered.p99()))
 	return []row{r}, nil
 }
 
-// tokens measures from the moment a path is revoked until its hop's token is worth nothing, beside the deletion of a
-// ServiceAccount. It takes seconds, since the API server remembers for ten that a token was good, so all are measured
-// at the same time, and none polls tightly.
+// tokens measures from the revocation of a path until its hop's token is rejected. The floor is the deletion of a
+// ServiceAccount. It takes seconds, since the API server caches a valid token for ten, so all are measured at the same
+// time, with a pause between requests.
 func tokens(ctx context.Context, s *site, n sizes) ([]row, error) {
 	ours, floor, err := s.delegates(ctx, "token", n.tokens)
 	if err != nil {
@@ -70,11 +70,11 @@ func tokens(ctx context.Context, s *site, n sizes) ([]row, error) {
 	for i := range n.tokens {
 		name := nth("token", i)
 		group.Go(func() (err error) {
-			r.ours[i], err = s.refused(ctx, ours[i], http.StatusUnauthorized, pause, func() error { return s.revoke(ctx, name) })
+			r.ours[i], err = s.denied(ctx, ours[i], http.StatusUnauthorized, pause, func() error { return s.revoke(ctx, name) })
 			return err
 		})
 		group.Go(func() (err error) {
-			r.floor[i], err = s.refused(ctx, floor[i], http.StatusUnauthorized, pause, func() error {
+			r.floor[i], err = s.denied(ctx, floor[i], http.StatusUnauthorized, pause, func() error {
 				return s.alice.Delete(ctx, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: agents, Name: "bare-" + name}})
 			})
 			return err
@@ -85,24 +85,24 @@ func tokens(ctx context.Context, s *site, n sizes) ([]row, error) {
 
 func nth(what string, i int) string { return fmt.Sprintf("%s-%04d", what, i) }
 
-// delegates makes hops with tokens, each on a path of its own, and bare accounts with the same rights.
+// delegates creates hops with tokens, each on its own path, and bare accounts with the same rights.
 func (s *site) delegates(ctx context.Context, what string, n int) (ours, floor []string, err error) {
-	progress("%s: making %d paths with a hop, and as many bare accounts", what, n)
+	progress("%s: creating %d paths with a hop, and as many bare accounts", what, n)
 	ours, floor = make([]string, n), make([]string, n)
-	err = atOnce(ctx, 8, n, func(ctx context.Context, i int) (err error) {
-		if ours[i], err = s.delegate(ctx, nth(what, i)); err != nil {
+	err = parallel(ctx, 8, n, func(ctx context.Context, i int) (err error) {
+		if ours[i], err = s.createHop(ctx, nth(what, i)); err != nil {
 			return err
 		}
-		floor[i], err = s.bareDelegate(ctx, "bare-"+nth(what, i))
+		floor[i], err = s.createBare(ctx, "bare-"+nth(what, i))
 		return err
 	})
 	time.Sleep(time.Second) // the paths count their hops half a second later
 	return ours, floor, err
 }
 
-// refused asks with a token over and over, takes the right away, and measures until the answer has a code.
-func (s *site) refused(ctx context.Context, token string, code int, pause time.Duration, take func() error) (time.Duration, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+// denied repeats a request with a token, calls take, which removes the right, and measures until the answer has a code.
+func (s *site) denied(ctx context.Context, token string, code int, pause time.Duration, take func() error) (time.Duration, error) {
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	ask, err := s.asker(token)
 	if err != nil {
@@ -110,7 +110,7 @@ func (s *site) refused(ctx context.Context, token string, code int, pause time.D
 	}
 	for range 5 {
 		if got, err := ask(ctx); err != nil || got != http.StatusOK {
-			return 0, fmt.Errorf("before anything was taken, the answer is %d: %w", got, err)
+			return 0, fmt.Errorf("the first answer is %d: %w", got, err)
 		}
 	}
 	end := make(chan time.Time, 1)
@@ -134,12 +134,12 @@ func (s *site) refused(ctx context.Context, token string, code int, pause time.D
 		return 0, err
 	}
 	if err := group.Wait(); err != nil {
-		return 0, fmt.Errorf("asking until the answer is %d: %w", code, err)
+		return 0, fmt.Errorf("waiting for the answer %d: %w", code, err)
 	}
 	return (<-end).Sub(began), nil
 }
 
-// asker asks the API server whether a token may still read a ConfigMap, without a client's work around it.
+// asker returns a function that reads a ConfigMap with a token, without the overhead of a client.
 func (s *site) asker(token string) (func(context.Context) (int, error), error) {
 	config := s.bearer(token)
 	web, err := rest.HTTPClientFor(config)

@@ -9,7 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
-// upTo is a series of 1, 2, … n milliseconds, in no order.
+// upTo is a series of 1, 2, … n milliseconds, shuffled.
 func upTo(n int) series {
 	s := make(series, n)
 	for i, j := range rand.Perm(n) {
@@ -42,7 +42,7 @@ func TestPercentile(t *testing.T) {
 				t.Errorf("(-want +got)\n%s", diff)
 			}
 			if diff := cmp.Diff(before, append(series{}, test.of...)); diff != "" {
-				t.Errorf("the samples were put into another order\n%s", diff)
+				t.Errorf("the samples were reordered\n%s", diff)
 			}
 		})
 	}
@@ -55,7 +55,7 @@ func TestTable(t *testing.T) {
 		{what: "algebra", ours: series{64500 * time.Nanosecond}, floor: series{1234 * time.Millisecond}},
 		{what: "nothing to compare with", ours: series{70 * time.Nanosecond}},
 	})
-	want := `| what | ours p50 | ours p99 | floor p50 | floor p99 | ratio p50 | ratio p99 |
+	want := `| what | Wayleave p50 | Wayleave p99 | floor p50 | floor p99 | ratio p50 | ratio p99 |
 | --- | ---: | ---: | ---: | ---: | ---: | ---: |
 | grant | 50 ms | 99 ms | 20 ms | 30 ms | 2.5 | 3.3 |
 | algebra | 64.5 µs | 64.5 µs | 1.23 s | 1.23 s | 5.23e-05 | 5.23e-05 |

@@ -34,7 +34,7 @@ const (
 	agents = "bench-agents"
 	// payments is the namespace in which hops may work.
 	payments = "bench-payments"
-	// alice makes the paths and hops, and revokes them. She has no right but those given here.
+	// alice creates the paths and hops, and revokes them. Her only rights are those below.
 	alice = "alice@example.com"
 	// controller is the ServiceAccount of the controller.
 	controller = "wayleave-controller"
@@ -42,7 +42,7 @@ const (
 	image = "registry.example.com/isolate:1.4"
 )
 
-// site is where all is measured: a control plane with Wayleave.
+// site is a control plane with Wayleave, on which everything is measured.
 type site struct {
 	cluster  *cluster.Cluster
 	operator *operator.Operator
@@ -107,7 +107,7 @@ func (s *site) prepare(ctx context.Context, root string) (err error) {
 	if s.writer, err = connect(s.bearer(token)); err != nil {
 		return err
 	}
-	for _, o := range people() {
+	for _, o := range setup() {
 		if err := s.admin.Create(ctx, o); err != nil {
 			return fmt.Errorf("creating %T %s: %w", o, o.GetName(), err)
 		}
@@ -126,7 +126,7 @@ func (s *site) close() {
 	_ = s.cluster.Stop() // the next start removes what this one left
 }
 
-// watch fills the watches. They live until the site closes or says otherwise, not as long as a call.
+// watch starts the watches. They run until unwatch or close.
 func (s *site) watch(ctx context.Context) error {
 	all, err := cache.New(s.cluster.Config(), cache.Options{Scheme: operator.Scheme()})
 	if err != nil {
@@ -142,15 +142,15 @@ func (s *site) watch(ctx context.Context) error {
 		return err
 	}
 	ctx, s.unwatch = context.WithCancel(ctx)
-	go func() { _ = all.Start(ctx) }() // it fails only if it is started twice
+	go func() { _ = all.Start(ctx) }() // fails only if started twice
 	if !all.WaitForCacheSync(ctx) {
-		return errors.New("filling the watches: they did not fill")
+		return errors.New("the watches did not sync")
 	}
 	return nil
 }
 
-// people are the namespaces, Alice's rights, and the ceiling that lets the controller grant.
-func people() []client.Object {
+// setup returns the namespaces, Alice's rights, and the ceiling that lets the controller grant.
+func setup() []client.Object {
 	objects := []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: agents}},
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: payments}},
@@ -167,7 +167,8 @@ func people() []client.Object {
 	}
 	user := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: alice}
 	objects = append(objects, roleFor("alice", agents, user,
-		rule(v1alpha1.GroupName, "delegationpaths,delegationhops", "get,create,patch"), rule(v1alpha1.GroupName, "delegationhops", v1alpha1.VerbUse),
+		rule(v1alpha1.GroupName, "delegationpaths,delegationhops", "get,create,patch"),
+		rule(v1alpha1.GroupName, "delegationhops", v1alpha1.VerbUse),
 		rule(bareGroup, "delegationhops", "get,create"), rule("", "pods", "create"), rule("", "serviceaccounts", "delete"))...)
 	return append(objects, roleFor("alice", payments, user,
 		rule("", "pods,configmaps", "get,list,delete"), rule(rbacv1.GroupName, "rolebindings", "delete"))...)
@@ -188,7 +189,7 @@ func rule(group, resources, verbs string) rbacv1.PolicyRule {
 	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: strings.Split(resources, ","), Verbs: strings.Split(verbs, ",")}
 }
 
-// scope is what paths and hops may do.
+// scope is the scope of paths and hops.
 func scope(verbs ...string) v1alpha1.Scope {
 	return v1alpha1.Scope{Namespaced: []v1alpha1.NamespacedScope{{
 		Namespaces: []string{payments},
@@ -208,7 +209,7 @@ func newPath(name string) *v1alpha1.DelegationPath {
 	}
 }
 
-// newHop is a hop of a path, below a parent if one is named, with a token if one is asked for.
+// newHop returns a hop of a path, with a parent unless it is empty.
 func newHop(name, path, parent string, token bool) *v1alpha1.DelegationHop {
 	h := &v1alpha1.DelegationHop{
 		ObjectMeta: metav1.ObjectMeta{Namespace: agents, Name: name},
@@ -232,19 +233,19 @@ func conditionIs(conditions []metav1.Condition, reason v1alpha1.Reason) bool {
 	return c != nil && c.Reason == string(reason)
 }
 
-// inState waits until a watch shows a hop in a state, and returns it and when that was.
+// inState waits until a watch shows a hop with a reason, and returns the hop and the time.
 func (s *site) inState(ctx context.Context, name string, reason v1alpha1.Reason) (*v1alpha1.DelegationHop, time.Time, error) {
 	return s.hops.one(ctx, fmt.Sprintf("hop %s to be %s", name, reason), client.ObjectKey{Namespace: agents, Name: name},
 		func(h *v1alpha1.DelegationHop) bool { return conditionIs(h.Status.Conditions, reason) })
 }
 
-// active makes a path and waits until it is active.
+// active creates a path and waits until it is active.
 func (s *site) active(ctx context.Context, name string) error {
 	p := newPath(name)
 	if err := s.alice.Create(ctx, p); err != nil {
 		return fmt.Errorf("creating path %s: %w", name, err)
 	}
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for !conditionIs(p.Status.Conditions, v1alpha1.ReasonActive) {
 		if err := s.admin.Get(ctx, client.ObjectKeyFromObject(p), p); err != nil {
@@ -265,24 +266,24 @@ func (s *site) revoke(ctx context.Context, path string) error {
 	return nil
 }
 
-// token makes a token for a ServiceAccount.
+// token creates a token for a ServiceAccount.
 func (s *site) token(ctx context.Context, namespace, account string) (string, error) {
 	request := &authenticationv1.TokenRequest{Spec: authenticationv1.TokenRequestSpec{ExpirationSeconds: ptr.To[int64](24 * 3600)}}
 	sa := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: account}}
 	if err := s.admin.SubResource("token").Create(ctx, sa, request); err != nil {
-		return "", fmt.Errorf("making a token for %s/%s: %w", namespace, account, err)
+		return "", fmt.Errorf("creating a token for %s/%s: %w", namespace, account, err)
 	}
 	return request.Status.Token, nil
 }
 
-// bearer is the configuration of a client that has nothing but a token.
+// bearer returns the configuration of a client that has only a token.
 func (s *site) bearer(token string) *rest.Config {
 	config := rest.AnonymousClientConfig(s.cluster.Config())
 	config.BearerToken = token
 	return config
 }
 
-// connect makes a client that does not throttle itself, and passes no warnings on: here, hops come before their parents.
+// connect returns a client without throttling and warnings: here, hops are created before their parents are granted.
 func connect(config *rest.Config) (client.Client, error) {
 	config.QPS = -1
 	config.WarningHandlerWithContext = rest.NoWarnings{}
@@ -293,8 +294,8 @@ func connect(config *rest.Config) (client.Client, error) {
 	return c, nil
 }
 
-// atOnce does something for each number below n, so many at the same time.
-func atOnce(ctx context.Context, limit, n int, do func(ctx context.Context, i int) error) error {
+// parallel calls do for each number below n, at most limit at the same time.
+func parallel(ctx context.Context, limit, n int, do func(ctx context.Context, i int) error) error {
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(limit)
 	for i := range n {
@@ -303,5 +304,5 @@ func atOnce(ctx context.Context, limit, n int, do func(ctx context.Context, i in
 	return group.Wait()
 }
 
-// bareKind is the kind that stands in for hops where nothing is to happen but the write.
+// bareKind is a copy of the kind of hops whose writes have no effect.
 var bareKind = schema.GroupVersionKind{Group: bareGroup, Version: v1alpha1.SchemeGroupVersion.Version, Kind: "DelegationHop"}

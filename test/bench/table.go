@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// row is a measurement of ours beside its floor: the least that the same outcome costs without Wayleave, measured in
-// the same run, sample by sample in turns.
+// row is a measurement and its floor: the least that the same outcome costs without Wayleave, measured in the same run,
+// sample by sample in turns.
 type row struct {
 	what        string
 	ours, floor series
@@ -15,7 +15,7 @@ type row struct {
 
 // writeTable writes rows as a table in GitHub's Markdown.
 func writeTable(w io.Writer, rows []row) {
-	fmt.Fprintln(w, "| what | ours p50 | ours p99 | floor p50 | floor p99 | ratio p50 | ratio p99 |")
+	fmt.Fprintln(w, "| what | Wayleave p50 | Wayleave p99 | floor p50 | floor p99 | ratio p50 | ratio p99 |")
 	fmt.Fprintln(w, "| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
 	for _, r := range rows {
 		fmt.Fprintf(w, "| %s | %s | %s | %s | %s | %s | %s |\n", r.what,
@@ -31,7 +31,7 @@ func ratio(ours, floor time.Duration) string {
 	return fmt.Sprintf("%.3g", float64(ours)/float64(floor))
 }
 
-// short is a duration with three digits that count.
+// short formats a duration with three significant digits.
 func short(d time.Duration) string {
 	for _, unit := range []struct {
 		of   time.Duration

@@ -13,7 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 )
 
-// watched are the objects of a kind as a watch tells of them.
+// watched holds the objects of a kind, as a watch reports them.
 type watched[T client.Object] struct {
 	mu      sync.Mutex
 	objects map[client.ObjectKey]T
@@ -21,7 +21,7 @@ type watched[T client.Object] struct {
 	changed chan struct{} // closed at the next change
 }
 
-// watch begins to watch a kind.
+// watch starts to watch a kind.
 func watch[T client.Object](ctx context.Context, from cache.Cache, kind T) (*watched[T], error) {
 	w := &watched[T]{objects: map[client.ObjectKey]T{}, changed: make(chan struct{})}
 	informer, err := from.GetInformer(ctx, kind)
@@ -32,8 +32,8 @@ func watch[T client.Object](ctx context.Context, from cache.Cache, kind T) (*wat
 		AddFunc:    func(o any) { w.note(o, false) },
 		UpdateFunc: func(_, o any) { w.note(o, false) },
 		DeleteFunc: func(o any) {
-			if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-				o = gone.Obj
+			if deleted, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+				o = deleted.Obj
 			}
 			w.note(o, true)
 		},
@@ -44,7 +44,7 @@ func watch[T client.Object](ctx context.Context, from cache.Cache, kind T) (*wat
 	return w, nil
 }
 
-func (w *watched[T]) note(o any, gone bool) {
+func (w *watched[T]) note(o any, deleted bool) {
 	object, ok := o.(T)
 	if !ok {
 		return
@@ -53,7 +53,7 @@ func (w *watched[T]) note(o any, gone bool) {
 	defer w.mu.Unlock()
 	key := client.ObjectKeyFromObject(object)
 	w.objects[key] = object
-	if gone {
+	if deleted {
 		delete(w.objects, key)
 	}
 	w.last = time.Now()
@@ -61,12 +61,12 @@ func (w *watched[T]) note(o any, gone bool) {
 	w.changed = make(chan struct{})
 }
 
-// patience is how long anything may take on a machine that does much else.
-const patience = 2 * time.Minute
+// timeout is for each wait, on a busy machine.
+const timeout = 2 * time.Minute
 
-// until waits for something to hold for all objects, and returns when the change was seen that made it so.
+// until waits until holds is true for all objects, and returns the time of the change that made it true.
 func (w *watched[T]) until(ctx context.Context, what string, holds func(map[client.ObjectKey]T) bool) (time.Time, error) {
-	ctx, cancel := context.WithTimeout(ctx, patience)
+	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
 	for {
 		w.mu.Lock()
@@ -83,7 +83,7 @@ func (w *watched[T]) until(ctx context.Context, what string, holds func(map[clie
 	}
 }
 
-// one waits for something to hold for one object, and returns it.
+// one waits until holds is true for one object, and returns the object and the time.
 func (w *watched[T]) one(ctx context.Context, what string, key client.ObjectKey, holds func(T) bool) (found T, at time.Time, err error) {
 	at, err = w.until(ctx, what, func(all map[client.ObjectKey]T) bool {
 		o, ok := all[key]

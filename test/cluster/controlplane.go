@@ -224,7 +224,7 @@ func (c *Cluster) waitReady(ctx context.Context) error {
 	})
 }
 
-// freePorts returns ports that nobody listens on.
+// freePorts returns ports that are not in use.
 func freePorts(host string, n int) ([]string, error) {
 	var ports []string
 	var open []io.Closer // until all are chosen, so that they differ

@@ -14,11 +14,15 @@ import (
 	. "github.com/onsi/gomega"
 )
 
-// startAndHang turns the test program into one that starts a cluster, tells its
-// record and does nothing more.
+// startAndHang makes the test program start a cluster, print its record and
+// hang.
 const startAndHang = "WAYLEAVE_TEST_START_AND_HANG"
 
 func TestMain(m *testing.M) {
+	if IsKeeper() {
+		keepForTest()
+		return
+	}
 	if os.Getenv(startAndHang) == "" {
 		os.Exit(m.Run())
 	}

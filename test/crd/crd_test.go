@@ -33,7 +33,7 @@ func read(t *testing.T, folder string) []File {
 	return files
 }
 
-// TestFilesAreWhole: a comment with a slip in it would leave a file untested.
+// TestFilesAreWhole: a typo in a comment would leave a file untested.
 func TestFilesAreWhole(t *testing.T) {
 	bases := map[string]bool{}
 	for _, f := range read(t, "base") {
@@ -49,7 +49,7 @@ func TestFilesAreWhole(t *testing.T) {
 	for _, f := range append(files, read(t, "base")...) {
 		for _, given := range f.Given {
 			if !bases[given] {
-				t.Errorf("%s: there is no %s", f.Name, given)
+				t.Errorf("%s: no such file: %s", f.Name, given)
 			}
 		}
 		if bases[f.Name] {
@@ -89,18 +89,18 @@ func TestEveryRuleHasAFile(t *testing.T) {
 			total += len(rules)
 			for _, message := range rules {
 				if !broken[kind+": "+message] {
-					t.Errorf("no file in config/invalid breaks the rule of %s %q", kind, message)
+					t.Errorf("no file in config/invalid violates the rule of %s %q", kind, message)
 				}
 			}
 		}
 	}
 	if total == 0 {
-		t.Error("there are no rules in config/crd/bases: where do they stand?")
+		t.Error("no rules found in config/crd/bases")
 	}
 	t.Logf("%d rules", total)
 }
 
-// rulesOf are the messages of all CEL rules in a schema.
+// rulesOf returns the messages of all CEL rules in a schema.
 func rulesOf(schema any) []string {
 	var messages []string
 	switch s := schema.(type) {
@@ -124,28 +124,28 @@ func rulesOf(schema any) []string {
 	return messages
 }
 
-// notAtAdmission are the reasons to mend something for which admission refuses nothing: the object may come right
-// without a change, when somebody else does something.
+// notAtAdmission are the fixable reasons for which admission denies nothing: another user's action can fix the cause
+// without a change of the object.
 var notAtAdmission = map[v1alpha1.Reason]string{
 	v1alpha1.ReasonScopeExceedsCeiling: "the platform team may bind more to the controller; until then the hop is not granted",
 	v1alpha1.ReasonSecretTaken:         "only the controller reads Secrets",
 }
 
-// TestEveryReasonHasAFile: each reason for which admission refuses, with its own word.
+// TestEveryReasonHasAFile: each reason for which admission denies, by its name.
 func TestEveryReasonHasAFile(t *testing.T) {
-	told := map[v1alpha1.Reason]bool{}
+	covered := map[v1alpha1.Reason]bool{}
 	for _, f := range read(t, "") {
 		for _, text := range f.Refused {
 			for reason := range v1alpha1.Reasons() {
 				if strings.Contains(text, string(reason)) {
-					told[reason] = true
+					covered[reason] = true
 				}
 			}
 		}
 	}
 	for reason, class := range v1alpha1.Reasons() {
-		if class == v1alpha1.ClassFixable && !told[reason] && notAtAdmission[reason] == "" {
-			t.Errorf("no file in config/invalid is refused for the reason %s", reason)
+		if class == v1alpha1.ClassFixable && !covered[reason] && notAtAdmission[reason] == "" {
+			t.Errorf("no file in config/invalid is denied for the reason %s", reason)
 		}
 	}
 }

@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package crd demands that each rule of our kinds has a file in config/invalid that breaks it, and reads these files
-// for the tests that apply them.
+// Package crd tests that each rule of Wayleave's kinds has a file in config/invalid that violates it, and reads these
+// files for the tests that apply them.
 package crd
 
 import (
@@ -15,23 +15,23 @@ import (
 	"github.com/wayleave/wayleave/test/operator"
 )
 
-// File is a file of config/invalid, or of config/invalid/base. Its README tells what the comments mean.
+// File is a file of config/invalid, or of config/invalid/base. Its README explains the comments.
 type File struct {
 	// Name is the file's path within config/invalid, without the extension.
 	Name string
-	// Refused are the texts that the refusal contains; none in a base.
+	// Refused are the texts that the error must contain; none in a base.
 	Refused []string
-	// Given are the names of the files that are applied before.
+	// Given are the names of the files that are applied first.
 	Given []string
-	// As is the user who is refused; empty is the same as whoever applies the rest.
+	// As is the user who applies the file; empty for the user who applies the others.
 	As string
-	// Update says that the second object changes the first.
+	// Update means that the second object is an update of the first.
 	Update bool
 	// Objects are what is applied.
 	Objects []*unstructured.Unstructured
 }
 
-// Read reads a file. Whatever the replacer replaces is replaced before anything is looked at.
+// Read reads a file, after the replacer has changed its text.
 func Read(root, name string, replacer *strings.Replacer) (File, error) {
 	f := File{Name: name}
 	raw, err := os.ReadFile(filepath.Join(root, "config", "invalid", name+".yaml"))
@@ -62,7 +62,7 @@ func Read(root, name string, replacer *strings.Replacer) (File, error) {
 	return f, nil
 }
 
-// Names are the names of all files of a folder of config/invalid, sorted: "" for the files that are refused, "base"
+// Names returns the sorted names of all files of a folder of config/invalid: "" for the files that are rejected, "base"
 // for those that are accepted.
 func Names(root, folder string) ([]string, error) {
 	matches, err := filepath.Glob(filepath.Join(root, "config", "invalid", folder, "*.yaml"))

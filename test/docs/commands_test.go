@@ -18,13 +18,13 @@ import (
 	"github.com/wayleave/wayleave/test/operator"
 )
 
-// reader is somebody who types what stands in the pages.
+// reader is a user who runs the commands of the pages.
 type reader struct {
 	cluster *cluster.Cluster
 	folder  string
 }
 
-// TestCommands runs what the pages tell a reader to type, and applies what they tell a reader to apply.
+// TestCommands runs the commands of the pages and applies their examples.
 func TestCommands(t *testing.T) {
 	c, err := cluster.Start(t.Context(), cluster.Options{Log: t.Output()})
 	if err != nil {
@@ -65,16 +65,16 @@ func TestCommands(t *testing.T) {
 	r.appliesSamples(t)
 }
 
-// appliesSamples applies all samples, twice: Git is applied again and again.
+// appliesSamples applies all samples twice: GitOps tools apply them repeatedly.
 func (r *reader) appliesSamples(t *testing.T) {
 	t.Helper()
 	for file, as := range map[string]string{
 		"ceiling.yaml": "platform", "minimal.yaml": "alert-bot", "incident-response.yaml": "alert-bot", "agent-token.yaml": "platform",
 	} {
 		r.types(t, as, "kubectl apply -f config/samples/"+file)
-		again := r.types(t, as, "kubectl apply -f config/samples/"+file)
-		if strings.Contains(again, "configured") || strings.Contains(again, "created") {
-			t.Errorf("%s changes something when it is applied again:\n%s", file, again)
+		second := r.types(t, as, "kubectl apply -f config/samples/"+file)
+		if strings.Contains(second, "configured") || strings.Contains(second, "created") {
+			t.Errorf("%s changes something when it is applied a second time:\n%s", file, second)
 		}
 	}
 	for _, ready := range []string{
@@ -87,12 +87,14 @@ func (r *reader) appliesSamples(t *testing.T) {
 
 func (r *reader) kubeconfig(name string) string { return filepath.Join(r.folder, name+".kubeconfig") }
 
-// become lets the reader type as a user.
+// become writes the kubeconfig of a user.
 func (r *reader) become(t *testing.T, name string, c *rest.Config) {
 	t.Helper()
 	if err := clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{"test": {Server: c.Host, CertificateAuthorityData: c.CAData}},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {Token: c.BearerToken, ClientCertificateData: c.CertData, ClientKeyData: c.KeyData}},
+		Clusters: map[string]*clientcmdapi.Cluster{"test": {Server: c.Host, CertificateAuthorityData: c.CAData}},
+		AuthInfos: map[string]*clientcmdapi.AuthInfo{name: {
+			Token: c.BearerToken, ClientCertificateData: c.CertData, ClientKeyData: c.KeyData,
+		}},
 		Contexts:       map[string]*clientcmdapi.Context{"test": {Cluster: "test", AuthInfo: name}},
 		CurrentContext: "test",
 	}, r.kubeconfig(name)); err != nil {
@@ -100,7 +102,7 @@ func (r *reader) become(t *testing.T, name string, c *rest.Config) {
 	}
 }
 
-// becomeBot gets the alert bot its token, which can be had only once its account is there.
+// becomeBot creates a token for the alert bot, which is possible only once its account exists.
 func (r *reader) becomeBot(t *testing.T, name string) {
 	t.Helper()
 	if _, err := os.Stat(r.kubeconfig(name)); err == nil || name != "alert-bot" {
@@ -111,20 +113,20 @@ func (r *reader) becomeBot(t *testing.T, name string) {
 	r.become(t, name, config)
 }
 
-// types runs a script as a user in the root of the repository, and returns what it says. It must succeed.
+// types runs a script as a user in the root of the repository, and returns its output. It must succeed.
 func (r *reader) types(t *testing.T, as, script string) string {
 	t.Helper()
 	if _, err := os.Stat(r.kubeconfig(as)); err != nil {
-		t.Fatalf("nobody is called %q: %v", as, err)
+		t.Fatalf("no such user: %q: %v", as, err)
 	}
 	command := exec.CommandContext(t.Context(), "bash", "-euo", "pipefail", "-c", script)
 	command.Dir, command.WaitDelay = root, time.Second
 	command.Env = append(os.Environ(),
 		"PATH="+filepath.Dir(r.cluster.Kubectl())+string(filepath.ListSeparator)+os.Getenv("PATH"),
 		"KUBECONFIG="+r.kubeconfig(as), "KUBECACHEDIR="+filepath.Join(r.folder, "cache"))
-	said, err := command.CombinedOutput()
+	output, err := command.CombinedOutput()
 	if err != nil {
-		t.Fatalf("as %s:\n%s%v:\n%s", as, script, err, said)
+		t.Fatalf("as %s:\n%s%v:\n%s", as, script, err, output)
 	}
-	return string(said)
+	return string(output)
 }

@@ -1,7 +1,7 @@
 //go:build unix
 
-// Package docs holds the documentation to what is there: each command that a reader is told to type is run on a real
-// control plane as the user it is told for, and each list is complete.
+// Package docs tests the documentation: each command of a page runs on a real control plane as the user that the page
+// names, and each list is complete.
 package docs
 
 import (
@@ -23,13 +23,13 @@ import (
 
 const root = "../.."
 
-// pages are what a user reads, in the order in which the commands are run.
+// pages are the pages for users, in the order in which their commands run.
 var pages = []string{"README.md", "docs/concepts.md", "docs/reasons.md", "docs/operations.md"}
 
 // block is a fenced block of a page.
 type block struct {
 	page, language string
-	as             string // who is to type it; empty where it is not for users of a cluster
+	as             string // the user who runs it; empty if it needs no cluster
 	text           string
 }
 
@@ -66,13 +66,13 @@ func TestMinimalExample(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff([]string{sample}, shown); diff != "" {
-		t.Errorf("the README does not show config/samples/minimal.yaml as it is (-sample +README):\n%s", diff)
+		t.Errorf("the README does not show config/samples/minimal.yaml unchanged (-sample +README):\n%s", diff)
 	}
 }
 
 var reasonRow = regexp.MustCompile("^\\| `(\\w+)` \\| [^|]+ \\| [^|]+ \\|$")
 
-// TestReasons: the page lists the vocabulary, each reason once and under its class.
+// TestReasons: the page lists every reason, once and under its class.
 func TestReasons(t *testing.T) {
 	listed := map[v1alpha1.Reason]v1alpha1.Class{}
 	var class string
@@ -90,13 +90,13 @@ func TestReasons(t *testing.T) {
 		}
 	}
 	if diff := cmp.Diff(v1alpha1.Reasons(), listed); diff != "" {
-		t.Errorf("docs/reasons.md is not the vocabulary (-code +page):\n%s", diff)
+		t.Errorf("docs/reasons.md does not list the reasons (-code +page):\n%s", diff)
 	}
 }
 
 var link = regexp.MustCompile(`\]\(([^)\s]+)\)`)
 
-// TestLinks: what a page points to is there.
+// TestLinks: the targets of links exist.
 func TestLinks(t *testing.T) {
 	for _, page := range append(pages, "CONTRIBUTING.md") {
 		for _, match := range link.FindAllStringSubmatch(read(t, page), -1) {
@@ -105,7 +105,7 @@ func TestLinks(t *testing.T) {
 				continue
 			}
 			if _, err := os.Stat(filepath.Join(root, filepath.Dir(page), target)); err != nil {
-				t.Errorf("%s points to %s: %v", page, target, err)
+				t.Errorf("%s links to %s: %v", page, target, err)
 			}
 		}
 	}
@@ -113,7 +113,7 @@ func TestLinks(t *testing.T) {
 
 var makeTarget = regexp.MustCompile("(?m)(?:^|`)make ([a-z-]+)")
 
-// TestMakeTargets: what a reader is told to make can be made.
+// TestMakeTargets: the make targets in the pages exist.
 func TestMakeTargets(t *testing.T) {
 	makefile := read(t, "Makefile")
 	for _, page := range append(pages, "CONTRIBUTING.md") {
@@ -136,7 +136,7 @@ func TestFlags(t *testing.T) {
 	if err := cluster.BuildProgram(t.Context(), "github.com/wayleave/wayleave/cmd/wayleave", binary); err != nil {
 		t.Fatal(err)
 	}
-	standing := map[string]bool{}
+	existing := map[string]bool{}
 	for _, process := range []string{"controller", "webhook", "certs"} {
 		help, err := exec.CommandContext(t.Context(), binary, process, "--help").Output()
 		if err != nil {
@@ -144,7 +144,7 @@ func TestFlags(t *testing.T) {
 		}
 		for _, match := range flagInHelp.FindAllSubmatch(help, -1) {
 			if name := string(match[1]); name != "help" && !strings.HasPrefix(name, "zap-") {
-				standing[name] = true
+				existing[name] = true
 			}
 		}
 	}
@@ -156,21 +156,21 @@ func TestFlags(t *testing.T) {
 			listed[name] = true
 		}
 	}
-	if diff := cmp.Diff(slices.Sorted(maps.Keys(standing)), slices.Sorted(maps.Keys(listed))); diff != "" {
-		t.Errorf("docs/operations.md does not list the flags (-real +page):\n%s", diff)
+	if diff := cmp.Diff(slices.Sorted(maps.Keys(existing)), slices.Sorted(maps.Keys(listed))); diff != "" {
+		t.Errorf("docs/operations.md does not list the flags (-existing +page):\n%s", diff)
 	}
 }
 
-// stamped are the fields that admission fills in; nobody writes them.
+// stamped are the fields that admission sets; users do not write them.
 var stamped = []string{"spec.revoked.by", "spec.revoked.at"}
 
-// TestSamplesShowEachField: each field that a user can write stands in a sample.
+// TestSamplesShowEachField: each field that a user can write is in a sample.
 func TestSamplesShowEachField(t *testing.T) {
 	samples, err := filepath.Glob(filepath.Join(root, "config", "samples", "*.yaml"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	shown := map[string]bool{} // of either kind: what they share need not be shown twice
+	shown := map[string]bool{} // of both kinds: a shared field needs to be shown only once
 	for _, sample := range samples {
 		objects, err := operator.Load(sample)
 		if err != nil {
@@ -204,7 +204,7 @@ func dig(t *testing.T, m map[string]any, path ...string) map[string]any {
 	for _, key := range path {
 		next, ok := m[key].(map[string]any)
 		if !ok {
-			t.Fatalf("there is no %s in %v", key, slices.Sorted(maps.Keys(m)))
+			t.Fatalf("no %s in %v", key, slices.Sorted(maps.Keys(m)))
 		}
 		m = next
 	}
@@ -241,15 +241,15 @@ func fieldsOf(schema map[string]any, path string) []string {
 	return fields
 }
 
-// TestFences: no block of a page escapes the tests by being written in another way.
+// TestFences: the tests see every block of a page.
 func TestFences(t *testing.T) {
 	for _, page := range pages {
 		if fences, found := strings.Count(read(t, page), "\n```"), len(blocks(t, page)); fences != 2*found {
-			t.Errorf("%s has %d lines with a fence, but %d blocks are understood", page, fences, found)
+			t.Errorf("%s has %d lines with a fence, but only %d blocks were parsed", page, fences, found)
 		}
 		for _, b := range blocks(t, page) {
 			if b.language == "sh" && b.as == "" && strings.Contains(b.text, "kubectl") {
-				t.Errorf("%s does not say who types:\n%s", page, b.text)
+				t.Errorf("%s does not name the user of:\n%s", page, b.text)
 			}
 		}
 	}

@@ -1,12 +1,12 @@
-// Command agent is what runs under the hops of the samples and the demo. It asks the API server what its arguments say,
-// as its pod's own account, and logs each answer as a line. Each argument is one order:
+// Command agent runs under the hops of the samples and the demo. It sends the requests that its arguments describe to the
+// API server, as its pod's account, and logs each answer as a line. Each argument is one order:
 //
 //	list pods in payments every 1s for 5m
 //	create networkpolicy quarantine selecting app=ledger in payments
 //	delete pod ledger-0 in payments
 //	wait 1h
 //
-// When it is told to end it says so and goes on, as a hijacked process would, until it is killed.
+// It ignores SIGTERM, as a hijacked process would, and runs until it is killed.
 package main
 
 import (
@@ -27,8 +27,8 @@ import (
 	"time"
 )
 
-// credentials is where each pod finds its token and who signs the API server's certificate.
-const credentials = "/var/run/secrets/kubernetes.io/serviceaccount" //nolint:gosec // a folder, no credential
+// credentials is the folder of the pod's token and of the API server's CA certificate.
+const credentials = "/var/run/secrets/kubernetes.io/serviceaccount" //nolint:gosec // a folder, not a credential
 
 func main() {
 	ended := make(chan os.Signal, 1)
@@ -42,17 +42,17 @@ func main() {
 			return
 		}
 		if err != nil {
-			say(arg, "%v", err)
+			log(arg, "%v", err)
 			os.Exit(1)
 		}
 	}
 }
 
-func say(order, format string, args ...any) {
+func log(order, format string, args ...any) {
 	fmt.Printf("%s  %s: %s\n", time.Now().UTC().Format("15:04:05.000"), order, fmt.Sprintf(format, args...))
 }
 
-// order is one thing to ask for, or to wait.
+// order is a request to send, or a time to wait.
 type order struct {
 	text           string
 	verb, resource string
@@ -62,14 +62,14 @@ type order struct {
 	every, during  time.Duration
 }
 
-// errEnded says that the program was told to end while it only waited.
-var errEnded = errors.New("told to end")
+// errEnded means that a signal ended a wait.
+var errEnded = errors.New("ended by a signal")
 
 func parse(text string) (order, error) {
 	o := order{text: text}
 	words := strings.Fields(text)
 	if len(words) < 2 {
-		return o, errors.New("an order is like: list pods in payments")
+		return o, errors.New("expected an order like: list pods in payments")
 	}
 	o.verb = words[0]
 	if o.verb == "wait" {
@@ -100,7 +100,7 @@ func (o *order) set(word, value string) (err error) {
 	case "for":
 		o.during, err = time.ParseDuration(value)
 	default:
-		err = fmt.Errorf("%q is not understood", word)
+		err = fmt.Errorf("unknown word %q", word)
 	}
 	return err
 }
@@ -117,9 +117,9 @@ func (o order) carryOut(ended <-chan os.Signal) error {
 	for began := time.Now(); ; {
 		answer, err := o.ask()
 		if err != nil {
-			answer = err.Error() // the next one may be answered
+			answer = err.Error() // the next one may succeed
 		}
-		say(o.text, "%s", answer)
+		log(o.text, "%s", answer)
 		if o.every == 0 || o.during > 0 && time.Since(began) > o.during {
 			return nil
 		}
@@ -127,7 +127,7 @@ func (o order) carryOut(ended <-chan os.Signal) error {
 		for waiting := true; waiting; {
 			select {
 			case <-ended:
-				say("told to end", "going on all the same")
+				log("SIGTERM", "ignored")
 			case <-next:
 				waiting = false
 			}
@@ -135,7 +135,7 @@ func (o order) carryOut(ended <-chan os.Signal) error {
 	}
 }
 
-// ask makes one request and tells the answer as the API server gave it.
+// ask sends one request and returns the API server's answer.
 func (o order) ask() (string, error) {
 	client, err := connect()
 	if err != nil {
@@ -145,7 +145,7 @@ func (o order) ask() (string, error) {
 	if err != nil {
 		return "", err
 	}
-	response, err := client.Do(request) //nolint:gosec // it asks what its arguments say, on purpose
+	response, err := client.Do(request) //nolint:gosec // its arguments choose the request, on purpose
 	if err != nil {
 		return "", err
 	}
@@ -170,7 +170,7 @@ func (o order) ask() (string, error) {
 	return fmt.Sprint(response.StatusCode), nil
 }
 
-// connect reads the token anew each time: it is replaced while the pod runs.
+// connect reads the token each time: it is rotated while the pod runs.
 func connect() (*http.Client, error) {
 	ca, err := os.ReadFile(filepath.Join(credentials, "ca.crt"))
 	if err != nil {
@@ -189,7 +189,7 @@ var methods = map[string]string{"list": http.MethodGet, "get": http.MethodGet, "
 func (o order) request() (*http.Request, error) {
 	method, ok := methods[o.verb]
 	if !ok {
-		return nil, fmt.Errorf("the verb %q is not understood", o.verb)
+		return nil, fmt.Errorf("unknown verb %q", o.verb)
 	}
 	token, err := os.ReadFile(filepath.Join(credentials, "token"))
 	if err != nil {
@@ -222,10 +222,10 @@ func (o order) target() (path string, body []byte) {
 	return path, nil
 }
 
-// policy is a NetworkPolicy that lets nothing in and nothing out.
+// policy is a NetworkPolicy that denies all traffic.
 func (o order) policy() []byte {
 	key, value, _ := strings.Cut(o.selecting, "=")
-	body, _ := json.Marshal(map[string]any{ // maps of strings always encode
+	body, _ := json.Marshal(map[string]any{ // encoding maps of strings cannot fail
 		"apiVersion": "networking.k8s.io/v1", "kind": "NetworkPolicy",
 		"metadata": map[string]any{"name": o.name},
 		"spec": map[string]any{

@@ -1,5 +1,5 @@
 // Command pause is the first process of a pod of the local cluster. It holds
-// the pod's namespaces and ends when it is told to.
+// the pod's namespaces and ends on a signal.
 package main
 
 import (
@@ -9,7 +9,7 @@ import (
 )
 
 func main() {
-	// As the first process it has no default actions: unhandled signals are lost.
+	// The first process of a namespace ignores signals that it does not handle.
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGINT, syscall.SIGTERM)
 	<-end
