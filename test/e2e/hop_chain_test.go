@@ -69,7 +69,7 @@ func TestHopExpires(t *testing.T) {
 				t.Errorf("the expired hop has the account %s", h.Status.ServiceAccountName)
 			}
 			f.nothingLeft(h)
-			if err := wantUnauthorized(f.read(hop)); err != nil {
+			if err := wantRefused(f.read(hop)); err != nil {
 				t.Errorf("the token of the expired hop: %v", err)
 			}
 		})

@@ -209,7 +209,8 @@ func (f *fixture) gone(o client.Object) {
 func (f *fixture) undeletable(binding *rbacv1.RoleBinding) (lift func()) {
 	f.Helper()
 	name := fmt.Sprintf("keep-%d.example.com", counter.Add(1))
-	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}, Spec: admissionv1.ValidatingAdmissionPolicySpec{
+	policy := &admissionv1.ValidatingAdmissionPolicy{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	policy.Spec = admissionv1.ValidatingAdmissionPolicySpec{
 		MatchConstraints: &admissionv1.MatchResources{ResourceRules: []admissionv1.NamedRuleWithOperations{{
 			ResourceNames: []string{binding.Name},
 			RuleWithOperations: admissionv1.RuleWithOperations{
@@ -220,7 +221,7 @@ func (f *fixture) undeletable(binding *rbacv1.RoleBinding) (lift func()) {
 			},
 		}}},
 		Validations: []admissionv1.Validation{{Expression: "false", Message: "kept by the test"}},
-	}}
+	}
 	bound := &admissionv1.ValidatingAdmissionPolicyBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		Spec: admissionv1.ValidatingAdmissionPolicyBindingSpec{

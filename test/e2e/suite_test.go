@@ -64,7 +64,7 @@ func run(m *testing.M) int {
 	}
 	code := m.Run()
 	if code != 0 {
-		for _, name := range []string{operator.Controller, "webhook", "certs"} {
+		for _, name := range []string{operator.Controller, operator.Standby, "webhook", "certs"} {
 			tail(name)
 		}
 	}

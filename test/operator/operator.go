@@ -222,8 +222,14 @@ func (op *Operator) Shutdown(name string) { op.programs[name].Stop() }
 // Kill ends a process as a crash would.
 func (op *Operator) Kill(name string) { op.programs[name].Kill() }
 
-// Log is the path of a process's output: its log, and its audit lines.
-func (op *Operator) Log(name string) string { return op.programs[name].Log() }
+// Log is the path of a process's output: its log, and its audit lines. It is empty for one that was never started.
+func (op *Operator) Log(name string) string {
+	program, ok := op.programs[name]
+	if !ok {
+		return ""
+	}
+	return program.Log()
+}
 
 // Stop ends the processes.
 func (op *Operator) Stop() {
