@@ -1,11 +1,7 @@
 package controllers
 
 import (
-	"context"
-	"errors"
 	"io"
-	"slices"
-	"strings"
 	"testing"
 	"time"
 
@@ -103,47 +99,6 @@ func TestLaggingCacheTakesNothing(t *testing.T) {
 	}
 	if err := r.live.Get(t.Context(), client.ObjectKey{Namespace: "agents", Name: name}, &corev1.ServiceAccount{}); err != nil {
 		t.Errorf("the account: %v", err)
-	}
-}
-
-// A policy that denies the deletion of a binding must not thereby keep the account, the Role and the pods.
-func TestFailedStepKeepsNothingElse(t *testing.T) {
-	path, hop, name := grantedHop()
-	made := metav1.ObjectMeta{Namespace: "payments", Name: name, UID: "role", Labels: delegation.Labels(path, hop, 1)}
-	bound := made
-	bound.UID = "binding"
-	pod := &corev1.Pod{
-		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "dhop-pod", UID: "pod", Labels: map[string]string{v1alpha1.LabelHop: "isolate"}},
-	}
-	var deleted []string
-	r := reconciler(t, interceptor.Funcs{
-		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
-			if _, ok := o.(*rbacv1.RoleBinding); ok {
-				return errors.New("another team's webhook says no")
-			}
-			deleted = append(deleted, o.GetName())
-			return c.Delete(ctx, o, opts...)
-		},
-	}, path, hop, account(path, hop), &rbacv1.Role{ObjectMeta: made}, &rbacv1.RoleBinding{ObjectMeta: bound}, pod)
-	err := r.withdraw(t.Context(), delegation.HopKey(hop), hop, delegation.Finding{Reason: v1alpha1.ReasonRevoked}, true)
-	if err == nil || !strings.Contains(err.Error(), "says no") {
-		t.Errorf("the withdrawal: %v, want the error of the binding", err)
-	}
-	slices.Sort(deleted)
-	if want := []string{name, name, "dhop-pod"}; !slices.Equal(deleted, want) {
-		t.Errorf("deleted %v, want %v", deleted, want)
-	}
-}
-
-// What a finalizer holds is not reported as withdrawn.
-func TestHeldObjectIsReported(t *testing.T) {
-	path, hop, name := grantedHop()
-	held := account(path, hop)
-	held.Finalizers = []string{"example.com/hold"}
-	r := reconciler(t, interceptor.Funcs{}, path, hop, held)
-	err := r.withdraw(t.Context(), delegation.HopKey(hop), hop, delegation.Finding{Reason: v1alpha1.ReasonRevoked}, true)
-	if err == nil || !strings.Contains(err.Error(), name+" was deleted and still exists") {
-		t.Errorf("the withdrawal: %v", err)
 	}
 }
 

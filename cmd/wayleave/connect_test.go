@@ -47,17 +47,23 @@ func TestReach(t *testing.T) {
 func TestFlags(t *testing.T) {
 	t.Setenv("KUBECONFIG", "/nonexistent")
 	for args, want := range map[string]string{
-		"controller --max-fact-age=0":     "--max-fact-age is 0s",
-		"controller --sweep-interval=-1s": "--sweep-interval is -1s",
-		"controller --concurrency=0":      "--concurrency is 0",
-		"controller --api-server=here":    `--api-server is "here"`,
-		"webhook --port=65536":            "--port is 65536",
-		"certs --namespace=":              "--namespace is empty",
-		"webhook --wide":                  "unknown flag: --wide; see wayleave webhook --help",
+		"controller --max-fact-age=0":                    "--max-fact-age is 0s",
+		"controller --sweep-interval=-1s":                "--sweep-interval is -1s",
+		"controller --concurrency=0":                     "--concurrency is 0",
+		"controller --api-server=here":                   `--api-server is "here"`,
+		"controller --leader-elect-lease-duration=500ms": "--leader-elect-lease-duration is 500ms: it must be at least 1s",
+		"controller --leader-elect-retry-period=0":       "--leader-elect-retry-period is 0s",
+		"controller --leader-elect-renew-deadline=15s": "--leader-elect-renew-deadline is 15s: " +
+			"it must be less than --leader-elect-lease-duration, which is 15s",
+		"controller --leader-elect-retry-period=9s": "--leader-elect-renew-deadline is 10s: it must be more than 10.8s",
+		"webhook --port=65536":                      "--port is 65536",
+		"certs --namespace=":                        "--namespace is empty",
+		"webhook --wide":                            "unknown flag: --wide; see wayleave webhook --help",
 	} {
 		expect(t, execute(args), want)
 	}
 	expect(t, (&common{namespace: "wayleave-system"}).validate(), "")
+	expect(t, (&election{}).validate(), "") // durations without an election are not read
 	_, err := config(root().PersistentFlags())
 	expect(t, err, "finding the cluster: KUBECONFIG names /nonexistent, which does not exist")
 }

@@ -21,7 +21,7 @@ import (
 
 type controllerOptions struct {
 	common
-	leaderElect bool
+	election    election
 	server      string
 	caFile      string
 	maxFactAge  time.Duration
@@ -43,27 +43,23 @@ replicas may run, of which one works.`,
 	}
 	flags := cmd.Flags()
 	o.bind(flags)
-	flags.BoolVar(&o.leaderElect, "leader-elect", true, "let one of several replicas work, by a Lease in --namespace")
-	flags.StringVar(
-		&o.server, "api-server", "",
-		"URL of the API server in the kubeconfigs of token Secrets (default: the one that this process uses)",
-	)
-	flags.StringVar(
-		&o.caFile, "api-server-ca-file", "",
-		"PEM file with the certificates that sign --api-server's (default: those that this process trusts)",
-	)
-	flags.DurationVar(&o.maxFactAge, "max-fact-age", 10*time.Minute, "how long a grant stands while a fact that decides cannot be found out")
-	flags.DurationVar(&o.sweepEvery, "sweep-interval", 10*time.Minute, "how often to look for grants that lost their hop")
-	flags.IntVar(&o.concurrency, "concurrency", 16, "how many hops to work on at the same time")
+	o.election.bind(flags)
+	flags.StringVar(&o.server, "api-server", "",
+		"URL of the API server in the kubeconfigs of token Secrets (default: the one that this process uses)")
+	flags.StringVar(&o.caFile, "api-server-ca-file", "",
+		"PEM file with the certificates that sign --api-server's (default: those that this process trusts)")
+	flags.DurationVar(&o.maxFactAge, "max-fact-age", 10*time.Minute, "how long a grant stays in effect while a fact that decides cannot be determined")
+	flags.DurationVar(&o.sweepEvery, "sweep-interval", 10*time.Minute, "how often to look for grants whose hop no longer exists")
+	flags.IntVar(&o.concurrency, "concurrency", 16, "how many hops to reconcile at the same time")
 	return cmd
 }
 
 func (o *controllerOptions) validate() error {
 	if o.maxFactAge <= 0 {
-		return fmt.Errorf("--max-fact-age is %s: it must be longer than nothing", o.maxFactAge)
+		return fmt.Errorf("--max-fact-age is %s: it must be longer than zero", o.maxFactAge)
 	}
 	if o.sweepEvery <= 0 {
-		return fmt.Errorf("--sweep-interval is %s: it must be longer than nothing", o.sweepEvery)
+		return fmt.Errorf("--sweep-interval is %s: it must be longer than zero", o.sweepEvery)
 	}
 	if o.concurrency < 1 {
 		return fmt.Errorf("--concurrency is %d: it must be at least 1", o.concurrency)
@@ -72,6 +68,9 @@ func (o *controllerOptions) validate() error {
 		if u, err := url.Parse(o.server); err != nil || u.Host == "" || (u.Scheme != "https" && u.Scheme != "http") {
 			return fmt.Errorf("--api-server is %q: give a URL, such as https://api.example.com:6443", o.server)
 		}
+	}
+	if err := o.election.validate(); err != nil {
+		return err
 	}
 	return o.common.validate()
 }
@@ -93,7 +92,10 @@ func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error
 		Cache:                         controllers.CacheOptions(),
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress:        o.healthAddress,
-		LeaderElection:                o.leaderElect,
+		LeaderElection:                o.election.on,
+		LeaseDuration:                 &o.election.leaseDuration,
+		RenewDeadline:                 &o.election.renewDeadline,
+		RetryPeriod:                   &o.election.retryPeriod,
 		LeaderElectionID:              "wayleave-controller",
 		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true,

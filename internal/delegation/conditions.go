@@ -2,6 +2,7 @@ package delegation
 
 import (
 	"errors"
+	"fmt"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
@@ -67,10 +68,20 @@ func incomplete(what string, err error) string {
 	return f.BoundedString()
 }
 
+// LeftoverError says that an object of a grant exists although it was deleted. A status may have its text as it is.
+type LeftoverError struct{ Object Object }
+
+func (e LeftoverError) Error() string {
+	return fmt.Sprintf("%s %s was deleted and still exists: check whether a finalizer holds it", e.Object.Kind, e.Object.Key)
+}
+
 // APIMessage is what the API server said in an error, or otherwise if it is not the API server's. An error of the network
 // may name a port that differs on each try, and a message that changes each time is a status that changes each time,
 // which undoes the limit on retries.
 func APIMessage(err error, otherwise string) string {
+	if leftover, ok := errors.AsType[LeftoverError](err); ok {
+		return leftover.Error()
+	}
 	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
 		return status.Status().Message
 	}

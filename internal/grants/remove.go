@@ -48,7 +48,7 @@ func (m *Manager) Withdraw(ctx context.Context, key types.NamespacedName, hop *v
 // stillExists fails if any object of a hop exists.
 func stillExists(live []delegation.Object) error {
 	for _, step := range delegation.RemovalOf(live) {
-		return fmt.Errorf("%s %s was deleted and still exists: check whether a finalizer holds it", step[0].Kind, step[0].Key)
+		return delegation.LeftoverError{Object: step[0]}
 	}
 	return nil
 }

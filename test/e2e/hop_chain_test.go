@@ -51,15 +51,36 @@ func TestHopExpires(t *testing.T) {
 			if c.hop == 0 {
 				f.state(p, v1alpha1.ReasonExpired)
 			}
-			// What expired stays expired, whatever anybody writes into its lifetime.
-			for _, o := range []client.Object{p, h} {
-				if err := f.as(f.by).Patch(f.Context(), o, client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"lifetime":{"duration":"1h"}}}`))); err != nil {
-					t.Logf("a longer lifetime: %v", err)
-				}
+			// A longer lifetime is accepted, since it is a valid spec, and brings nothing back: an end that has passed is final.
+			const longer = `{"spec":{"lifetime":{"duration":"1h"}}}`
+			if c.hop == 0 {
+				f.change(f.by, p, longer)
+				f.state(p, v1alpha1.ReasonExpired)
+				f.wantEnd(p.Status.ExpiresAt, end)
+			}
+			generation := h.Generation
+			f.change(f.by, h, longer)
+			if h.Generation == generation {
+				t.Error("the longer lifetime was dropped, and this test shows nothing")
 			}
 			f.state(h, v1alpha1.ReasonExpired)
+			f.wantEnd(h.Status.ExpiresAt, end)
+			if h.Status.ServiceAccountName != "" {
+				t.Errorf("the expired hop has the account %s", h.Status.ServiceAccountName)
+			}
 			f.nothingLeft(h)
+			if err := wantRefused(f.read(hop)); err != nil {
+				t.Errorf("the token of the expired hop: %v", err)
+			}
 		})
+	}
+}
+
+// wantEnd demands that the status of a path or hop has the end that it had.
+func (f *fixture) wantEnd(got *metav1.Time, want time.Time) {
+	f.Helper()
+	if got == nil || !got.Time.Equal(want) {
+		f.Errorf("it expires at %v, and expired at %s", got, want)
 	}
 }
 

@@ -37,6 +37,10 @@ var suite struct {
 
 const root = "../.."
 
+// leaseDuration bounds how long a test waits after it has killed the controller, and how long the controller may be kept
+// from renewing its Lease on a machine that does much else.
+const leaseDuration = 5 * time.Second
+
 func TestMain(m *testing.M) { os.Exit(run(m)) }
 
 func run(m *testing.M) int {
@@ -48,7 +52,8 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer suite.cluster.Stop()
-	if suite.operator, err = operator.Start(ctx, suite.cluster, operator.Options{Root: root, Log: os.Stderr}); err != nil {
+	o := operator.Options{Root: root, Log: os.Stderr, LeaseDuration: leaseDuration}
+	if suite.operator, err = operator.Start(ctx, suite.cluster, o); err != nil {
 		fmt.Fprintln(os.Stderr, "starting the operator:", err)
 		return 1
 	}
@@ -59,7 +64,7 @@ func run(m *testing.M) int {
 	}
 	code := m.Run()
 	if code != 0 {
-		for _, name := range []string{"controller", "webhook", "certs"} {
+		for _, name := range []string{operator.Controller, operator.Standby, "webhook", "certs"} {
 			tail(name)
 		}
 	}
@@ -98,7 +103,8 @@ func setup(t *testing.T) *fixture {
 	f.bind(f.ns, f.by, rule("delegation.wayleave.dev", "delegationpaths,delegationhops", "get,list,watch,create,update,patch,delete"),
 		rule("batch", "jobs,cronjobs", "get,list,create,update,patch,delete"), rule("", "pods", "get,list,create,update,patch,delete"),
 		rule("delegation.wayleave.dev", "delegationhops", "use"))
-	f.bind(f.on, f.by, rule("", "pods,configmaps", "get,list,watch,create,update,patch,delete"), rule("networking.k8s.io", "networkpolicies", "create,get"))
+	f.bind(f.on, f.by, rule("", "pods,configmaps", "get,list,watch,create,update,patch,delete"),
+		rule("networking.k8s.io", "networkpolicies", "create,get"))
 	return f
 }
 
@@ -121,7 +127,9 @@ func (f *fixture) make(o client.Object) {
 }
 
 func rule(group, resources, verbs string, names ...string) rbacv1.PolicyRule {
-	return rbacv1.PolicyRule{APIGroups: []string{group}, Resources: strings.Split(resources, ","), Verbs: strings.Split(verbs, ","), ResourceNames: names}
+	return rbacv1.PolicyRule{
+		APIGroups: []string{group}, Resources: strings.Split(resources, ","), Verbs: strings.Split(verbs, ","), ResourceNames: names,
+	}
 }
 
 // bind gives a user rights in a namespace.
@@ -220,7 +228,9 @@ func (f *fixture) scope(rules ...v1alpha1.ResourceRule) v1alpha1.Scope {
 }
 
 func resources(group, resources, verbs string, names ...string) v1alpha1.ResourceRule {
-	return v1alpha1.ResourceRule{APIGroups: []string{group}, Resources: strings.Split(resources, ","), Verbs: strings.Split(verbs, ","), ResourceNames: names}
+	return v1alpha1.ResourceRule{
+		APIGroups: []string{group}, Resources: strings.Split(resources, ","), Verbs: strings.Split(verbs, ","), ResourceNames: names,
+	}
 }
 
 // apply creates objects as a user, and removes them at the end of the test.

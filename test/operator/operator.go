@@ -42,6 +42,7 @@ type Operator struct {
 	binary  string
 	port    int
 	log     io.Writer
+	lease   []string // flags of the controller's leader election
 
 	programs map[string]*cluster.Program
 	health   map[string]string // readiness URL of each process
@@ -54,6 +55,8 @@ type Options struct {
 	Root string
 	// Log takes progress for a person, a line at a time; nil is silence.
 	Log io.Writer
+	// LeaseDuration is how long a controller waits for the Lease of one that crashed; zero is the controller's default.
+	LeaseDuration time.Duration
 }
 
 // Scheme knows our kinds and those of Kubernetes.
@@ -77,7 +80,7 @@ func Start(ctx context.Context, c *cluster.Cluster, o Options) (*Operator, error
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
 	op := &Operator{
-		cluster: c, client: admin, root: o.Root, log: o.Log,
+		cluster: c, client: admin, root: o.Root, log: o.Log, lease: leaseFlags(o.LeaseDuration),
 		dir: filepath.Join(c.Dir(), "wayleave"), programs: map[string]*cluster.Program{}, health: map[string]string{},
 	}
 	if err := os.MkdirAll(op.certDir(), 0o700); err != nil {
@@ -114,7 +117,8 @@ func (op *Operator) install(ctx context.Context) error {
 			if err := op.pointHere(object); err != nil {
 				return err
 			}
-			if err := op.client.Apply(ctx, client.ApplyConfigurationFromUnstructured(object), client.FieldOwner("installer"), client.ForceOwnership); err != nil {
+			apply := client.ApplyConfigurationFromUnstructured(object)
+			if err := op.client.Apply(ctx, apply, client.FieldOwner("installer"), client.ForceOwnership); err != nil {
 				return fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err)
 			}
 		}
@@ -179,19 +183,53 @@ func (op *Operator) StartWebhook(ctx context.Context) error {
 	return op.untilReady(ctx, "webhook")
 }
 
-// StartController starts the controller and returns when it is ready.
+// The processes of the controller. They are replicas of each other, of which one leads.
+const (
+	Controller = "controller"
+	Standby    = "standby"
+)
+
+// StartController starts the controller and returns when it is ready. It leads once the Lease is free.
 func (op *Operator) StartController(ctx context.Context) error {
-	if err := op.run(ctx, "controller", "--leader-elect=false"); err != nil {
+	return op.startReplica(ctx, Controller)
+}
+
+// StartStandby starts a second replica of the controller and returns when it is ready to take over.
+func (op *Operator) StartStandby(ctx context.Context) error { return op.startReplica(ctx, Standby) }
+
+func (op *Operator) startReplica(ctx context.Context, name string) error {
+	if err := op.runAs(ctx, Controller, name, op.lease...); err != nil {
 		return err
 	}
-	return op.untilReady(ctx, "controller")
+	return op.untilReady(ctx, name)
 }
+
+// leaseFlags are in the proportions of the defaults, with more attempts to renew.
+func leaseFlags(duration time.Duration) []string {
+	if duration == 0 {
+		return nil
+	}
+	return []string{
+		"--leader-elect-lease-duration=" + duration.String(),
+		"--leader-elect-renew-deadline=" + (duration * 4 / 5).String(),
+		"--leader-elect-retry-period=" + (duration / 10).String(),
+	}
+}
+
+// Shutdown asks a process to end, as a rollout would: a leader releases its Lease.
+func (op *Operator) Shutdown(name string) { op.programs[name].Stop() }
 
 // Kill ends a process as a crash would.
 func (op *Operator) Kill(name string) { op.programs[name].Kill() }
 
-// Log is the path of a process's output: its log, and its audit lines.
-func (op *Operator) Log(name string) string { return op.programs[name].Log() }
+// Log is the path of a process's output: its log, and its audit lines. It is empty for one that was never started.
+func (op *Operator) Log(name string) string {
+	program, ok := op.programs[name]
+	if !ok {
+		return ""
+	}
+	return program.Log()
+}
 
 // Stop ends the processes.
 func (op *Operator) Stop() {
@@ -203,8 +241,13 @@ func (op *Operator) Stop() {
 	}
 }
 
-func (op *Operator) run(ctx context.Context, name string, args ...string) error {
-	kubeconfig, err := op.kubeconfig(ctx, name)
+func (op *Operator) run(ctx context.Context, command string, args ...string) error {
+	return op.runAs(ctx, command, command, args...)
+}
+
+// runAs starts one of several processes of the same command and account.
+func (op *Operator) runAs(ctx context.Context, command, name string, args ...string) error {
+	kubeconfig, err := op.kubeconfig(ctx, command)
 	if err != nil {
 		return err
 	}
@@ -214,7 +257,7 @@ func (op *Operator) run(ctx context.Context, name string, args ...string) error 
 	}
 	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	op.health[name] = "http://" + address + "/readyz"
-	args = append([]string{name, "--kubeconfig", kubeconfig, "--health-probe-bind-address", address}, args...)
+	args = append([]string{command, "--kubeconfig", kubeconfig, "--health-probe-bind-address", address}, args...)
 	program, err := op.cluster.StartProgram("wayleave-"+name, op.binary, args...)
 	if err != nil {
 		return fmt.Errorf("starting wayleave %s: %w", name, err)
@@ -233,8 +276,9 @@ func (op *Operator) kubeconfig(ctx context.Context, name string) (string, error)
 	}
 	config := op.cluster.Config()
 	path := filepath.Join(op.dir, name+".kubeconfig")
+	local := &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData, CertificateAuthority: config.CAFile}
 	if err := clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{"local": {Server: config.Host, CertificateAuthorityData: config.CAData, CertificateAuthority: config.CAFile}},
+		Clusters:       map[string]*clientcmdapi.Cluster{"local": local},
 		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {Token: request.Status.Token}},
 		Contexts:       map[string]*clientcmdapi.Context{"local": {Cluster: "local", AuthInfo: name}},
 		CurrentContext: "local",
