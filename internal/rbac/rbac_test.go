@@ -34,7 +34,7 @@ func reader(t *testing.T, objects []client.Object) Reader {
 	return Reader{Cache: builder.Build()}
 }
 
-// may is a rule of one verb on pods, by which tests tell roles apart.
+// may is a rule of one verb on pods, by which tests distinguish roles.
 func may(verb string) []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{verb}}}
 }
@@ -112,25 +112,25 @@ func TestOf(t *testing.T) {
 		"an account is in the group of its namespace":      {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:serviceaccounts:ci"))}, in("a", may("get"))},
 		"an account is in no other namespace's group":      {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:serviceaccounts:a"))}, nothing()},
 		"a user is in no group of accounts":                {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:serviceaccounts"))}, nothing()},
-		"everybody is authenticated":                       {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:authenticated"))}, in("a", may("get"))},
-		"but nobody is not":                                {v1alpha1.Subject{User: "system:anonymous"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:authenticated"))}, nothing()},
+		"all users are authenticated":                      {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:authenticated"))}, in("a", may("get"))},
+		"except anonymous":                                 {v1alpha1.Subject{User: "system:anonymous"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:authenticated"))}, nothing()},
 
 		"a ClusterRole bound in a namespace stays there": {
 			v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("alice")), clusterBinding("c", "read", user("bob"))}, in("a", may("get")),
 		},
-		"a ClusterRole bound for the cluster holds everywhere": {
+		"a ClusterRole bound for the cluster applies everywhere": {
 			v1alpha1.Subject{User: "alice"}, []client.Object{read, clusterBinding("b", "read", user("alice"))}, scope.Rights{Cluster: may("get"), Namespaced: nothing().Namespaced},
 		},
 		"a Role is the one of the binding's namespace": {
 			v1alpha1.Subject{User: "alice"},
 			[]client.Object{role("a", "read", "get"), role("b", "read", "delete"), clusterRole("read", "create"), binding("a", "b", ref("Role", "read"), user("alice"))}, in("a", may("get")),
 		},
-		"a Role that is not there gives nothing":        {v1alpha1.Subject{User: "alice"}, []client.Object{role("b", "read", "get"), binding("a", "b", ref("Role", "read"), user("alice"))}, nothing()},
-		"a ClusterRole that is not there gives nothing": {v1alpha1.Subject{User: "alice"}, []client.Object{binding("a", "b", ref("ClusterRole", "read"), user("alice")), clusterBinding("b", "read", user("alice"))}, nothing()},
+		"a Role that does not exist grants nothing":        {v1alpha1.Subject{User: "alice"}, []client.Object{role("b", "read", "get"), binding("a", "b", ref("Role", "read"), user("alice"))}, nothing()},
+		"a ClusterRole that does not exist grants nothing": {v1alpha1.Subject{User: "alice"}, []client.Object{binding("a", "b", ref("ClusterRole", "read"), user("alice")), clusterBinding("b", "read", user("alice"))}, nothing()},
 		"a ceiling is a right like others": {
 			v1alpha1.Subject{User: "alice"}, []client.Object{clusterRole("read", "get", "true"), binding("a", "b", ref("ClusterRole", "read"), user("alice"))}, in("a", may("get")),
 		},
-		"all of them, added up": {
+		"all of them combined": {
 			v1alpha1.Subject{User: "alice", Groups: []string{"sre"}},
 			[]client.Object{
 				read, role("a", "write", "delete"), binding("a", "b", ref("Role", "write"), user("alice")),
@@ -167,18 +167,18 @@ func TestCeiling(t *testing.T) {
 		"a role without the label":          {[]client.Object{clusterRole("c", "get"), binding("a", "b", ref("ClusterRole", "c"), us), clusterBinding("b", "c", us)}, nothing()},
 		"a role labelled with another word": {[]client.Object{clusterRole("c", "get", "false"), binding("a", "b", ref("ClusterRole", "c"), us)}, nothing()},
 		"a role labelled with nothing":      {[]client.Object{clusterRole("c", "get", ""), binding("a", "b", ref("ClusterRole", "c"), us)}, nothing()},
-		"a labelled role bound to somebody else": {
+		"a labelled role bound to another subject": {
 			[]client.Object{clusterRole("c", "get", "true"), binding("a", "b", ref("ClusterRole", "c"), user("alice"), account("a", "wayleave-controller"))}, nothing(),
 		},
 		"a labelled role that was deleted": {[]client.Object{binding("a", "b", ref("ClusterRole", "c"), us)}, nothing()},
-		// Whoever may write Roles in a namespace could label one: only ClusterRoles are a platform team's word.
+		// A user who may write Roles in a namespace could label one: only ClusterRoles are set by the platform team.
 		"a Role with the label": {
 			[]client.Object{
 				&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "c", Labels: map[string]string{v1alpha1.LabelCeiling: "true"}}, Rules: may("get")},
 				binding("a", "b", ref("Role", "c"), us),
 			}, nothing(),
 		},
-		"what the controller holds besides": {
+		"other permissions of the controller": {
 			[]client.Object{
 				clusterRole("c", "get", "true"), binding("a", "b", ref("ClusterRole", "c"), us),
 				clusterRole("own", "create"), clusterBinding("own", "own", us), role("a", "own", "patch"), binding("a", "own", ref("Role", "own"), us),
@@ -197,7 +197,7 @@ func TestCeiling(t *testing.T) {
 	}
 }
 
-// TestErrorsAreNoAnswer: rights that could not be read are not the same as none.
+// TestErrorsAreNoAnswer: rights that could not be read are different from no rights.
 func TestErrorsAreNoAnswer(t *testing.T) {
 	down := errors.New("the cache is not there")
 	objects := []client.Object{
@@ -252,7 +252,7 @@ func TestErrorsAreNoAnswer(t *testing.T) {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
 			if diff := cmp.Diff(scope.Rights{}, got); diff != "" {
-				t.Errorf("half an answer (-want +got):\n%s", diff)
+				t.Errorf("partial answer (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -286,7 +286,7 @@ func TestGroups(t *testing.T) {
 		want []string
 	}{
 		"a user":           {v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []string{"sre", "system:authenticated"}},
-		"nobody":           {v1alpha1.Subject{User: "system:anonymous"}, nil},
+		"anonymous":        {v1alpha1.Subject{User: "system:anonymous"}, nil},
 		"an account":       {v1alpha1.Subject{User: "system:serviceaccount:ci:bot"}, []string{"system:authenticated", "system:serviceaccounts", "system:serviceaccounts:ci"}},
 		"a false account":  {v1alpha1.Subject{User: "system:serviceaccount::bot"}, []string{"system:authenticated"}},
 		"another's prefix": {v1alpha1.Subject{User: "system:serviceaccounts"}, []string{"system:authenticated"}},

@@ -50,11 +50,11 @@ func TestDescribe(t *testing.T) {
 		want        string
 	}{
 		"nothing": {},
-		"verbs of one object stand together, in whatever order they come": {
+		"verbs of one object are listed together, in any input order": {
 			permissions: []Permission{pods("payments", "", "list"), {Audience: "vault"}, pods("payments", "", "get")},
 			want:        `get, list pods in namespace payments; audience "vault"`,
 		},
-		"twice is once": {
+		"duplicates are listed once": {
 			permissions: []Permission{pods("payments", "", "get"), pods("payments", "", "get")},
 			want:        `get pods in namespace payments`,
 		},

@@ -95,7 +95,7 @@ func TestMissingFromRights(t *testing.T) {
 		rights Rights
 		want   []string
 	}{
-		"nobody has nothing":         {},
+		"no child, no rights":        {},
 		"no rights":                  {child: get, want: []string{`get pods in namespace a`}},
 		"a RoleBinding there":        {child: get, rights: inA(policy("get", "", "pods"))},
 		"a RoleBinding elsewhere":    {child: get, rights: Rights{Namespaced: map[string][]rbacv1.PolicyRule{"b": {policy("get", "", "pods")}}}, want: []string{`get pods in namespace a`}},
