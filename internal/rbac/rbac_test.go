@@ -59,6 +59,11 @@ func binding(namespace, name string, to rbacv1.RoleRef, subjects ...rbacv1.Subje
 	return &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, RoleRef: to, Subjects: subjects}
 }
 
+// bindingTo binds a ClusterRole in a namespace.
+func bindingTo(namespace, name, clusterRole string, subjects ...rbacv1.Subject) client.Object {
+	return binding(namespace, name, ref("ClusterRole", clusterRole), subjects...)
+}
+
 func clusterBinding(name, role string, subjects ...rbacv1.Subject) client.Object {
 	return &rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: name}, RoleRef: ref("ClusterRole", role), Subjects: subjects}
 }
@@ -89,54 +94,127 @@ func TestOf(t *testing.T) {
 		objects []client.Object
 		want    scope.Rights
 	}{
-		"a user by name":           {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("alice"))}, in("a", may("get"))},
-		"another user":             {v1alpha1.Subject{User: "bob"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("alice"))}, nothing()},
-		"one subject among others": {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("bob"), user("alice"), user("alice"))}, in("a", may("get"))},
-		"a group that is listed": {
-			v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("sre"))}, in("a", may("get")),
+		"a user by name": {
+			v1alpha1.Subject{User: "alice"}, []client.Object{read, bindingTo("a", "b", "read", user("alice"))},
+			in("a", may("get")),
 		},
-		"a group that is not listed": {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("sre"))}, nothing()},
-		"a group of the user's name": {v1alpha1.Subject{User: "sre"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("sre"))}, nothing()},
-		"a user of the group's name": {v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("sre"))}, nothing()},
-		"an account as itself":       {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), account("ci", "bot"))}, in("a", may("get"))},
+		"another user": {
+			v1alpha1.Subject{User: "bob"}, []client.Object{read, bindingTo("a", "b", "read", user("alice"))},
+			nothing(),
+		},
+		"one subject among others": {
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{read, bindingTo("a", "b", "read", user("bob"), user("alice"), user("alice"))},
+			in("a", may("get")),
+		},
+		"a group that is listed": {
+			v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []client.Object{read, bindingTo("a", "b", "read", group("sre"))},
+			in("a", may("get")),
+		},
+		"a group that is not listed": {
+			v1alpha1.Subject{User: "alice"}, []client.Object{read, bindingTo("a", "b", "read", group("sre"))},
+			nothing(),
+		},
+		"a group of the user's name": {
+			v1alpha1.Subject{User: "sre"}, []client.Object{read, bindingTo("a", "b", "read", group("sre"))},
+			nothing(),
+		},
+		"a user of the group's name": {
+			v1alpha1.Subject{User: "alice", Groups: []string{"sre"}},
+			[]client.Object{read, bindingTo("a", "b", "read", user("sre"))}, nothing(),
+		},
+		"an account as itself": {
+			v1alpha1.Subject{User: bot},
+			[]client.Object{read, bindingTo("a", "b", "read", account("ci", "bot"))}, in("a", may("get")),
+		},
 		"an account as the user that it is": {
-			v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user(bot))}, in("a", may("get")),
+			v1alpha1.Subject{User: bot}, []client.Object{read, bindingTo("a", "b", "read", user(bot))}, in("a", may("get")),
 		},
 		"an account without a namespace is one of the binding's": {
-			v1alpha1.Subject{User: bot}, []client.Object{read, binding("ci", "b", ref("ClusterRole", "read"), account("", "bot"))}, in("ci", may("get")),
+			v1alpha1.Subject{User: bot}, []client.Object{read, bindingTo("ci", "b", "read", account("", "bot"))},
+			in("ci", may("get")),
 		},
-		"an account without a namespace, elsewhere":        {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), account("", "bot"))}, nothing()},
-		"an account without a namespace, for the cluster":  {v1alpha1.Subject{User: bot}, []client.Object{read, clusterBinding("b", "read", account("", "bot"))}, nothing()},
-		"an account of the same name in another namespace": {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), account("a", "bot"))}, nothing()},
-		"an account is in the group of accounts":           {v1alpha1.Subject{User: bot}, []client.Object{read, clusterBinding("b", "read", group("system:serviceaccounts"))}, scope.Rights{Cluster: may("get"), Namespaced: nothing().Namespaced}},
-		"an account is in the group of its namespace":      {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:serviceaccounts:ci"))}, in("a", may("get"))},
-		"an account is in no other namespace's group":      {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:serviceaccounts:a"))}, nothing()},
-		"a user is in no group of accounts":                {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:serviceaccounts"))}, nothing()},
-		"all users are authenticated":                      {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:authenticated"))}, in("a", may("get"))},
-		"except anonymous":                                 {v1alpha1.Subject{User: "system:anonymous"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:authenticated"))}, nothing()},
+		"an account without a namespace, elsewhere": {
+			v1alpha1.Subject{User: bot},
+			[]client.Object{read, bindingTo("a", "b", "read", account("", "bot"))}, nothing(),
+		},
+		"an account without a namespace, for the cluster": {
+			v1alpha1.Subject{User: bot}, []client.Object{read, clusterBinding("b", "read", account("", "bot"))}, nothing(),
+		},
+		"an account of the same name in another namespace": {
+			v1alpha1.Subject{User: bot},
+			[]client.Object{read, bindingTo("a", "b", "read", account("a", "bot"))}, nothing(),
+		},
+		"an account is in the group of accounts": {
+			v1alpha1.Subject{User: bot}, []client.Object{read, clusterBinding("b", "read", group("system:serviceaccounts"))},
+			scope.Rights{Cluster: may("get"), Namespaced: nothing().Namespaced},
+		},
+		"an account is in the group of its namespace": {
+			v1alpha1.Subject{User: bot},
+			[]client.Object{read, bindingTo("a", "b", "read", group("system:serviceaccounts:ci"))},
+			in("a", may("get")),
+		},
+		"an account is in no other namespace's group": {
+			v1alpha1.Subject{User: bot},
+			[]client.Object{read, bindingTo("a", "b", "read", group("system:serviceaccounts:a"))}, nothing(),
+		},
+		"a user is in no group of accounts": {
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{read, bindingTo("a", "b", "read", group("system:serviceaccounts"))}, nothing(),
+		},
+		"all users are authenticated": {
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{read, bindingTo("a", "b", "read", group("system:authenticated"))},
+			in("a", may("get")),
+		},
+		"except anonymous": {
+			v1alpha1.Subject{User: "system:anonymous"},
+			[]client.Object{read, bindingTo("a", "b", "read", group("system:authenticated"))}, nothing(),
+		},
 
 		"a ClusterRole bound in a namespace stays there": {
-			v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("alice")), clusterBinding("c", "read", user("bob"))}, in("a", may("get")),
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{read, bindingTo("a", "b", "read", user("alice")), clusterBinding("c", "read", user("bob"))},
+			in("a", may("get")),
 		},
 		"a ClusterRole bound for the cluster applies everywhere": {
-			v1alpha1.Subject{User: "alice"}, []client.Object{read, clusterBinding("b", "read", user("alice"))}, scope.Rights{Cluster: may("get"), Namespaced: nothing().Namespaced},
+			v1alpha1.Subject{User: "alice"}, []client.Object{read, clusterBinding("b", "read", user("alice"))}, scope.Rights{
+				Cluster: may("get"), Namespaced: nothing().Namespaced,
+			},
 		},
 		"a Role is the one of the binding's namespace": {
 			v1alpha1.Subject{User: "alice"},
-			[]client.Object{role("a", "read", "get"), role("b", "read", "delete"), clusterRole("read", "create"), binding("a", "b", ref("Role", "read"), user("alice"))}, in("a", may("get")),
+			[]client.Object{
+				role("a", "read", "get"), role("b", "read", "delete"), clusterRole("read", "create"),
+				binding("a", "b", ref("Role", "read"), user("alice")),
+			},
+			in("a", may("get")),
 		},
-		"a Role that does not exist grants nothing":        {v1alpha1.Subject{User: "alice"}, []client.Object{role("b", "read", "get"), binding("a", "b", ref("Role", "read"), user("alice"))}, nothing()},
-		"a ClusterRole that does not exist grants nothing": {v1alpha1.Subject{User: "alice"}, []client.Object{binding("a", "b", ref("ClusterRole", "read"), user("alice")), clusterBinding("b", "read", user("alice"))}, nothing()},
+		"a Role that does not exist grants nothing": {
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{role("b", "read", "get"), binding("a", "b", ref("Role", "read"), user("alice"))}, nothing(),
+		},
+		"a ClusterRole that does not exist grants nothing": {
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{bindingTo("a", "b", "read", user("alice")), clusterBinding("b", "read", user("alice"))},
+			nothing(),
+		},
 		"a ceiling is a right like others": {
-			v1alpha1.Subject{User: "alice"}, []client.Object{clusterRole("read", "get", "true"), binding("a", "b", ref("ClusterRole", "read"), user("alice"))}, in("a", may("get")),
+			v1alpha1.Subject{User: "alice"}, []client.Object{clusterRole("read", "get", "true"), bindingTo("a", "b", "read", user("alice"))},
+			in("a", may("get")),
 		},
 		"all of them combined": {
 			v1alpha1.Subject{User: "alice", Groups: []string{"sre"}},
 			[]client.Object{
 				read, role("a", "write", "delete"), binding("a", "b", ref("Role", "write"), user("alice")),
-				binding("a", "c", ref("ClusterRole", "read"), group("sre")), binding("d", "c", ref("ClusterRole", "read"), group("sre")), clusterBinding("c", "read", user("alice")),
+				bindingTo("a", "c", "read", group("sre")), bindingTo("d", "c", "read", group("sre")), clusterBinding(
+					"c", "read", user("alice"),
+				),
 			},
-			scope.Rights{Cluster: may("get"), Namespaced: map[string][]rbacv1.PolicyRule{"a": append(may("delete"), may("get")...), "d": may("get")}},
+			scope.Rights{
+				Cluster:    may("get"),
+				Namespaced: map[string][]rbacv1.PolicyRule{"a": append(may("delete"), may("get")...), "d": may("get")},
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -159,28 +237,44 @@ func TestCeiling(t *testing.T) {
 		want    scope.Rights
 	}{
 		"a labelled role where it is bound": {
-			[]client.Object{clusterRole("c", "get", "true"), binding("a", "b", ref("ClusterRole", "c"), us)}, in("a", may("get")),
+			[]client.Object{clusterRole("c", "get", "true"), bindingTo("a", "b", "c", us)}, in("a", may("get")),
 		},
 		"a labelled role bound for the cluster": {
-			[]client.Object{clusterRole("c", "get", "true"), clusterBinding("b", "c", us)}, scope.Rights{Cluster: may("get"), Namespaced: nothing().Namespaced},
+			[]client.Object{clusterRole("c", "get", "true"), clusterBinding("b", "c", us)}, scope.Rights{
+				Cluster: may("get"), Namespaced: nothing().Namespaced,
+			},
 		},
-		"a role without the label":          {[]client.Object{clusterRole("c", "get"), binding("a", "b", ref("ClusterRole", "c"), us), clusterBinding("b", "c", us)}, nothing()},
-		"a role labelled with another word": {[]client.Object{clusterRole("c", "get", "false"), binding("a", "b", ref("ClusterRole", "c"), us)}, nothing()},
-		"a role labelled with nothing":      {[]client.Object{clusterRole("c", "get", ""), binding("a", "b", ref("ClusterRole", "c"), us)}, nothing()},
+		"a role without the label": {
+			[]client.Object{clusterRole("c", "get"), bindingTo("a", "b", "c", us), clusterBinding("b", "c", us)},
+			nothing(),
+		},
+		"a role labelled with another word": {
+			[]client.Object{clusterRole("c", "get", "false"), bindingTo("a", "b", "c", us)}, nothing(),
+		},
+		"a role labelled with nothing": {
+			[]client.Object{clusterRole("c", "get", ""), bindingTo("a", "b", "c", us)}, nothing(),
+		},
 		"a labelled role bound to another subject": {
-			[]client.Object{clusterRole("c", "get", "true"), binding("a", "b", ref("ClusterRole", "c"), user("alice"), account("a", "wayleave-controller"))}, nothing(),
+			[]client.Object{
+				clusterRole("c", "get", "true"),
+				bindingTo("a", "b", "c", user("alice"), account("a", "wayleave-controller")),
+			},
+			nothing(),
 		},
-		"a labelled role that was deleted": {[]client.Object{binding("a", "b", ref("ClusterRole", "c"), us)}, nothing()},
+		"a labelled role that was deleted": {[]client.Object{bindingTo("a", "b", "c", us)}, nothing()},
 		// A user who may write Roles in a namespace could label one: only ClusterRoles are set by the platform team.
 		"a Role with the label": {
 			[]client.Object{
-				&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "c", Labels: map[string]string{v1alpha1.LabelCeiling: "true"}}, Rules: may("get")},
+				&rbacv1.Role{
+					ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "c", Labels: map[string]string{v1alpha1.LabelCeiling: "true"}},
+					Rules:      may("get"),
+				},
 				binding("a", "b", ref("Role", "c"), us),
 			}, nothing(),
 		},
 		"other permissions of the controller": {
 			[]client.Object{
-				clusterRole("c", "get", "true"), binding("a", "b", ref("ClusterRole", "c"), us),
+				clusterRole("c", "get", "true"), bindingTo("a", "b", "c", us),
 				clusterRole("own", "create"), clusterBinding("own", "own", us), role("a", "own", "patch"), binding("a", "own", ref("Role", "own"), us),
 			}, in("a", may("get")),
 		},
@@ -202,7 +296,9 @@ func TestErrorsAreNoAnswer(t *testing.T) {
 	down := errors.New("the cache is not there")
 	objects := []client.Object{
 		clusterRole("read", "get"), role("a", "read", "get"),
-		binding("a", "b", ref("Role", "read"), user("alice")), binding("a", "c", ref("ClusterRole", "read"), user("alice")), clusterBinding("d", "read", user("alice")),
+		binding("a", "b", ref("Role", "read"), user("alice")), bindingTo("a", "c", "read", user("alice")), clusterBinding(
+			"d", "read", user("alice"),
+		),
 	}
 	for name, test := range map[string]struct {
 		fails interceptor.Funcs
@@ -225,7 +321,9 @@ func TestErrorsAreNoAnswer(t *testing.T) {
 			}}, "listing ClusterRoleBindings of user/alice: the cache is not there",
 		},
 		"reading a Role": {
-			interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			interceptor.Funcs{Get: func(
+				ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption,
+			) error {
 				if _, ok := o.(*rbacv1.Role); ok {
 					return down
 				}
@@ -233,7 +331,9 @@ func TestErrorsAreNoAnswer(t *testing.T) {
 			}}, `reading Role "read": the cache is not there`,
 		},
 		"reading a ClusterRole": {
-			interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			interceptor.Funcs{Get: func(
+				ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption,
+			) error {
 				if _, ok := o.(*rbacv1.ClusterRole); ok {
 					return down
 				}
@@ -285,9 +385,12 @@ func TestGroups(t *testing.T) {
 		who  v1alpha1.Subject
 		want []string
 	}{
-		"a user":           {v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []string{"sre", "system:authenticated"}},
-		"anonymous":        {v1alpha1.Subject{User: "system:anonymous"}, nil},
-		"an account":       {v1alpha1.Subject{User: "system:serviceaccount:ci:bot"}, []string{"system:authenticated", "system:serviceaccounts", "system:serviceaccounts:ci"}},
+		"a user":    {v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []string{"sre", "system:authenticated"}},
+		"anonymous": {v1alpha1.Subject{User: "system:anonymous"}, nil},
+		"an account": {
+			v1alpha1.Subject{User: "system:serviceaccount:ci:bot"},
+			[]string{"system:authenticated", "system:serviceaccounts", "system:serviceaccounts:ci"},
+		},
 		"a false account":  {v1alpha1.Subject{User: "system:serviceaccount::bot"}, []string{"system:authenticated"}},
 		"another's prefix": {v1alpha1.Subject{User: "system:serviceaccounts"}, []string{"system:authenticated"}},
 	} {

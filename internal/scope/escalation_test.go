@@ -127,7 +127,8 @@ func TestEscalationRisks(t *testing.T) {
 		},
 		"certificates": {
 			scope: scopeOf(inOne("a", may("create", certificatesGroup, "podcertificaterequests")),
-				cluster(may("update", certificatesGroup, "certificatesigningrequests/approval"), may("create", certificatesGroup, "clustertrustbundles"))),
+				cluster(may("update", certificatesGroup, "certificatesigningrequests/approval"),
+					may("create", certificatesGroup, "clustertrustbundles"))),
 			want: []verdict{{"namespaced[0].rules[0].resources[0]", ""}, {"cluster[0].resources[0]", ""}, {"cluster[1].resources[0]", ""}},
 			fits: scopeOf(inOne("a", may("get", certificatesGroup, "podcertificaterequests"))),
 		},
@@ -147,7 +148,10 @@ func TestEscalationRisks(t *testing.T) {
 		"nodes and volumes": {
 			scope: scopeOf(cluster(may("patch", "", "nodes"), may("patch", "", "nodes/status"), may("create", "", "persistentvolumes"))),
 			want:  []verdict{{"cluster[0].resources[0]", ""}, {"cluster[1].resources[0]", ""}, {"cluster[2].resources[0]", ""}},
-			fits:  scopeOf(cluster(may("get", "", "nodes"), may("get", "", "nodes/metrics")), inOne("a", may("create", "", "persistentvolumeclaims"))),
+			fits: scopeOf(
+				cluster(may("get", "", "nodes"), may("get", "", "nodes/metrics")),
+				inOne("a", may("create", "", "persistentvolumeclaims")),
+			),
 		},
 		"writes on namespaces": {
 			scope: scopeOf(cluster(may("create", "", "namespaces"), may("update", "", "namespaces/finalize"))),
@@ -182,7 +186,8 @@ func TestEscalationRisks(t *testing.T) {
 			fits:  scopeOf(inOne("a", may("create", resourceGroup, "resourceclaims"))),
 		},
 		"what the control plane believes": {
-			scope: scopeOf(inAll([]string{"a", "kube-system"}, may("update", "", "configmaps", "aws-auth"), may("patch", "", "services", "kube-dns")),
+			scope: scopeOf(inAll([]string{"a", "kube-system"}, may("update", "", "configmaps", "aws-auth"),
+				may("patch", "", "services", "kube-dns")),
 				inOne("kube-node-lease", may("update", "coordination.k8s.io", "leases"))),
 			want: []verdict{
 				{"namespaced[0].rules[0].resources[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""},

@@ -20,7 +20,10 @@ func TestTokenDoesWhatItsScopeSays(t *testing.T) {
 	f := setup(t)
 	p := f.path("contain")
 	h := f.hop("isolate", "contain", "", func(h *v1alpha1.DelegationHop) {
-		s := f.scope(resources("", "configmaps", "get", "settings"), resources("", "pods", "list"), resources("networking.k8s.io", "networkpolicies", "create"))
+		s := f.scope(
+			resources("", "configmaps", "get", "settings"), resources("", "pods", "list"),
+			resources("networking.k8s.io", "networkpolicies", "create"),
+		)
 		h.Spec.Scope = &s
 	})
 	for _, name := range []string{"settings", "other"} {

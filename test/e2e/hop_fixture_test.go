@@ -129,7 +129,9 @@ func (f *fixture) secret(namespace, name string) (*corev1.Secret, error) {
 func (f *fixture) everywhere(user string, rules ...rbacv1.PolicyRule) {
 	f.Helper()
 	name := fmt.Sprintf("everywhere-%d", counter.Add(1))
-	f.make(&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelCeiling: "true"}}, Rules: rules})
+	f.make(
+		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelCeiling: "true"}}, Rules: rules},
+	)
 	f.make(&rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
@@ -147,7 +149,10 @@ func in(namespaces []string, rules ...v1alpha1.ResourceRule) v1alpha1.Scope {
 
 // narrow is a patch of a path's or hop's scope to one verb on ConfigMaps, and wide back to what the fixture makes.
 func (f *fixture) scopePatch(verbs string) string {
-	return fmt.Sprintf(`{"spec":{"scope":{"namespaced":[{"namespaces":[%q],"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":[%s]}]}]}}}`, f.on, verbs)
+	return fmt.Sprintf(
+		`{"spec":{"scope":{"namespaced":[{"namespaces":[%q],"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":[%s]}]}]}}}`,
+		f.on, verbs,
+	)
 }
 
 const revoke = `{"spec":{"revoked":{"reason":"false alarm"}}}`

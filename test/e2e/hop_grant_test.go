@@ -43,7 +43,10 @@ func TestHopScopeChanges(t *testing.T) {
 		want  map[string][]rbacv1.PolicyRule
 	}{
 		{in([]string{f.on}, resources("", "configmaps", "get")), map[string][]rbacv1.PolicyRule{f.on: {rule("", "configmaps", "get")}}},
-		{in([]string{f.on, other}, resources("", "pods", "list")), map[string][]rbacv1.PolicyRule{f.on: {rule("", "pods", "list")}, other: {rule("", "pods", "list")}}},
+		{
+			in([]string{f.on, other}, resources("", "pods", "list")),
+			map[string][]rbacv1.PolicyRule{f.on: {rule("", "pods", "list")}, other: {rule("", "pods", "list")}},
+		},
 		{in([]string{other}, resources("", "pods", "list", "one")), map[string][]rbacv1.PolicyRule{other: {rule("", "pods", "list", "one")}}},
 	} {
 		if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(h), h); err != nil {
@@ -71,7 +74,10 @@ func TestHopScopeChanges(t *testing.T) {
 // TestHopSecret: a hop's Secret is its own, follows its spec, and holds what a delegate needs.
 func TestHopSecret(t *testing.T) {
 	f := hopSetup(t)
-	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: "taken"}, Data: map[string][]byte{"password": []byte("of somebody")}}
+	foreign := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: "taken"},
+		Data:       map[string][]byte{"password": []byte("of somebody")},
+	}
 	f.make(foreign)
 	p := f.path("contain", func(p *v1alpha1.DelegationPath) { p.Spec.Scope.Audiences = []string{"vault"} })
 	h := f.hop("isolate", "contain", "", func(h *v1alpha1.DelegationHop) {
@@ -103,7 +109,8 @@ func TestHopSecret(t *testing.T) {
 	if err := os.WriteFile(kubeconfig, secret.Data["kubeconfig"], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(f.Context(), suite.cluster.Kubectl(), "--kubeconfig", kubeconfig, "auth", "whoami").CombinedOutput(); err != nil || !strings.Contains(string(out), f.ns+":"+account) {
+	whoami := exec.CommandContext(f.Context(), suite.cluster.Kubectl(), "--kubeconfig", kubeconfig, "auth", "whoami")
+	if out, err := whoami.CombinedOutput(); err != nil || !strings.Contains(string(out), f.ns+":"+account) {
 		t.Errorf("kubectl with the kubeconfig: %v\n%s", err, out)
 	}
 
@@ -164,29 +171,43 @@ func TestHopIsPutRight(t *testing.T) {
 			role.Rules = append(role.Rules, rule("", "secrets", "*"))
 			return suite.admin.Update(f.Context(), role)
 		}},
-		"the Role loses its labels": {tamper: func(f *fixture, _ *corev1.ServiceAccount, role *rbacv1.Role, _ *rbacv1.RoleBinding) error {
+		"the Role loses its labels": {tamper: func(
+			f *fixture, _ *corev1.ServiceAccount, role *rbacv1.Role, _ *rbacv1.RoleBinding,
+		) error {
 			role.Labels, role.Rules = nil, append(role.Rules, rule("", "secrets", "*"))
 			return suite.admin.Update(f.Context(), role)
 		}},
-		"the binding is deleted": {tamper: func(f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding) error {
+		"the binding is deleted": {tamper: func(
+			f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding,
+		) error {
 			return suite.admin.Delete(f.Context(), binding)
 		}},
-		"the binding gains a subject": {tamper: func(f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding) error {
+		"the binding gains a subject": {tamper: func(
+			f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding,
+		) error {
 			binding.Subjects = append(binding.Subjects, intruder)
 			return suite.admin.Update(f.Context(), binding)
 		}},
-		"the binding gains a subject and loses its labels": {tamper: func(f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding) error {
+		"the binding gains a subject and loses its labels": {tamper: func(
+			f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding,
+		) error {
 			binding.Subjects, binding.Labels = append(binding.Subjects, intruder), nil
 			return suite.admin.Update(f.Context(), binding)
 		}},
-		"the binding is said to be of another path": {tamper: func(f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding) error {
+		"the binding is said to be of another path": {tamper: func(
+			f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding,
+		) error {
 			binding.Labels[v1alpha1.LabelPathUID] = "another"
 			return suite.admin.Update(f.Context(), binding)
 		}},
-		"the account is deleted": {anew: true, tamper: func(f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding) error {
+		"the account is deleted": {anew: true, tamper: func(
+			f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding,
+		) error {
 			return suite.admin.Delete(f.Context(), account)
 		}},
-		"the account is made anew by somebody": {anew: true, tamper: func(f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding) error {
+		"the account is made anew by somebody": {anew: true, tamper: func(
+			f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding,
+		) error {
 			impostor := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: account.Name}}
 			if err := suite.admin.Delete(f.Context(), account); err != nil {
 				return err
@@ -196,11 +217,15 @@ func TestHopIsPutRight(t *testing.T) {
 			}
 			return nil
 		}},
-		"the account loses its labels": {anew: true, tamper: func(f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding) error {
+		"the account loses its labels": {anew: true, tamper: func(
+			f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding,
+		) error {
 			account.Labels = nil
 			return suite.admin.Update(f.Context(), account)
 		}},
-		"the account loses its owner": {anew: true, tamper: func(f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding) error {
+		"the account loses its owner": {anew: true, tamper: func(
+			f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding,
+		) error {
 			account.OwnerReferences = nil
 			return suite.admin.Update(f.Context(), account)
 		}},

@@ -72,7 +72,10 @@ func TestHopTells(t *testing.T) {
 		f.eventually("Events of the "+kind, func() error { return f.wantEvents(kind, "Suspended", "Revoked") })
 	}
 	f.eventually("audit lines", func() error {
-		return f.wantAudited("DelegationHop "+delegation.HopKey(h).String(), string(p.UID), v1alpha1.ReasonGranted, v1alpha1.ReasonSuspended, v1alpha1.ReasonRevoked)
+		return f.wantAudited(
+			"DelegationHop "+delegation.HopKey(h).String(), string(p.UID), v1alpha1.ReasonGranted, v1alpha1.ReasonSuspended,
+			v1alpha1.ReasonRevoked,
+		)
 	})
 }
 
@@ -141,7 +144,9 @@ func TestHopStopsItsJob(t *testing.T) {
 	f := hopSetup(t)
 	h := f.hop("isolate", "contain", "", func(h *v1alpha1.DelegationHop) {
 		h.Spec.Token = nil
-		h.Spec.Workload = &v1alpha1.Workload{Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob}, Images: []string{"registry.example.com/isolate:1"}}
+		h.Spec.Workload = &v1alpha1.Workload{
+			Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob}, Images: []string{"registry.example.com/isolate:1"},
+		}
 	})
 	f.apply(f.by, f.path("contain"), h)
 	account := f.granted(h)
@@ -176,11 +181,13 @@ func TestHopStopsItsJob(t *testing.T) {
 	f.change(f.by, h, revoke)
 	f.state(h, v1alpha1.ReasonRevoked)
 	f.eventually("the pod to be gone", pods(0, declared))
-	if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(declared), declared); err != nil || declared.Spec.Suspend == nil || !*declared.Spec.Suspend {
+	err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(declared), declared)
+	if err != nil || declared.Spec.Suspend == nil || !*declared.Spec.Suspend {
 		t.Errorf("the Job is not suspended: %v", err)
 	}
 	f.eventually("an Event of the Job", func() error { return f.wantEvents("Job", "Revoked") })
-	if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(bystander), bystander); err != nil || bystander.Spec.Suspend != nil && *bystander.Spec.Suspend {
+	err = suite.admin.Get(f.Context(), client.ObjectKeyFromObject(bystander), bystander)
+	if err != nil || bystander.Spec.Suspend != nil && *bystander.Spec.Suspend {
 		t.Errorf("the bystander is suspended: %v", err)
 	}
 	if err := pods(1, bystander)(); err != nil {
@@ -203,7 +210,9 @@ func TestHopRests(t *testing.T) {
 		v1alpha1.ReasonScopeExceedsCeiling: f.hop("above", "contain", "", lasting(30*time.Minute), func(h *v1alpha1.DelegationHop) {
 			h.Spec.Scope = new(in([]string{other}, resources("", "configmaps", "get")))
 		}),
-		v1alpha1.ReasonSecretTaken:    f.hop("taken", "contain", "", lasting(time.Hour), func(h *v1alpha1.DelegationHop) { h.Spec.Token.SecretName = "taken" }),
+		v1alpha1.ReasonSecretTaken: f.hop(
+			"taken", "contain", "", lasting(time.Hour), func(h *v1alpha1.DelegationHop) { h.Spec.Token.SecretName = "taken" },
+		),
 		v1alpha1.ReasonPathNotFound:   f.hop("lost", "nowhere", "", lasting(time.Minute)),
 		v1alpha1.ReasonParentNotReady: f.hop("below", "contain", "nobody", lasting(time.Minute)),
 	}

@@ -68,7 +68,10 @@ func (g *gallery) strict(user string) client.Client {
 
 // put applies an object as kubectl apply --server-side does.
 func (g *gallery) put(user string, o *unstructured.Unstructured) error {
-	return g.as(user).Apply(g.Context(), client.ApplyConfigurationFromUnstructured(o.DeepCopy()), client.FieldOwner("kubectl"), client.ForceOwnership)
+	return g.as(user).Apply(
+		g.Context(), client.ApplyConfigurationFromUnstructured(o.DeepCopy()), client.FieldOwner("kubectl"),
+		client.ForceOwnership,
+	)
 }
 
 // give has exactly these bases stand.

@@ -31,7 +31,9 @@ func (f *fixture) named(name string) string {
 func (f *fixture) impersonator(user, resource string, names ...string) {
 	f.Helper()
 	name := fmt.Sprintf("impersonate-%d", counter.Add(1))
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{rule("", resource, "impersonate", names...)}}
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{rule("", resource, "impersonate", names...)},
+	}
 	f.make(role)
 	f.make(&rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name},

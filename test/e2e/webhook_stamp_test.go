@@ -262,7 +262,8 @@ func TestWebhookIsQuietForGitOps(t *testing.T) {
 	// A duration stays as it was written.
 	raw := f.stored(p)
 	scope, _, _ := unstructured.NestedMap(raw.Object, "spec", "scope")
-	raw.Object = map[string]any{"apiVersion": raw.GetAPIVersion(), "kind": raw.GetKind(), "metadata": map[string]any{"name": "written", "namespace": f.ns}, "spec": map[string]any{
+	metadata := map[string]any{"name": "written", "namespace": f.ns}
+	raw.Object = map[string]any{"apiVersion": raw.GetAPIVersion(), "kind": raw.GetKind(), "metadata": metadata, "spec": map[string]any{
 		"reason": "as it was written", "lifetime": map[string]any{"duration": "10m"}, "scope": scope,
 	}}
 	if err := f.as(f.by).Create(f.Context(), raw); err != nil {

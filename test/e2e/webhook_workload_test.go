@@ -185,13 +185,15 @@ func TestWebhookAssignsPods(t *testing.T) {
 	// A template is never changed.
 	j := f.job("run", h.Name, func(s *corev1.PodTemplateSpec) { s.Spec.TerminationGracePeriodSeconds = new(int64(600)) })
 	f.apply(f.by, j)
-	if s := j.Spec.Template.Spec; s.ServiceAccountName != "" || s.AutomountServiceAccountToken != nil || *s.TerminationGracePeriodSeconds != 600 || len(s.Volumes) > 0 {
+	if s := j.Spec.Template.Spec; s.ServiceAccountName != "" || s.AutomountServiceAccountToken != nil ||
+		*s.TerminationGracePeriodSeconds != 600 || len(s.Volumes) > 0 {
 		t.Errorf("the template was changed: %+v", s)
 	}
 	f.wantAssigned(f.madeBy("run"), h)
 	f.recorded("Job "+f.ns+"/run", "Allow", v1alpha1.ReasonGranted)
 	made := f.admitted(func(r audit.Record) bool { return r.Actor == "system:serviceaccount:kube-system:job-controller" })
-	if len(made) == 0 || made[0].Decision != "Allow" || made[0].Hop != f.ns+"/isolate" || made[0].Path != f.ns+"/contain" || made[0].PathUID == "" {
+	if len(made) == 0 || made[0].Decision != "Allow" || made[0].Hop != f.ns+"/isolate" ||
+		made[0].Path != f.ns+"/contain" || made[0].PathUID == "" {
 		t.Errorf("the audit lines of the Job controller are %+v", made)
 	}
 
@@ -227,7 +229,10 @@ func TestWebhookTellsWhy(t *testing.T) {
 	f.usable("report")
 	f.wantAllowed(f.creates(f.by, f.job("run", "report")))
 
-	f.wantDenied(f.creates(f.by, f.pod("dhop-run", "unheard-of")), `hop "unheard-of" may not be used: HopNotFound: there is no such hop in this namespace`)
+	f.wantDenied(
+		f.creates(f.by, f.pod("dhop-run", "unheard-of")),
+		`hop "unheard-of" may not be used: HopNotFound: there is no such hop in this namespace`,
+	)
 	f.recorded("Pod "+f.ns+"/dhop-run", "Deny", v1alpha1.ReasonHopNotFound)
 
 	f.wantAllowed(f.patch(f.by, p, `{"spec":{"suspend":true}}`))
@@ -245,8 +250,15 @@ func TestWebhookTellsWhy(t *testing.T) {
 	f.state(h, v1alpha1.ReasonGranted)
 	f.wantAllowed(f.patch(f.by, h, `{"spec":{"revoked":{"reason":"false alarm"}}}`))
 	f.refusedSoon(f.pod("dhop-run", "report"), "Revoked by "+f.by)
-	want := regexp.MustCompile(fmt.Sprintf(`hop "report" of path "%s/contain" may not be used: Revoked by %s \d+s ago \("false alarm"\) \[hop %s/isolate\]`, f.ns, regexp.QuoteMeta(f.by), f.ns))
-	for kind, o := range map[string]client.Object{"Pod": f.pod("dhop-run", "report"), "Job": f.job("run", "report"), "CronJob": f.cronJob("run", "report")} {
+	want := regexp.MustCompile(
+		fmt.Sprintf(
+			`hop "report" of path "%s/contain" may not be used: Revoked by %s \d+s ago \("false alarm"\) \[hop %s/isolate\]`,
+			f.ns, regexp.QuoteMeta(f.by), f.ns,
+		),
+	)
+	for kind, o := range map[string]client.Object{
+		"Pod": f.pod("dhop-run", "report"), "Job": f.job("run", "report"), "CronJob": f.cronJob("run", "report"),
+	} {
 		if err := f.creates(f.by, o); err == nil || !want.MatchString(err.Error()) || !apierrors.IsForbidden(err) {
 			t.Errorf("a %s was answered: %v", kind, orAllowed(err))
 		}
@@ -255,7 +267,12 @@ func TestWebhookTellsWhy(t *testing.T) {
 			t.Errorf("the audit line is %+v", r)
 		}
 	}
-	own := regexp.MustCompile(fmt.Sprintf(`hop "isolate" of path "%s/contain" may not be used: Revoked by %s \d+s ago \("false alarm"\)$`, f.ns, regexp.QuoteMeta(f.by)))
+	own := regexp.MustCompile(
+		fmt.Sprintf(
+			`hop "isolate" of path "%s/contain" may not be used: Revoked by %s \d+s ago \("false alarm"\)$`, f.ns,
+			regexp.QuoteMeta(f.by),
+		),
+	)
 	if err := f.creates(f.by, f.pod("dhop-run", "isolate")); err == nil || !own.MatchString(err.Error()) {
 		t.Errorf("answered: %v", orAllowed(err))
 	}
@@ -309,7 +326,10 @@ func TestWebhookRefusesABrokenChain(t *testing.T) {
 func TestWebhookHoldsTheHopsBounds(t *testing.T) {
 	f := setup(t)
 	_, h := f.chain(func(h *v1alpha1.DelegationHop) { h.Spec.Workload.Kinds = []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob} })
-	onlyPods := f.hop("pods", "contain", "", runs, func(h *v1alpha1.DelegationHop) { h.Spec.Workload.Kinds = []v1alpha1.WorkloadKind{v1alpha1.WorkloadPod} })
+	onlyPods := f.hop(
+		"pods", "contain", "", runs,
+		func(h *v1alpha1.DelegationHop) { h.Spec.Workload.Kinds = []v1alpha1.WorkloadKind{v1alpha1.WorkloadPod} },
+	)
 	f.apply(f.by, onlyPods)
 	f.state(onlyPods, v1alpha1.ReasonGranted)
 	f.usable("pods")
@@ -334,33 +354,59 @@ func TestWebhookHoldsTheHopsBounds(t *testing.T) {
 		o    client.Object
 		want []string
 	}{
-		"a Job":                               {o: f.job("run", "isolate")},
-		"a pod where only Jobs run":           {o: f.pod("dhop-run", "isolate"), want: []string{"WorkloadNotAllowed: the hop allows workload of kind Job only"}},
-		"a pod":                               {o: f.pod("dhop-run", "pods")},
-		"a Job where only pods run":           {o: f.job("run", "pods"), want: []string{"WorkloadNotAllowed: the hop allows workload of kind Pod only"}},
-		"a CronJob where only Jobs run":       {o: f.cronJob("run", "isolate"), want: []string{"kind Job only"}},
-		"a tag of the listed repository":      {o: f.job("run", "isolate", image("registry.example.com/agent:2"))},
-		"another repository":                  {o: f.job("run", "isolate", image("registry.example.com/agent/shell:2")), want: []string{"ImageNotAllowed"}},
-		"what the scope has":                  {o: f.job("run", "isolate", requires(`[{apiGroups: [""], resources: [configmaps], verbs: [get]}]`))},
-		"what the scope has not":              {o: f.job("run", "isolate", requires(`[{apiGroups: [""], resources: [pods], verbs: [delete]}]`)), want: []string{"WorkloadNotAllowed", "the workload needs what the hop may not do: delete pods"}},
-		"what cannot be read":                 {o: f.job("run", "isolate", requires("pods")), want: []string{"WorkloadNotAllowed", "it is not a YAML list of PolicyRules"}},
-		"the account called default":          {o: f.job("run", "isolate", account("default"))},
-		"an account of one's own":             {o: f.job("run", "isolate", account("robot")), want: []string{"WrongServiceAccount", `the template names "robot"`}},
-		"the hop's account in a template":     {o: f.job("run", "isolate", account(h.Status.ServiceAccountName)), want: []string{"WrongServiceAccount"}},
-		"the hop's account without the label": {o: f.job("run", "isolate", unlabelled, account(h.Status.ServiceAccountName)), want: []string{"belongs to a hop"}},
+		"a Job": {o: f.job("run", "isolate")},
+		"a pod where only Jobs run": {
+			o: f.pod("dhop-run", "isolate"), want: []string{"WorkloadNotAllowed: the hop allows workload of kind Job only"},
+		},
+		"a pod": {o: f.pod("dhop-run", "pods")},
+		"a Job where only pods run": {
+			o: f.job("run", "pods"), want: []string{"WorkloadNotAllowed: the hop allows workload of kind Pod only"},
+		},
+		"a CronJob where only Jobs run":  {o: f.cronJob("run", "isolate"), want: []string{"kind Job only"}},
+		"a tag of the listed repository": {o: f.job("run", "isolate", image("registry.example.com/agent:2"))},
+		"another repository": {
+			o: f.job("run", "isolate", image("registry.example.com/agent/shell:2")), want: []string{"ImageNotAllowed"},
+		},
+		"what the scope has": {
+			o: f.job("run", "isolate", requires(`[{apiGroups: [""], resources: [configmaps], verbs: [get]}]`)),
+		},
+		"what the scope has not": {
+			o:    f.job("run", "isolate", requires(`[{apiGroups: [""], resources: [pods], verbs: [delete]}]`)),
+			want: []string{"WorkloadNotAllowed", "the workload needs what the hop may not do: delete pods"},
+		},
+		"what cannot be read": {
+			o:    f.job("run", "isolate", requires("pods")),
+			want: []string{"WorkloadNotAllowed", "it is not a YAML list of PolicyRules"},
+		},
+		"the account called default": {o: f.job("run", "isolate", account("default"))},
+		"an account of one's own": {
+			o: f.job("run", "isolate", account("robot")), want: []string{"WrongServiceAccount", `the template names "robot"`},
+		},
+		"the hop's account in a template": {
+			o: f.job("run", "isolate", account(h.Status.ServiceAccountName)), want: []string{"WrongServiceAccount"},
+		},
+		"the hop's account without the label": {
+			o: f.job("run", "isolate", unlabelled, account(h.Status.ServiceAccountName)), want: []string{"belongs to a hop"},
+		},
 		"a pod that takes the account": {o: f.pod("dhop-run", "pods", func(p *corev1.Pod) {
 			p.Labels, p.Spec.ServiceAccountName = nil, onlyPods.Status.ServiceAccountName
 		}), want: []string{"belongs to a hop"}},
 		"a pod that takes the account by the old field": {o: f.pod("dhop-run", "pods", func(p *corev1.Pod) {
 			p.Labels, p.Spec.DeprecatedServiceAccount = nil, onlyPods.Status.ServiceAccountName
 		}), want: []string{"belongs to a hop"}},
-		"a pod that takes the account of another hop": {o: f.pod("dhop-run", "pods", func(p *corev1.Pod) { p.Spec.ServiceAccountName = h.Status.ServiceAccountName }),
+		"a pod that takes the account of another hop": {o: f.pod("dhop-run", "pods", func(p *corev1.Pod) {
+			p.Spec.ServiceAccountName = h.Status.ServiceAccountName
+		}),
 			want: []string{"WrongServiceAccount", "which is not the hop's"}},
-		"a pod that names its own account": {o: f.pod("dhop-run", "pods", func(p *corev1.Pod) { p.Spec.ServiceAccountName = onlyPods.Status.ServiceAccountName })},
+		"a pod that names its own account": {
+			o: f.pod("dhop-run", "pods", func(p *corev1.Pod) { p.Spec.ServiceAccountName = onlyPods.Status.ServiceAccountName }),
+		},
 		"a pod that claims to be a Job's": {o: f.pod("dhop-run", "isolate", func(p *corev1.Pod) {
 			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "run", UID: "1", Controller: new(true)}}
 		}), want: []string{"kind Job only"}},
-		"a Job of one without use":                 {user: bob, o: f.job("run", "isolate"), want: []string{"NotPermittedToUse", "you do not hold the verb use"}},
+		"a Job of one without use": {
+			user: bob, o: f.job("run", "isolate"), want: []string{"NotPermittedToUse", "you do not hold the verb use"},
+		},
 		"a Job of one with use of it":              {user: user, o: f.job("run", "isolate")},
 		"a Job of one with use of one":             {user: user, o: f.job("run", "pods"), want: []string{"NotPermittedToUse"}},
 		"a Job before its hop, of one without use": {user: bob, o: f.job("run", "later"), want: []string{"NotPermittedToUse"}},
@@ -387,7 +433,9 @@ func TestWebhookHoldsTheHopsBounds(t *testing.T) {
 // has no label is none of ours.
 func TestWebhookKnowsAllTemplates(t *testing.T) {
 	f := setup(t)
-	for _, r := range []struct{ group, resources string }{{"apps", "deployments,statefulsets,daemonsets,replicasets"}, {"", "replicationcontrollers,podtemplates"}} {
+	for _, r := range []struct{ group, resources string }{
+		{"apps", "deployments,statefulsets,daemonsets,replicasets"}, {"", "replicationcontrollers,podtemplates"},
+	} {
 		f.bind(f.ns, f.by, rule(r.group, r.resources, "create"))
 	}
 	for _, label := range []string{"", "isolate"} {
@@ -399,12 +447,14 @@ func TestWebhookKnowsAllTemplates(t *testing.T) {
 		template.Spec.RestartPolicy = corev1.RestartPolicyAlways
 		selector := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "agent"}}
 		for kind, o := range map[string]client.Object{
-			"Deployment":            &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Selector: selector, Template: template}},
-			"StatefulSet":           &appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Selector: selector, Template: template}},
-			"DaemonSet":             &appsv1.DaemonSet{Spec: appsv1.DaemonSetSpec{Selector: selector, Template: template}},
-			"ReplicaSet":            &appsv1.ReplicaSet{Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: template}},
-			"ReplicationController": &corev1.ReplicationController{Spec: corev1.ReplicationControllerSpec{Selector: selector.MatchLabels, Template: &template}},
-			"PodTemplate":           &corev1.PodTemplate{Template: template},
+			"Deployment":  &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Selector: selector, Template: template}},
+			"StatefulSet": &appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Selector: selector, Template: template}},
+			"DaemonSet":   &appsv1.DaemonSet{Spec: appsv1.DaemonSetSpec{Selector: selector, Template: template}},
+			"ReplicaSet":  &appsv1.ReplicaSet{Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: template}},
+			"ReplicationController": &corev1.ReplicationController{
+				Spec: corev1.ReplicationControllerSpec{Selector: selector.MatchLabels, Template: &template},
+			},
+			"PodTemplate": &corev1.PodTemplate{Template: template},
 		} {
 			o.SetNamespace(f.ns)
 			o.SetName("agent")
@@ -477,11 +527,16 @@ func TestWebhookKeepsPodsAsTheyWere(t *testing.T) {
 		}
 	}
 	for pod, want := range map[*corev1.Pod]string{p: "stays as it was admitted", plain: ""} {
-		patch := client.RawPatch(types.StrategicMergePatchType, []byte(`{"spec":{"containers":[{"name":"agent","image":"registry.example.com/agent:2"}]}}`))
+		patch := client.RawPatch(
+			types.StrategicMergePatchType,
+			[]byte(`{"spec":{"containers":[{"name":"agent","image":"registry.example.com/agent:2"}]}}`),
+		)
 		f.wantAnswer(f.as(f.by).Patch(f.Context(), pod.DeepCopy(), patch), want)
 		f.bind(f.ns, f.by, rule("", "pods/ephemeralcontainers", "update,patch"))
 		debug := pod.DeepCopy()
-		debug.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: agent}}}
+		debug.Spec.EphemeralContainers = []corev1.EphemeralContainer{
+			{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: agent}},
+		}
 		debug.ResourceVersion = ""
 		f.wantAnswer(f.as(f.by).SubResource("ephemeralcontainers").Patch(f.Context(), debug, client.StrategicMergeFrom(pod.DeepCopy())), want)
 	}
@@ -489,7 +544,8 @@ func TestWebhookKeepsPodsAsTheyWere(t *testing.T) {
 
 	// Status belongs to the kubelet, and the end to whoever may delete.
 	status := p.DeepCopy()
-	if err := suite.admin.Status().Patch(f.Context(), status, client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Succeeded"}}`))); err != nil {
+	succeeded := client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Succeeded"}}`))
+	if err := suite.admin.Status().Patch(f.Context(), status, succeeded); err != nil {
 		t.Error(err)
 	}
 	f.wantAllowed(f.as(f.by).Delete(f.Context(), p, client.GracePeriodSeconds(0)))
@@ -512,7 +568,8 @@ func TestWebhookLetsControllersWork(t *testing.T) {
 	f.usable(h.Name)
 	f.apply(f.by, f.job("run", h.Name))
 	made := f.madeBy("run")
-	if err := suite.admin.Status().Patch(f.Context(), made.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Succeeded"}}`))); err != nil {
+	succeeded := client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Succeeded"}}`))
+	if err := suite.admin.Status().Patch(f.Context(), made.DeepCopy(), succeeded); err != nil {
 		t.Fatal(err)
 	}
 	f.eventually("the Job to be complete, and its pod to be let go", func() error {
@@ -535,8 +592,13 @@ func TestWebhookLetsControllersWork(t *testing.T) {
 	template := `{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"annotations":{"a":%q}}}}}}}`
 	f.wantDenied(f.patch(bob, c, fmt.Sprintf(template, "bob")), "NotPermittedToUse")
 	f.wantAllowed(f.patch(f.by, c, fmt.Sprintf(template, "alice")))
-	f.wantAllowed(f.patch(bob, c, fmt.Sprintf(`{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":{%q:null}}}}}}}`, v1alpha1.LabelHop)))
-	f.wantDenied(f.patch(bob, c, fmt.Sprintf(`{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":{%q:"isolate"}}}}}}}`, v1alpha1.LabelHop)), "NotPermittedToUse")
+	f.wantAllowed(
+		f.patch(bob, c, fmt.Sprintf(`{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":{%q:null}}}}}}}`, v1alpha1.LabelHop)),
+	)
+	f.wantDenied(
+		f.patch(bob, c, fmt.Sprintf(`{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":{%q:"isolate"}}}}}}}`, v1alpha1.LabelHop)),
+		"NotPermittedToUse",
+	)
 }
 
 // TestWebhookFailsClosed: without the webhook, what declares a hop is refused and all else goes on. It stops the
@@ -564,10 +626,13 @@ func TestWebhookFailsClosed(t *testing.T) {
 	f.wantAllowed(f.patch(f.by, plain("standing"), `{"metadata":{"labels":{"team":"sre"}}}`))
 	f.wantAllowed(f.creates(f.by, f.job("plain", "", func(s *corev1.PodTemplateSpec) { s.Labels = nil })))
 	for name, err := range map[string]error{
-		"a pod":               f.creates(f.by, f.pod("dhop-run", h.Name)),
-		"a Job":               f.creates(f.by, f.job("run", h.Name)),
-		"a CronJob":           f.creates(f.by, f.cronJob("run", h.Name)),
-		"a hop's account":     f.creates(f.by, f.pod("dhop-run", "", func(p *corev1.Pod) { p.Labels, p.Spec.ServiceAccountName = nil, h.Status.ServiceAccountName })),
+		"a pod":     f.creates(f.by, f.pod("dhop-run", h.Name)),
+		"a Job":     f.creates(f.by, f.job("run", h.Name)),
+		"a CronJob": f.creates(f.by, f.cronJob("run", h.Name)),
+		"a hop's account": f.creates(
+			f.by,
+			f.pod("dhop-run", "", func(p *corev1.Pod) { p.Labels, p.Spec.ServiceAccountName = nil, h.Status.ServiceAccountName }),
+		),
 		"the label of a pod":  f.patch(f.by, standing.DeepCopy(), fmt.Sprintf(`{"metadata":{"labels":{%q:null}}}`, v1alpha1.LabelHop)),
 		"the scope of a path": f.patch(f.by, p.DeepCopy(), `{"spec":{"lifetime":{"duration":"2h"}}}`),
 		"another hop":         f.creates(f.by, f.hop("other", "contain", "")),
