@@ -15,7 +15,7 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// TestTokenDoesWhatItsScopeSays: each right works, and for each a neighbour is refused.
+// TestTokenDoesWhatItsScopeSays: each permission works, and for each a similar one is denied.
 func TestTokenDoesWhatItsScopeSays(t *testing.T) {
 	f := setup(t)
 	p := f.path("contain")
@@ -96,7 +96,7 @@ func TestRevocationCascades(t *testing.T) {
 	revoked := time.Now()
 	for name, c := range clients {
 		f.eventually("403 for "+name, func() error { return wantRefused(ask(c)) })
-		t.Logf("%s: refused %s after the revocation", name, time.Since(revoked).Round(time.Millisecond))
+		t.Logf("%s: denied %s after the revocation", name, time.Since(revoked).Round(time.Millisecond))
 	}
 	for name, c := range clients {
 		f.eventually("401 for "+name, func() error { return wantUnauthorized(ask(c)) })

@@ -61,28 +61,28 @@ func (f *fixture) grantedAnew(h *v1alpha1.DelegationHop, before string) {
 		return nil
 	})
 	f.state(h, v1alpha1.ReasonGranted)
-	f.eventually("the old account to be gone", func() error {
+	f.eventually("the old account to be deleted", func() error {
 		var old corev1.ServiceAccount
 		err := suite.admin.Get(f.Context(), client.ObjectKey{Namespace: h.Namespace, Name: before}, &old)
-		if apierrors.IsNotFound(err) || err == nil && old.Labels[v1alpha1.LabelHopUID] == "" { // one that somebody made anew holds nothing
+		if apierrors.IsNotFound(err) || err == nil && old.Labels[v1alpha1.LabelHopUID] == "" { // a recreated one has no permissions
 			return nil
 		}
 		return orAllowed(err)
 	})
 }
 
-// holds waits until exactly these rules stand for a hop, by namespace, each bound to its account alone.
+// holds waits until exactly these rules exist for a hop, by namespace, each bound to its account alone.
 func (f *fixture) holds(h *v1alpha1.DelegationHop, want map[string][]rbacv1.PolicyRule) {
 	f.Helper()
 	f.eventually("the rights of hop "+h.Name, func() error {
 		if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(h), h); err != nil {
 			return err
 		}
-		ours := client.MatchingLabels{v1alpha1.LabelHopUID: string(h.UID)}
+		own := client.MatchingLabels{v1alpha1.LabelHopUID: string(h.UID)}
 		var roles rbacv1.RoleList
 		var bindings rbacv1.RoleBindingList
 		for _, list := range []client.ObjectList{&roles, &bindings} {
-			if err := suite.admin.List(f.Context(), list, ours); err != nil {
+			if err := suite.admin.List(f.Context(), list, own); err != nil {
 				return err
 			}
 		}

@@ -157,7 +157,7 @@ func (f *fixture) wantAssigned(p corev1.Pod, h *v1alpha1.DelegationHop) {
 	}
 }
 
-// TestWebhookAssignsPods: pods, whoever makes them, are given the hop's account and one token of ten minutes.
+// TestWebhookAssignsPods: pods get, whoever creates them, the hop's account and one token of ten minutes.
 func TestWebhookAssignsPods(t *testing.T) {
 	f := setup(t)
 	_, h := f.chain()
@@ -199,7 +199,7 @@ func TestWebhookAssignsPods(t *testing.T) {
 
 	c := f.cronJob("nightly", h.Name)
 	f.apply(f.by, c)
-	c.Status.LastScheduleTime = &metav1.Time{Time: time.Now().Add(-2 * time.Minute)} // a run is overdue: nobody waits for the minute
+	c.Status.LastScheduleTime = &metav1.Time{Time: time.Now().Add(-2 * time.Minute)} // a run is overdue
 	if err := suite.admin.Status().Update(f.Context(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -218,8 +218,8 @@ func TestWebhookAssignsPods(t *testing.T) {
 	})
 }
 
-// TestWebhookTellsWhy: each state of a chain that refuses a pod and a Job, in words, and the same in the audit line.
-func TestWebhookTellsWhy(t *testing.T) {
+// TestWebhookReportsWhy: each state of a chain that denies a pod and a Job, in words, and the same in the audit line.
+func TestWebhookReportsWhy(t *testing.T) {
 	f := setup(t)
 	p, h := f.chain()
 	grandchild := f.hop("report", "contain", "isolate", runs)
@@ -237,11 +237,11 @@ func TestWebhookTellsWhy(t *testing.T) {
 
 	f.wantAllowed(f.patch(f.by, p, `{"spec":{"suspend":true}}`))
 	suspended := fmt.Sprintf(`hop "report" of path "%s/contain" may not be used: Suspended`, f.ns)
-	f.refusedSoon(f.pod("dhop-run", "report"), suspended)
-	c, told := f.warned(f.by)
+	f.deniedSoon(f.pod("dhop-run", "report"), suspended)
+	c, warnings := f.warned(f.by)
 	f.wantAllowed(c.Create(f.Context(), f.job("run", "report"), client.DryRunAll))
-	if !strings.Contains(told.all(), suspended) || !strings.Contains(told.all(), "its pods are refused until then") {
-		t.Errorf("the warnings are %q", told.all())
+	if !strings.Contains(warnings.all(), suspended) || !strings.Contains(warnings.all(), "its pods are refused until then") {
+		t.Errorf("the warnings are %q", warnings.all())
 	}
 	f.wantAllowed(f.patch(f.by, p, `{"spec":{"suspend":false}}`))
 	f.usable("report")
@@ -249,7 +249,7 @@ func TestWebhookTellsWhy(t *testing.T) {
 	// The grandparent is revoked, and the grandchild's denial says by whom, when, why and where.
 	f.state(h, v1alpha1.ReasonGranted)
 	f.wantAllowed(f.patch(f.by, h, `{"spec":{"revoked":{"reason":"false alarm"}}}`))
-	f.refusedSoon(f.pod("dhop-run", "report"), "Revoked by "+f.by)
+	f.deniedSoon(f.pod("dhop-run", "report"), "Revoked by "+f.by)
 	want := regexp.MustCompile(
 		fmt.Sprintf(
 			`hop "report" of path "%s/contain" may not be used: Revoked by %s \d+s ago \("false alarm"\) \[hop %s/isolate\]`,
@@ -278,10 +278,10 @@ func TestWebhookTellsWhy(t *testing.T) {
 	}
 }
 
-// refusedSoon waits until the webhook, too, has seen why a pod is to be refused.
-func (f *fixture) refusedSoon(o client.Object, text string) {
+// deniedSoon waits until the webhook has also observed why a pod must be denied.
+func (f *fixture) deniedSoon(o client.Object, text string) {
 	f.Helper()
-	f.eventually("a refusal with "+text, func() error {
+	f.eventually("a denial with "+text, func() error {
 		if err := f.creates(f.by, o.DeepCopyObject().(client.Object)); err == nil || !strings.Contains(err.Error(), text) {
 			return fmt.Errorf("answered: %w", orAllowed(err))
 		}
@@ -289,20 +289,20 @@ func (f *fixture) refusedSoon(o client.Object, text string) {
 	})
 }
 
-// TestWebhookRefusesTheExpired: what has ended is refused, a template too, since it never comes back.
-func TestWebhookRefusesTheExpired(t *testing.T) {
+// TestWebhookDeniesTheExpired: an expired hop is denied, also to templates, since it is final.
+func TestWebhookDeniesTheExpired(t *testing.T) {
 	f := setup(t)
 	_, h := f.chain(func(h *v1alpha1.DelegationHop) {
 		h.Spec.Lifetime = &v1alpha1.Lifetime{Duration: &metav1.Duration{Duration: 3 * time.Second}}
 	})
-	f.refusedSoon(f.pod("dhop-run", h.Name), "Expired")
+	f.deniedSoon(f.pod("dhop-run", h.Name), "Expired")
 	f.wantDenied(f.creates(f.by, f.job("run", h.Name)), `may not be used: Expired`, "ago: the lifetime has ended")
 	f.recorded("Job "+f.ns+"/run", "Deny", v1alpha1.ReasonExpired)
 }
 
-// TestWebhookRefusesABrokenChain: a hop whose grandparent is gone may not be used, and does not come back with a
+// TestWebhookDeniesABrokenChain: a hop whose grandparent was deleted may not be used, and does not come back with a
 // grandparent of the same name.
-func TestWebhookRefusesABrokenChain(t *testing.T) {
+func TestWebhookDeniesABrokenChain(t *testing.T) {
 	f := setup(t)
 	_, h := f.chain()
 	middle, last := f.hop("triage", "contain", "isolate", runs), f.hop("report", "contain", "triage", runs)
@@ -313,11 +313,11 @@ func TestWebhookRefusesABrokenChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := fmt.Sprintf("ChainBroken: spec.parentRef: parent hop %s/isolate was deleted", f.ns)
-	f.refusedSoon(f.pod("dhop-run", "report"), broken)
+	f.deniedSoon(f.pod("dhop-run", "report"), broken)
 	f.wantDenied(f.creates(f.by, f.job("run", "report")), broken, fmt.Sprintf("[hop %s/triage]", f.ns))
-	anew := f.hop("isolate", "contain", "", runs)
-	f.apply(f.by, anew)
-	f.state(anew, v1alpha1.ReasonGranted)
+	recreated := f.hop("isolate", "contain", "", runs)
+	f.apply(f.by, recreated)
+	f.state(recreated, v1alpha1.ReasonGranted)
 	f.usable("isolate")
 	f.wantDenied(f.creates(f.by, f.pod("dhop-run", "report")), "ChainBroken", "was made anew")
 }
@@ -429,8 +429,8 @@ func TestWebhookHoldsTheHopsBounds(t *testing.T) {
 	}
 }
 
-// TestWebhookKnowsAllTemplates: the label in a kind that cannot run under a hop is refused with a sentence, and what
-// has no label is none of ours.
+// TestWebhookKnowsAllTemplates: the label in a kind that cannot run under a hop is denied with a message, and objects
+// without the label are ignored.
 func TestWebhookKnowsAllTemplates(t *testing.T) {
 	f := setup(t)
 	for _, r := range []struct{ group, resources string }{
@@ -479,14 +479,14 @@ func TestWebhookWaitsForGitOps(t *testing.T) {
 			f := setup(t)
 			h := f.hop("isolate", "contain", "", runs)
 			objects := []client.Object{f.path("contain"), h, f.job("run", "isolate")}
-			c, told := f.warned(f.by)
+			c, warnings := f.warned(f.by)
 			for _, i := range order {
 				if err := c.Create(f.Context(), objects[i]); err != nil {
 					t.Fatalf("creating %T: %v", objects[i], err)
 				}
 			}
-			if !strings.Contains(told.all(), "its pods are refused until then") {
-				t.Errorf("the warnings are %q", told.all())
+			if !strings.Contains(warnings.all(), "its pods are refused until then") {
+				t.Errorf("the warnings are %q", warnings.all())
 			}
 			f.state(h, v1alpha1.ReasonGranted)
 			f.wantAssigned(f.madeBy("run"), h)
@@ -494,7 +494,7 @@ func TestWebhookWaitsForGitOps(t *testing.T) {
 	}
 }
 
-// TestWebhookKeepsPodsAsTheyWere: a pod that runs under a hop changes in nothing that was judged, and in all else.
+// TestWebhookKeepsPodsAsTheyWere: a pod that runs under a hop may change, except in what was validated.
 func TestWebhookKeepsPodsAsTheyWere(t *testing.T) {
 	f := setup(t)
 	_, h := f.chain()
@@ -506,21 +506,21 @@ func TestWebhookKeepsPodsAsTheyWere(t *testing.T) {
 		pod         *corev1.Pod
 		patch, want string
 	}{
-		"the label goes":      {p, `{"metadata":{"labels":{` + hop + `:null}}}`, "of a pod cannot be changed"},
-		"the label changes":   {p, `{"metadata":{"labels":{` + hop + `:"other"}}}`, "of a pod cannot be changed"},
-		"the label comes":     {plain, `{"metadata":{"labels":{` + hop + `:"isolate"}}}`, "of a pod cannot be changed"},
-		"what it needs":       {p, `{"metadata":{"annotations":{"` + v1alpha1.AnnotationRequires + `":"[]"}}}`, "stays as it was admitted"},
-		"a label of its own":  {p, `{"metadata":{"labels":{"team":"sre"}}}`, ""},
-		"an annotation":       {p, `{"metadata":{"annotations":{"a":"b"}}}`, ""},
-		"a finalizer":         {p, `{"metadata":{"finalizers":["example.com/hold"]}}`, ""},
-		"no finalizer":        {p, `{"metadata":{"finalizers":null}}`, ""},
-		"the plain pod's":     {plain, `{"metadata":{"labels":{"team":"sre"}}}`, ""},
-		"an earlier deadline": {p, `{"spec":{"activeDeadlineSeconds":60}}`, ""},
+		"the label is removed": {p, `{"metadata":{"labels":{` + hop + `:null}}}`, "of a pod cannot be changed"},
+		"the label changes":    {p, `{"metadata":{"labels":{` + hop + `:"other"}}}`, "of a pod cannot be changed"},
+		"the label comes":      {plain, `{"metadata":{"labels":{` + hop + `:"isolate"}}}`, "of a pod cannot be changed"},
+		"what it needs":        {p, `{"metadata":{"annotations":{"` + v1alpha1.AnnotationRequires + `":"[]"}}}`, "stays as it was admitted"},
+		"a label of its own":   {p, `{"metadata":{"labels":{"team":"sre"}}}`, ""},
+		"an annotation":        {p, `{"metadata":{"annotations":{"a":"b"}}}`, ""},
+		"a finalizer":          {p, `{"metadata":{"finalizers":["example.com/hold"]}}`, ""},
+		"no finalizer":         {p, `{"metadata":{"finalizers":null}}`, ""},
+		"the plain pod's":      {plain, `{"metadata":{"labels":{"team":"sre"}}}`, ""},
+		"an earlier deadline":  {p, `{"spec":{"activeDeadlineSeconds":60}}`, ""},
 	} {
 		err := f.patch(f.by, test.pod.DeepCopy(), test.patch)
 		if test.want == "" {
 			if err != nil {
-				t.Errorf("%s: refused: %v", name, err)
+				t.Errorf("%s: denied: %v", name, err)
 			}
 		} else if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: answered: %v", name, orAllowed(err))
@@ -542,7 +542,7 @@ func TestWebhookKeepsPodsAsTheyWere(t *testing.T) {
 	}
 	f.recorded("Pod "+f.ns+"/dhop-run", "Deny", v1alpha1.ReasonWorkloadNotAllowed)
 
-	// Status belongs to the kubelet, and the end to whoever may delete.
+	// Status belongs to the kubelet, and any user with delete may end the pod.
 	status := p.DeepCopy()
 	succeeded := client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Succeeded"}}`))
 	if err := suite.admin.Status().Patch(f.Context(), status, succeeded); err != nil {
@@ -601,15 +601,15 @@ func TestWebhookLetsControllersWork(t *testing.T) {
 	)
 }
 
-// TestWebhookFailsClosed: without the webhook, what declares a hop is refused and all else goes on. It stops the
+// TestWebhookFailsClosed: without the webhook, workloads that declare a hop are rejected and all others continue. It stops the
 // webhook that the tests share, and therefore runs alone.
 func TestWebhookFailsClosed(t *testing.T) {
 	f := setup(t)
 	p, h := f.chain()
 	f.usable(h.Name)
 	plain := func(name string) *corev1.Pod { return f.pod(name, "", func(p *corev1.Pod) { p.Labels = nil }) }
-	standing := f.pod("dhop-standing", h.Name)
-	f.apply(f.by, standing, plain("standing"))
+	running := f.pod("dhop-running", h.Name)
+	f.apply(f.by, running, plain("running"))
 	suite.operator.Kill("webhook")
 	restarted := false
 	restart := func() {
@@ -623,7 +623,7 @@ func TestWebhookFailsClosed(t *testing.T) {
 	defer restart()
 
 	f.wantAllowed(f.creates(f.by, plain("plain")))
-	f.wantAllowed(f.patch(f.by, plain("standing"), `{"metadata":{"labels":{"team":"sre"}}}`))
+	f.wantAllowed(f.patch(f.by, plain("running"), `{"metadata":{"labels":{"team":"sre"}}}`))
 	f.wantAllowed(f.creates(f.by, f.job("plain", "", func(s *corev1.PodTemplateSpec) { s.Labels = nil })))
 	for name, err := range map[string]error{
 		"a pod":     f.creates(f.by, f.pod("dhop-run", h.Name)),
@@ -633,7 +633,7 @@ func TestWebhookFailsClosed(t *testing.T) {
 			f.by,
 			f.pod("dhop-run", "", func(p *corev1.Pod) { p.Labels, p.Spec.ServiceAccountName = nil, h.Status.ServiceAccountName }),
 		),
-		"the label of a pod":  f.patch(f.by, standing.DeepCopy(), fmt.Sprintf(`{"metadata":{"labels":{%q:null}}}`, v1alpha1.LabelHop)),
+		"the label of a pod":  f.patch(f.by, running.DeepCopy(), fmt.Sprintf(`{"metadata":{"labels":{%q:null}}}`, v1alpha1.LabelHop)),
 		"the scope of a path": f.patch(f.by, p.DeepCopy(), `{"spec":{"lifetime":{"duration":"2h"}}}`),
 		"another hop":         f.creates(f.by, f.hop("other", "contain", "")),
 	} {
@@ -645,8 +645,8 @@ func TestWebhookFailsClosed(t *testing.T) {
 	f.usable(h.Name)
 }
 
-// TestWebhookJudgesADryRunAsReal: nobody learns from a dry run what the real one would not say.
-func TestWebhookJudgesADryRunAsReal(t *testing.T) {
+// TestWebhookValidatesDryRuns: a dry run reports nothing that the real request would not.
+func TestWebhookValidatesDryRuns(t *testing.T) {
 	f := setup(t)
 	_, h := f.chain()
 	f.usable(h.Name)
