@@ -12,7 +12,7 @@ type Subject struct {
 	// +kubebuilder:validation:MaxLength=512
 	User string `json:"user,omitempty"`
 
-	// groups are the groups that count for this subject, beyond those implied by its name.
+	// groups are the groups of this subject, beyond those implied by its name.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -22,7 +22,7 @@ type Subject struct {
 	Groups []string `json:"groups,omitempty"`
 }
 
-// Lifetime bounds how long something is valid. Of duration and notAfter the earlier wins.
+// Lifetime bounds how long an object is valid. If both duration and notAfter are set, the earlier end wins.
 //
 // +kubebuilder:validation:MinProperties=1
 type Lifetime struct {
@@ -40,21 +40,22 @@ type Lifetime struct {
 	NotAfter *metav1.Time `json:"notAfter,omitempty"`
 }
 
-// Revocation ends what carries it, and all that came after, for good. It can be set and never changed or unset.
+// Revocation permanently ends the object that carries it and everything below it. It can be set, but never changed or
+// unset.
 type Revocation struct {
-	// reason says why, for whoever asks later.
+	// reason says why, for later reviews.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason,omitempty"`
 
-	// by is who revoked. Stamped at admission; what a request says here is overwritten.
+	// by is the user who revoked. Stamped at admission; a value in the request is overwritten.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	By string `json:"by,omitempty"`
 
-	// at is when it was revoked. Stamped at admission; what a request says here is overwritten.
+	// at is when it was revoked. Stamped at admission; a value in the request is overwritten.
 	// +optional
 	At *metav1.Time `json:"at,omitempty"`
 }

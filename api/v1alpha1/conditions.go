@@ -3,21 +3,20 @@ package v1alpha1
 // Condition types. Ready, Reconciling and Stalled follow kstatus, so that kubectl wait and GitOps tools understand
 // them. Only the controller sets any of them.
 const (
-	// ConditionReady is True while the object does what it is for: a path is active, a hop holds its grant. Its reason
-	// is the object's state: Active or Granted, or why not.
+	// ConditionReady is True while a path is active or a hop has its grant. Its reason is the object's state: Active or
+	// Granted, or why not.
 	ConditionReady = "Ready"
-	// ConditionReconciling is True while the object is expected to become ready by itself: a waiting reason.
+	// ConditionReconciling is True while the object is expected to become ready on its own: a waiting reason.
 	ConditionReconciling = "Reconciling"
-	// ConditionStalled is True while the object will not become ready unless somebody changes something, or never: a
-	// fixable or a final reason.
+	// ConditionStalled is True while the object becomes ready only after a change, or never: a fixable or a final reason.
 	ConditionStalled = "Stalled"
 
-	// ConditionOriginAuthorized says of a path whether its scope lies inside what its origin may do. Unknown while
-	// nobody could be asked.
+	// ConditionOriginAuthorized reports whether the scope of a path lies within what its origin may do. Unknown while
+	// that could not be evaluated.
 	ConditionOriginAuthorized = "OriginAuthorized"
 
-	// ConditionValid says of a hop whether its whole chain holds. Unknown while a fact that decides is missing.
+	// ConditionValid reports whether the whole chain of a hop is valid. Unknown while a fact that decides is missing.
 	ConditionValid = "Valid"
-	// ConditionGranted says of a hop whether its identity and rights stand in the cluster.
+	// ConditionGranted reports whether the identity and the permissions of a hop exist in the cluster.
 	ConditionGranted = "Granted"
 )

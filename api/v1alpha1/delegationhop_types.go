@@ -2,31 +2,31 @@ package v1alpha1
 
 import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
-// DelegationHopSpec is one link of a delegated execution path: its place in the chain, its narrower scope and
+// DelegationHopSpec is one node of a delegated execution path: its place in the chain, its narrower scope and
 // lifetime, and what may run under it.
 //
 // +kubebuilder:validation:XValidation:rule="has(self.scope) != (has(self.inheritScope) && self.inheritScope)",message="say what the hop may do: either scope, or inheritScope: true"
-// +kubebuilder:validation:XValidation:rule="has(self.parentRef) == has(oldSelf.parentRef) && (!has(self.parentRef) || self.parentRef == oldSelf.parentRef)",message="parentRef is immutable: make a new hop",fieldPath=".parentRef",reason="FieldValueForbidden"
+// +kubebuilder:validation:XValidation:rule="has(self.parentRef) == has(oldSelf.parentRef) && (!has(self.parentRef) || self.parentRef == oldSelf.parentRef)",message="parentRef is immutable: create a new hop",fieldPath=".parentRef",reason="FieldValueForbidden"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.revoked) || (has(self.revoked) && self.revoked == oldSelf.revoked)",message="revoked is final: it can be set, never changed or unset",fieldPath=".revoked",reason="FieldValueForbidden"
 // +kubebuilder:validation:XValidation:rule="!has(self.token) || !has(self.token.audience) || !has(self.scope) || (has(self.scope.audiences) && self.token.audience in self.scope.audiences)",message="the token's audience must be one of scope.audiences",fieldPath=".token.audience"
 type DelegationHopSpec struct {
-	// pathRef names the path that this hop is a link of.
+	// pathRef names the path that this hop belongs to.
 	// +required
-	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="pathRef is immutable: make a new hop"
+	// +kubebuilder:validation:XValidation:rule="self == oldSelf",message="pathRef is immutable: create a new hop"
 	PathRef ObjectRef `json:"pathRef,omitempty,omitzero"`
 
 	// parentRef names the hop before this one; absent on a first hop.
 	// +optional
 	ParentRef *ObjectRef `json:"parentRef,omitempty"`
 
-	// author is who made the hop or last changed it, but for revoked. Absent, it is stamped from the request's user. To
-	// declare another one needs the right to impersonate it. The author must be the path's origin, or hold the verb
-	// delegate on the path.
+	// author is the user who created the hop, or last changed a field other than revoked. If absent, it is stamped from
+	// the request's user. To declare another one requires the right to impersonate it. The author must be the path's
+	// origin, or have the verb delegate on the path.
 	// +optional
 	Author *Subject `json:"author,omitempty"`
 
-	// lifetime bounds the hop; its duration counts from the hop's own first Allow. It never outlasts the parent's.
-	// Absent, the parent's.
+	// lifetime bounds the hop; its duration counts from the hop's own first Allow. It never exceeds the parent's.
+	// If absent, the parent's applies.
 	// +optional
 	Lifetime *Lifetime `json:"lifetime,omitempty"`
 
@@ -38,20 +38,20 @@ type DelegationHopSpec struct {
 	// +optional
 	InheritScope *bool `json:"inheritScope,omitempty"`
 
-	// workload says what may run under this hop; absent, nothing runs.
+	// workload says what may run under this hop. If absent, nothing may.
 	// +optional
 	Workload *Workload `json:"workload,omitempty"`
 
-	// token asks for a credential in a Secret, for a delegate that is no pod.
+	// token requests a credential in a Secret, for a delegate that is not a pod.
 	// +optional
 	Token *Token `json:"token,omitempty"`
 
-	// revoked ends the hop and all its descendants, for good.
+	// revoked permanently ends the hop and all its descendants.
 	// +optional
 	Revoked *Revocation `json:"revoked,omitempty"`
 }
 
-// ObjectRef names an object of our own kinds.
+// ObjectRef names an object of Wayleave's own kinds.
 type ObjectRef struct {
 	// name is the object's name.
 	// +required
@@ -60,7 +60,7 @@ type ObjectRef struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`
 	Name string `json:"name,omitempty"`
 
-	// namespace is the object's namespace; absent, that of the hop.
+	// namespace is the object's namespace. If absent, that of the hop.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=63
@@ -89,9 +89,9 @@ type Workload struct {
 	// +kubebuilder:validation:MaxItems=3
 	Kinds []WorkloadKind `json:"kinds,omitempty"`
 
-	// images are the container images that may run, compared with the image as it is written in the pod. A `*` may
-	// stand as the last character, behind the repository's : or @, and stands for the rest of the tag or digest. A tag
-	// pattern matches no image that has a digest, too: the digest is what runs.
+	// images are the container images that may run, compared with the image as it is written in the pod. A `*` is
+	// allowed as the last character, after the repository's : or @, and matches the rest of the tag or digest. A tag
+	// pattern matches no image that also has a digest: the digest is what runs.
 	// +required
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -102,8 +102,8 @@ type Workload struct {
 	Images []string `json:"images,omitempty"`
 }
 
-// Token asks for a short-lived credential in a Secret of the hop's namespace. With the API server as audience the
-// Secret holds a kubeconfig, too. The controller creates the Secret, and never touches one that is not its own.
+// Token requests a short-lived credential in a Secret of the hop's namespace. With the API server as audience the
+// Secret also holds a kubeconfig. The controller creates the Secret, and never changes one that it did not create.
 type Token struct {
 	// secretName is the name of the Secret.
 	// +required
@@ -112,8 +112,8 @@ type Token struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`
 	SecretName string `json:"secretName,omitempty"`
 
-	// expiration is how long each token is valid, from 10m to 1h; it is rotated at 80 % of that. It never outlasts the
-	// hop. Absent, 10m.
+	// expiration is how long each token is valid, from 10m to 1h; it is rotated at 80 % of that. It never outlives the
+	// hop. If absent, 10m.
 	// +optional
 	// +default="10m"
 	// +kubebuilder:validation:Type=string
@@ -123,19 +123,19 @@ type Token struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('1h')",message="must be from 10m to 1h"
 	Expiration *metav1.Duration `json:"expiration,omitempty"`
 
-	// audience is one of scope.audiences; absent, the API server.
+	// audience is one of scope.audiences. If absent, the API server.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253
 	Audience string `json:"audience,omitempty"`
 }
 
-// DelegationHopStatus is what the controller found out about a hop and gave it. Only the controller writes it.
+// DelegationHopStatus is the observed state of a hop and of its grant. Only the controller writes it.
 //
 // +kubebuilder:validation:MinProperties=1
 type DelegationHopStatus struct {
 	// conditions are Ready, Reconciling and Stalled with the meaning of kstatus, Valid and Granted. Their reasons come
-	// out of the one vocabulary of this group.
+	// from the one vocabulary of this group.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -143,18 +143,19 @@ type DelegationHopStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of the spec that the rest of the status speaks of.
+	// observedGeneration is the generation of the spec that the rest of the status describes.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
-	// pathUID is the path that the hop was first linked to. Another path of the same name does not revive the hop.
+	// pathUID is the UID of the path that the hop first resolved. A recreated path of the same name does not revive the
+	// hop.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	PathUID string `json:"pathUID,omitempty"`
 
-	// parentUID is the parent hop that the hop was first linked to.
+	// parentUID is the UID of the parent that the hop first resolved.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
@@ -164,7 +165,7 @@ type DelegationHopStatus struct {
 	// +optional
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
 
-	// expiresAt is when the hop ends by itself: the earliest end along its chain.
+	// expiresAt is when the hop expires: the earliest end along its chain.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
@@ -184,12 +185,12 @@ type DelegationHopStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 
-	// credential tells of the token in the Secret, never the token.
+	// credential describes the token in the Secret; it never contains the token.
 	// +optional
 	Credential *Credential `json:"credential,omitempty"`
 }
 
-// Credential tells of a token.
+// Credential describes a token.
 type Credential struct {
 	// secretName is the Secret that holds it.
 	// +required
@@ -197,23 +198,23 @@ type Credential struct {
 	// +kubebuilder:validation:MaxLength=253
 	SecretName string `json:"secretName,omitempty"`
 
-	// id is the token's id (its jti claim), as it stands in the API server's audit log.
+	// id is the token's id (its jti claim), as it appears in the API server's audit log.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	ID string `json:"id,omitempty"`
 
-	// issuedAt is when the token was made.
+	// issuedAt is when the token was issued.
 	// +required
 	IssuedAt metav1.Time `json:"issuedAt,omitempty,omitzero"`
 
-	// expiresAt is when the token ends by itself.
+	// expiresAt is when the token expires.
 	// +required
 	ExpiresAt metav1.Time `json:"expiresAt,omitempty,omitzero"`
 }
 
-// DelegationHop is one link of a delegated execution path. While it is valid it has an identity of its own, with
-// exactly its scope.
+// DelegationHop is one node of a delegated execution path. While it is valid it has its own identity, with exactly its
+// scope.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -232,11 +233,11 @@ type DelegationHop struct {
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
 
-	// spec is what the hop may be at most.
+	// spec is the desired bounds of the hop.
 	// +required
 	Spec DelegationHopSpec `json:"spec,omitempty,omitzero"`
 
-	// status is what the controller found out and gave.
+	// status is the observed state of the hop.
 	// +optional
 	Status DelegationHopStatus `json:"status,omitempty,omitzero"`
 }

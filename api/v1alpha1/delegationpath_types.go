@@ -13,9 +13,10 @@ type DelegationPathSpec struct {
 	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason,omitempty"`
 
-	// origin is whose authority the path passes on. Absent, it is stamped from the request's user. To declare another
-	// one needs the right to impersonate that user and each of its groups (at most 8 declared, never system:masters).
-	// Whoever changes scope, lifetime or hops becomes the origin, unless they may impersonate the old one.
+	// origin is the identity whose authority the path delegates. If absent, it is stamped from the request's user. To
+	// declare another one requires the right to impersonate that user and each of its groups (at most 8 declared, never
+	// system:masters). A user who changes scope, lifetime or hops becomes the origin, unless they may impersonate the
+	// old one.
 	// +optional
 	Origin *Subject `json:"origin,omitempty"`
 
@@ -23,19 +24,20 @@ type DelegationPathSpec struct {
 	// +required
 	Lifetime Lifetime `json:"lifetime,omitempty,omitzero"`
 
-	// scope is the most that any hop of this path may ever do. It must lie inside what the origin may do.
+	// scope is the most that any hop of this path may do. It must lie within what the origin may do.
 	// +required
 	Scope Scope `json:"scope,omitempty,omitzero"`
 
-	// hops bounds the chain: how deep it may grow and where its hops may live.
+	// hops bounds the chain: how deep it may grow and in which namespaces its hops may be.
 	// +optional
 	Hops *HopBounds `json:"hops,omitempty"`
 
-	// suspend withdraws the path reversibly: whoever may patch the path may resume it. Against an adversary, revoke.
+	// suspend withdraws the path reversibly: any user who may patch the path may resume it. Against an adversary,
+	// revoke.
 	// +optional
 	Suspend *bool `json:"suspend,omitempty"`
 
-	// revoked ends the path and all its hops, for good.
+	// revoked permanently ends the path and all its hops.
 	// +optional
 	Revoked *Revocation `json:"revoked,omitempty"`
 }
@@ -51,7 +53,7 @@ type HopBounds struct {
 	// +kubebuilder:validation:Maximum=16
 	MaxDepth int32 `json:"maxDepth,omitempty"`
 
-	// namespaces are where hops may live; absent, the path's own namespace alone.
+	// namespaces are those in which hops may be created. If absent, only the path's own namespace.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -62,12 +64,12 @@ type HopBounds struct {
 	Namespaces []string `json:"namespaces,omitempty"`
 }
 
-// DelegationPathStatus is what the controller found out about a path. Only the controller writes it.
+// DelegationPathStatus is the observed state of a path. Only the controller writes it.
 //
 // +kubebuilder:validation:MinProperties=1
 type DelegationPathStatus struct {
 	// conditions are Ready, Reconciling and Stalled with the meaning of kstatus, and OriginAuthorized. Their reasons
-	// come out of the one vocabulary of this group.
+	// come from the one vocabulary of this group.
 	// +optional
 	// +listType=map
 	// +listMapKey=type
@@ -75,7 +77,7 @@ type DelegationPathStatus struct {
 	// +kubebuilder:validation:MaxItems=8
 	Conditions []metav1.Condition `json:"conditions,omitempty"`
 
-	// observedGeneration is the generation of the spec that the rest of the status speaks of.
+	// observedGeneration is the generation of the spec that the rest of the status describes.
 	// +optional
 	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
@@ -84,7 +86,7 @@ type DelegationPathStatus struct {
 	// +optional
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
 
-	// expiresAt is when the path ends by itself.
+	// expiresAt is when the path expires.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
@@ -107,12 +109,12 @@ type HopCounts struct {
 	// +kubebuilder:validation:Minimum=0
 	Total *int32 `json:"total,omitempty"`
 
-	// ready is how many of them hold their grant.
+	// ready is how many of them have their grant.
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	Ready *int32 `json:"ready,omitempty"`
 
-	// stalled is how many of them will not become ready by themselves.
+	// stalled is how many of them will not become ready on their own.
 	// +required
 	// +kubebuilder:validation:Minimum=0
 	Stalled *int32 `json:"stalled,omitempty"`
@@ -120,23 +122,23 @@ type HopCounts struct {
 
 // Transition is one change of a path's state.
 type Transition struct {
-	// time is when the controller saw it.
+	// time is when the controller observed it.
 	// +required
 	Time metav1.Time `json:"time,omitempty,omitzero"`
 
-	// actor is who caused it, as far as the API server knew; the controller itself where nobody did.
+	// actor is the user who caused it, as far as the API server knew; otherwise the controller itself.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	Actor string `json:"actor,omitempty"`
 
-	// reason is the state's reason out of the vocabulary.
+	// reason is the state's reason from the vocabulary.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=64
 	Reason Reason `json:"reason,omitempty"`
 
-	// message says more, for a person.
+	// message is a human-readable description.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
@@ -154,18 +156,18 @@ type Transition struct {
 // +kubebuilder:printcolumn:name="Origin",type=string,JSONPath=`.spec.origin.user`,priority=1
 // +kubebuilder:printcolumn:name="For",type=string,JSONPath=`.spec.reason`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
-// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name must be at most 63 characters: it stands in labels"
+// +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name must be at most 63 characters: it is used in labels"
 type DelegationPath struct {
 	metav1.TypeMeta `json:",inline"`
 	// metadata is standard object metadata.
 	// +optional
 	metav1.ObjectMeta `json:"metadata,omitempty,omitzero"`
 
-	// spec is what the path may be at most.
+	// spec is the desired envelope of the path.
 	// +required
 	Spec DelegationPathSpec `json:"spec,omitempty,omitzero"`
 
-	// status is what the controller found out.
+	// status is the observed state of the path.
 	// +optional
 	Status DelegationPathStatus `json:"status,omitempty,omitzero"`
 }

@@ -6,7 +6,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime/schema"
 )
 
-// GroupName is the API group of all our kinds.
+// GroupName is the API group of all kinds of Wayleave.
 const GroupName = "delegation.wayleave.dev"
 
 // SchemeGroupVersion is the group and version of the kinds in this package. The generated apply configurations need

@@ -2,18 +2,18 @@ package v1alpha1
 
 // Labels and annotations.
 const (
-	// LabelHop declares, on a pod template, the hop of its namespace under which the pod runs. Whoever writes the
-	// workload sets it; nothing that the controller creates has it.
+	// LabelHop declares, on a pod template, the hop of its namespace under which the pod runs. The author of the
+	// workload sets it; no object that the controller creates has it.
 	LabelHop = GroupName + "/hop"
-	// LabelHopName names, on what the controller creates for a hop, that hop.
+	// LabelHopName names, on each object that the controller creates for a hop, that hop.
 	LabelHopName = GroupName + "/hop-name"
-	// LabelHopNamespace names, on what the controller makes, the hop's namespace.
+	// LabelHopNamespace names, on the same objects, the hop's namespace.
 	LabelHopNamespace = GroupName + "/hop-namespace"
-	// LabelHopUID names, on what the controller makes, the hop's UID.
+	// LabelHopUID names, on the same objects, the hop's UID.
 	LabelHopUID = GroupName + "/hop-uid"
-	// LabelPathUID names, on what the controller makes, the path's UID.
+	// LabelPathUID names, on the same objects, the path's UID.
 	LabelPathUID = GroupName + "/path-uid"
-	// LabelIncarnation counts, on what the controller makes, the hop's identities.
+	// LabelIncarnation counts, on the same objects, the hop's identities.
 	LabelIncarnation = GroupName + "/incarnation"
 	// LabelCeiling marks a ClusterRole, with the value "true", as one that bounds what the controller may grant where
 	// it is bound to the controller.
@@ -32,10 +32,10 @@ const (
 	AccountPrefix = "dhop-"
 )
 
-// Virtual verbs: rights that no API request stands for. They are asked by SubjectAccessReview.
+// Virtual verbs: permissions that correspond to no API request. They are checked by SubjectAccessReview.
 const (
-	// VerbUse on a delegationhop lets somebody make a workload that declares it.
+	// VerbUse on a delegationhop permits creating workloads that declare it.
 	VerbUse = "use"
-	// VerbDelegate on a delegationpath lets somebody who is not its origin add hops to it and change them.
+	// VerbDelegate on a delegationpath permits users other than its origin to add hops to it and to change them.
 	VerbDelegate = "delegate"
 )

@@ -2,27 +2,27 @@ package v1alpha1
 
 import "maps"
 
-// Reason is why something is as it is. The list below is the one vocabulary: conditions, Events, audit lines, metrics
-// and denials use these words and no others.
+// Reason says why an object is in its state. The list below is the one vocabulary: conditions, Events, audit lines,
+// metrics and denials use only these words.
 type Reason string
 
-// Class says what can be expected to come of a reason.
+// Class says what to expect of a reason.
 type Class string
 
 const (
-	// ClassFinal is for reasons that never turn back.
+	// ClassFinal is for reasons that cannot be reversed.
 	ClassFinal Class = "Final"
-	// ClassFixable is for reasons that somebody has to mend by changing an object or a right.
+	// ClassFixable is for reasons that last until an object or a permission is changed.
 	ClassFixable Class = "Fixable"
-	// ClassWaiting is for reasons that pass without a change to the object that has them.
+	// ClassWaiting is for reasons that resolve on their own, or once another object is created, ready or resumed.
 	ClassWaiting Class = "Waiting"
-	// ClassGood is for the states that people want.
+	// ClassGood is for the desired states.
 	ClassGood Class = "Good"
 )
 
 // Final reasons.
 const (
-	// ReasonRevoked: somebody revoked the path or a hop of the chain.
+	// ReasonRevoked: the path or a hop of the chain was revoked.
 	ReasonRevoked Reason = "Revoked"
 	// ReasonExpired: a lifetime along the chain has ended.
 	ReasonExpired Reason = "Expired"
@@ -30,56 +30,59 @@ const (
 
 // Fixable reasons.
 const (
-	// ReasonScopeInvalid: a scope cannot be judged as it is written: an empty list, or more than its bounds allow.
+	// ReasonScopeInvalid: a scope cannot be evaluated as it is written: an empty list, or more than its bounds allow.
 	ReasonScopeInvalid Reason = "ScopeInvalid"
-	// ReasonScopeAmplifies: a scope holds what never fits in one, since with it a hop could leave its path.
+	// ReasonScopeAmplifies: a scope contains an escalation risk: with it a hop could leave its path.
 	ReasonScopeAmplifies Reason = "ScopeAmplifies"
-	// ReasonScopeExceedsParent: a hop's scope is not inside its parent's.
+	// ReasonScopeExceedsParent: the scope of a hop exceeds that of its parent.
 	ReasonScopeExceedsParent Reason = "ScopeExceedsParent"
-	// ReasonScopeExceedsPath: a first hop's scope is not inside its path's.
+	// ReasonScopeExceedsPath: the scope of a first hop exceeds that of its path.
 	ReasonScopeExceedsPath Reason = "ScopeExceedsPath"
-	// ReasonScopeExceedsOrigin: a path's scope is not inside what its origin may do now.
+	// ReasonScopeExceedsOrigin: the scope of a path exceeds what its origin may do now.
 	ReasonScopeExceedsOrigin Reason = "ScopeExceedsOrigin"
-	// ReasonScopeExceedsCeiling: a hop's scope is not inside what the controller was given to grant.
+	// ReasonScopeExceedsCeiling: the scope of a hop exceeds what the controller may grant.
 	ReasonScopeExceedsCeiling Reason = "ScopeExceedsCeiling"
-	// ReasonLifetimeExceedsParent: a hop's lifetime is longer than its parent's or its path's.
+	// ReasonLifetimeExceedsParent: a hop declares a longer lifetime than its path or a hop above it.
 	ReasonLifetimeExceedsParent Reason = "LifetimeExceedsParent"
 	// ReasonDepthExceeded: the chain is longer than the path allows.
 	ReasonDepthExceeded Reason = "DepthExceeded"
-	// ReasonNamespaceNotAllowed: a hop lives in a namespace that its path does not name.
+	// ReasonNamespaceNotAllowed: a hop is in a namespace that its path does not name.
 	ReasonNamespaceNotAllowed Reason = "NamespaceNotAllowed"
-	// ReasonChainBroken: the chain is not the one that was linked: a cycle, a parent of another path, an object made
-	// anew under an old name, a link that is gone.
+	// ReasonChainBroken: the chain is not the one that was first resolved: a cycle, a parent on another path, or a path
+	// or parent that was deleted or recreated.
 	ReasonChainBroken Reason = "ChainBroken"
-	// ReasonOriginUnauthorized: a path has no origin, or one that nobody vouched for.
+	// ReasonOriginUnauthorized: a path has no origin, or declares one that its author may not act as.
 	ReasonOriginUnauthorized Reason = "OriginUnauthorized"
-	// ReasonNotPermittedToDelegate: a hop's author is not the path's origin and does not hold delegate on the path.
+	// ReasonNotPermittedToDelegate: the author of a hop is neither the path's origin nor has delegate on the path.
 	ReasonNotPermittedToDelegate Reason = "NotPermittedToDelegate"
-	// ReasonNotPermittedToUse: the author of a workload does not hold use on the hop.
+	// ReasonNotPermittedToUse: the author of a workload does not have use on the hop.
 	ReasonNotPermittedToUse Reason = "NotPermittedToUse"
-	// ReasonWorkloadNotAllowed: the hop does not allow this kind of workload, or the workload asks for more than the hop has.
+	// ReasonWorkloadNotAllowed: the hop does not allow this kind of workload, or the workload requires more than the hop
+	// has, or asks for more than such a pod may have.
 	ReasonWorkloadNotAllowed Reason = "WorkloadNotAllowed"
-	// ReasonImageNotAllowed: the hop does not list a container's image.
+	// ReasonImageNotAllowed: the hop does not list the image of a container.
 	ReasonImageNotAllowed Reason = "ImageNotAllowed"
-	// ReasonSecretTaken: the Secret that a hop names for its token exists and is not the hop's.
+	// ReasonSecretTaken: the Secret that a hop names for its token exists and does not belong to the hop.
 	ReasonSecretTaken Reason = "SecretTaken"
-	// ReasonWrongServiceAccount: a workload names an account that is not the hop's, or a hop's account without declaring it.
+	// ReasonWrongServiceAccount: a workload names an account other than default that is not the hop's, or names a hop's
+	// account without declaring the hop.
 	ReasonWrongServiceAccount Reason = "WrongServiceAccount"
 )
 
 // Waiting reasons.
 const (
-	// ReasonPathNotFound: the hop's path does not exist (any more).
+	// ReasonPathNotFound: the hop's path does not exist, or no longer exists.
 	ReasonPathNotFound Reason = "PathNotFound"
-	// ReasonHopNotFound: the hop that a workload declares does not exist (any more).
+	// ReasonHopNotFound: the namespace of a workload has no hop with the name that the workload declares.
 	ReasonHopNotFound Reason = "HopNotFound"
-	// ReasonNotYetValid: the path is not active yet, or the hop's identity is not there yet.
+	// ReasonNotYetValid: the path is not active yet, the hop has no identity yet, or a namespace of its scope does not
+	// exist.
 	ReasonNotYetValid Reason = "NotYetValid"
-	// ReasonParentNotReady: the parent hop is not there or not valid yet.
+	// ReasonParentNotReady: the parent hop does not exist, or has no grant yet.
 	ReasonParentNotReady Reason = "ParentNotReady"
-	// ReasonSuspended: somebody suspended the path.
+	// ReasonSuspended: the path is suspended.
 	ReasonSuspended Reason = "Suspended"
-	// ReasonUndetermined: a question that decides could not be answered. Unknown is never yes.
+	// ReasonUndetermined: a question that decides could not be answered. Unknown never means yes.
 	ReasonUndetermined Reason = "Undetermined"
 )
 
@@ -87,7 +90,7 @@ const (
 const (
 	// ReasonActive: the path is active.
 	ReasonActive Reason = "Active"
-	// ReasonGranted: the hop is valid and holds its grant.
+	// ReasonGranted: the hop is valid and has its grant.
 	ReasonGranted Reason = "Granted"
 	// ReasonOriginAuthorized: the path's origin may do all that the path allows.
 	ReasonOriginAuthorized Reason = "OriginAuthorized"
@@ -127,7 +130,8 @@ var classes = map[Reason]Class{
 	ReasonOriginAuthorized: ClassGood,
 }
 
-// Class returns the class of a reason. A word that is not in the vocabulary is fixable: it never passes for good.
+// Class returns the class of a reason. A reason outside the vocabulary is fixable, so that it is never
+// taken for good.
 func (r Reason) Class() Class {
 	if c, ok := classes[r]; ok {
 		return c

@@ -1,10 +1,10 @@
 package v1alpha1
 
-// The bounds below cap each list by itself; their product is capped in Go (internal/scope), since CEL cannot afford
-// to multiply them. Without both, one object could name millions of permissions of authority and stall whoever reads it.
+// The bounds below cap each list; internal/scope caps their product in Go, since CEL cannot afford to multiply them.
+// Without both, one object could name millions of permissions and stall every process that reads it.
 
-// Scope is a bound on authority: whoever is held to it may do what it names and nothing else. It is a plain list of
-// what is allowed. There are no wildcards in it.
+// Scope is a bound on authority: its holder may do what it names and nothing else. It is a plain list of what is
+// allowed, without wildcards.
 //
 // +kubebuilder:validation:MinProperties=1
 type Scope struct {
@@ -16,15 +16,15 @@ type Scope struct {
 	Namespaced []NamespacedScope `json:"namespaced,omitempty"`
 
 	// cluster lists what may be done with cluster-scoped resources and non-resource URLs. Each hop that has such a
-	// rule costs a ClusterRoleBinding, which the API server looks at on every request in the cluster.
+	// rule costs a ClusterRoleBinding, which the API server evaluates on every request in the cluster.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	Cluster []ClusterRule `json:"cluster,omitempty"`
 
-	// audiences lists the token audiences, beyond the API server's own, for which tokens may be made. A token for
-	// another audience cannot be called back before it expires.
+	// audiences lists the token audiences, beyond the API server's own, for which tokens may be issued. A token for
+	// another audience cannot be revoked before it expires.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -36,7 +36,7 @@ type Scope struct {
 
 // NamespacedScope allows each of its rules in each of its namespaces.
 type NamespacedScope struct {
-	// namespaces are the namespaces in which the rules hold. Each is named; there is no way to say "all".
+	// namespaces are the namespaces in which the rules apply. Name each one: there is no wildcard.
 	// +required
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -55,7 +55,7 @@ type NamespacedScope struct {
 }
 
 // ResourceRule allows each of its verbs on each of its resources in each of its API groups, with the meaning of an
-// RBAC rule. Wildcards are refused.
+// RBAC rule. Wildcards are rejected.
 type ResourceRule struct {
 	// apiGroups are the API groups of the resources; "" is the core group.
 	// +required
@@ -66,7 +66,7 @@ type ResourceRule struct {
 	// +kubebuilder:validation:items:MaxLength=253
 	APIGroups []string `json:"apiGroups,omitempty"`
 
-	// resources are plural resource names, a subresource behind a slash: pods, deployments/scale.
+	// resources are plural resource names, with a subresource after a slash: pods, deployments/scale.
 	// +required
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1
@@ -135,7 +135,7 @@ type ClusterRule struct {
 	// +kubebuilder:validation:items:Pattern=`^/`
 	NonResourceURLs []string `json:"nonResourceURLs,omitempty"`
 
-	// verbs are API verbs, or HTTP methods in small letters for URLs.
+	// verbs are API verbs, or lower-case HTTP methods for URLs.
 	// +required
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1

@@ -1,4 +1,4 @@
-// Package rights reads from RBAC, as the informers hold it, what a subject may do.
+// Package rbac reads the permissions of a subject from the RBAC objects in the informer cache.
 package rbac
 
 import (
@@ -42,29 +42,29 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
-// Reader reads rights out of a cache that has the indexes of Index.
+// Reader reads rights from a cache that has the indexes of Index.
 type Reader struct {
 	Cache client.Reader
 }
 
-// Of returns what RBAC lets a subject do, by all bindings and all forms in which they can name it. Other authorizers
-// may allow more.
+// Of returns what RBAC allows a subject, by all bindings and all forms in which they can name it. Other authorizers may
+// allow more.
 func (r Reader) Of(ctx context.Context, s v1alpha1.Subject) (scope.Rights, error) {
 	return r.collect(ctx, keysOf(s), func(*rbacv1.ClusterRole) bool { return true })
 }
 
-// Ceiling returns what the controller, a user name, was given to grant: the rules of the ClusterRoles labelled as a
-// ceiling, where they are bound to it. All else that it holds does not count.
+// Ceiling returns what the controller, a user name, may grant: the rules of the ClusterRoles labelled as a ceiling,
+// where they are bound to it. Its other permissions do not count.
 func (r Reader) Ceiling(ctx context.Context, controller string) (scope.Rights, error) {
 	return r.collect(ctx, keysOf(v1alpha1.Subject{User: controller}), func(role *rbacv1.ClusterRole) bool {
 		return role != nil && IsCeiling(role)
 	})
 }
 
-// IsCeiling says whether an object bears the label of a ceiling.
+// IsCeiling reports whether an object has the label of a ceiling.
 func IsCeiling(o client.Object) bool { return o.GetLabels()[v1alpha1.LabelCeiling] == "true" }
 
-// collect gathers the rules of all bindings with one of the keys whose role counts. The role is nil for a Role.
+// collect gathers the rules of all bindings with one of the keys whose role counts. counts gets nil for a Role.
 func (r Reader) collect(ctx context.Context, keys []string, counts func(*rbacv1.ClusterRole) bool) (scope.Rights, error) {
 	rights := scope.Rights{Namespaced: map[string][]rbacv1.PolicyRule{}}
 	for _, key := range keys {
@@ -97,8 +97,10 @@ func (r Reader) collect(ctx context.Context, keys []string, counts func(*rbacv1.
 	return rights, nil
 }
 
-// rules returns the rules that a binding refers to. A role that does not exist gives nothing.
-func (r Reader) rules(ctx context.Context, ref rbacv1.RoleRef, namespace string, counts func(*rbacv1.ClusterRole) bool) ([]rbacv1.PolicyRule, error) {
+// rules returns the rules that a binding refers to. A role that does not exist grants nothing.
+func (r Reader) rules(
+	ctx context.Context, ref rbacv1.RoleRef, namespace string, counts func(*rbacv1.ClusterRole) bool,
+) ([]rbacv1.PolicyRule, error) {
 	if ref.Kind == "Role" {
 		if !counts(nil) {
 			return nil, nil
@@ -131,17 +133,18 @@ func ServiceAccountUser(namespace, name string) string {
 	return serviceAccountPrefix + namespace + ":" + name
 }
 
-// ServiceAccountOf takes the user name of a ServiceAccount apart.
+// ServiceAccountOf parses the user name of a ServiceAccount.
 func ServiceAccountOf(user string) (types.NamespacedName, bool) {
 	rest, ok := strings.CutPrefix(user, serviceAccountPrefix)
 	if !ok {
 		return types.NamespacedName{}, false
 	}
 	namespace, name, ok := strings.Cut(rest, ":")
-	return types.NamespacedName{Namespace: namespace, Name: name}, ok && namespace != "" && name != "" && !strings.Contains(name, ":")
+	valid := ok && namespace != "" && name != "" && !strings.Contains(name, ":")
+	return types.NamespacedName{Namespace: namespace, Name: name}, valid
 }
 
-// Groups are all groups of a subject: those that it lists, and those that its name implies.
+// Groups returns all groups of a subject: those that it lists, and those that its name implies.
 func Groups(s v1alpha1.Subject) []string {
 	groups := slices.Clone(s.Groups)
 	if s.User != "system:anonymous" {
@@ -153,7 +156,7 @@ func Groups(s v1alpha1.Subject) []string {
 	return groups
 }
 
-// Implied says whether a group follows from the name of a user and is therefore never listed.
+// Implied reports whether a group follows from the name of a user and is therefore never listed.
 func Implied(group string) bool {
 	return group == "system:authenticated" || group == "system:unauthenticated" ||
 		group == "system:serviceaccounts" || strings.HasPrefix(group, "system:serviceaccounts:")
@@ -170,8 +173,8 @@ func keysOf(s v1alpha1.Subject) []string {
 func userKey(user string) string   { return "user/" + user }
 func groupKey(group string) string { return "group/" + group }
 
-// subjectKeys are the keys of a binding's subjects. A ServiceAccount can be named as itself or as the user it is, and
-// has one key for both; without a namespace it is one of the binding's.
+// subjectKeys returns the index keys of a binding's subjects. A ServiceAccount can be named as such or by its user
+// name, with one key for both; without a namespace it is in the binding's namespace.
 func subjectKeys(subjects []rbacv1.Subject, namespace string) []string {
 	var keys []string
 	for _, s := range subjects {
@@ -192,7 +195,7 @@ func subjectKeys(subjects []rbacv1.Subject, namespace string) []string {
 	return slices.Compact(keys)
 }
 
-// Names says whether one of the subjects of a binding in a namespace is the user, by its own name.
+// Names reports whether a binding in a namespace names the user as a subject, other than through a group.
 func Names(subjects []rbacv1.Subject, namespace, user string) bool {
 	return slices.Contains(subjectKeys(subjects, namespace), userKey(user))
 }

@@ -27,7 +27,7 @@ func reader(t *testing.T, objects []client.Object) Reader {
 	return Reader{Cache: builder.Build()}
 }
 
-// may is a rule of one verb on pods, by which tests tell roles apart.
+// may is a rule of one verb on pods, by which tests distinguish roles.
 func may(verb string) []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{verb}}}
 }
@@ -50,6 +50,11 @@ func ref(kind, name string) rbacv1.RoleRef {
 
 func binding(namespace, name string, to rbacv1.RoleRef, subjects ...rbacv1.Subject) client.Object {
 	return &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name}, RoleRef: to, Subjects: subjects}
+}
+
+// bindingTo binds a ClusterRole in a namespace.
+func bindingTo(namespace, name, clusterRole string, subjects ...rbacv1.Subject) client.Object {
+	return binding(namespace, name, ref("ClusterRole", clusterRole), subjects...)
 }
 
 func clusterBinding(name, role string, subjects ...rbacv1.Subject) client.Object {
@@ -82,54 +87,127 @@ func TestOf(t *testing.T) {
 		objects []client.Object
 		want    scope.Rights
 	}{
-		"a user by name":           {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("alice"))}, in("a", may("get"))},
-		"another user":             {v1alpha1.Subject{User: "bob"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("alice"))}, nothing()},
-		"one subject among others": {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("bob"), user("alice"), user("alice"))}, in("a", may("get"))},
-		"a group that is listed": {
-			v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("sre"))}, in("a", may("get")),
+		"a user by name": {
+			v1alpha1.Subject{User: "alice"}, []client.Object{read, bindingTo("a", "b", "read", user("alice"))},
+			in("a", may("get")),
 		},
-		"a group that is not listed": {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("sre"))}, nothing()},
-		"a group of the user's name": {v1alpha1.Subject{User: "sre"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("sre"))}, nothing()},
-		"a user of the group's name": {v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("sre"))}, nothing()},
-		"an account as itself":       {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), account("ci", "bot"))}, in("a", may("get"))},
+		"another user": {
+			v1alpha1.Subject{User: "bob"}, []client.Object{read, bindingTo("a", "b", "read", user("alice"))},
+			nothing(),
+		},
+		"one subject among others": {
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{read, bindingTo("a", "b", "read", user("bob"), user("alice"), user("alice"))},
+			in("a", may("get")),
+		},
+		"a group that is listed": {
+			v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []client.Object{read, bindingTo("a", "b", "read", group("sre"))},
+			in("a", may("get")),
+		},
+		"a group that is not listed": {
+			v1alpha1.Subject{User: "alice"}, []client.Object{read, bindingTo("a", "b", "read", group("sre"))},
+			nothing(),
+		},
+		"a group of the user's name": {
+			v1alpha1.Subject{User: "sre"}, []client.Object{read, bindingTo("a", "b", "read", group("sre"))},
+			nothing(),
+		},
+		"a user of the group's name": {
+			v1alpha1.Subject{User: "alice", Groups: []string{"sre"}},
+			[]client.Object{read, bindingTo("a", "b", "read", user("sre"))}, nothing(),
+		},
+		"an account as itself": {
+			v1alpha1.Subject{User: bot},
+			[]client.Object{read, bindingTo("a", "b", "read", account("ci", "bot"))}, in("a", may("get")),
+		},
 		"an account as the user that it is": {
-			v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user(bot))}, in("a", may("get")),
+			v1alpha1.Subject{User: bot}, []client.Object{read, bindingTo("a", "b", "read", user(bot))}, in("a", may("get")),
 		},
 		"an account without a namespace is one of the binding's": {
-			v1alpha1.Subject{User: bot}, []client.Object{read, binding("ci", "b", ref("ClusterRole", "read"), account("", "bot"))}, in("ci", may("get")),
+			v1alpha1.Subject{User: bot}, []client.Object{read, bindingTo("ci", "b", "read", account("", "bot"))},
+			in("ci", may("get")),
 		},
-		"an account without a namespace, elsewhere":        {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), account("", "bot"))}, nothing()},
-		"an account without a namespace, for the cluster":  {v1alpha1.Subject{User: bot}, []client.Object{read, clusterBinding("b", "read", account("", "bot"))}, nothing()},
-		"an account of the same name in another namespace": {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), account("a", "bot"))}, nothing()},
-		"an account is in the group of accounts":           {v1alpha1.Subject{User: bot}, []client.Object{read, clusterBinding("b", "read", group("system:serviceaccounts"))}, scope.Rights{Cluster: may("get"), Namespaced: nothing().Namespaced}},
-		"an account is in the group of its namespace":      {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:serviceaccounts:ci"))}, in("a", may("get"))},
-		"an account is in no other namespace's group":      {v1alpha1.Subject{User: bot}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:serviceaccounts:a"))}, nothing()},
-		"a user is in no group of accounts":                {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:serviceaccounts"))}, nothing()},
-		"everybody is authenticated":                       {v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:authenticated"))}, in("a", may("get"))},
-		"but nobody is not":                                {v1alpha1.Subject{User: "system:anonymous"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), group("system:authenticated"))}, nothing()},
+		"an account without a namespace, elsewhere": {
+			v1alpha1.Subject{User: bot},
+			[]client.Object{read, bindingTo("a", "b", "read", account("", "bot"))}, nothing(),
+		},
+		"an account without a namespace, for the cluster": {
+			v1alpha1.Subject{User: bot}, []client.Object{read, clusterBinding("b", "read", account("", "bot"))}, nothing(),
+		},
+		"an account of the same name in another namespace": {
+			v1alpha1.Subject{User: bot},
+			[]client.Object{read, bindingTo("a", "b", "read", account("a", "bot"))}, nothing(),
+		},
+		"an account is in the group of accounts": {
+			v1alpha1.Subject{User: bot}, []client.Object{read, clusterBinding("b", "read", group("system:serviceaccounts"))},
+			scope.Rights{Cluster: may("get"), Namespaced: nothing().Namespaced},
+		},
+		"an account is in the group of its namespace": {
+			v1alpha1.Subject{User: bot},
+			[]client.Object{read, bindingTo("a", "b", "read", group("system:serviceaccounts:ci"))},
+			in("a", may("get")),
+		},
+		"an account is in no other namespace's group": {
+			v1alpha1.Subject{User: bot},
+			[]client.Object{read, bindingTo("a", "b", "read", group("system:serviceaccounts:a"))}, nothing(),
+		},
+		"a user is in no group of accounts": {
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{read, bindingTo("a", "b", "read", group("system:serviceaccounts"))}, nothing(),
+		},
+		"all users are authenticated": {
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{read, bindingTo("a", "b", "read", group("system:authenticated"))},
+			in("a", may("get")),
+		},
+		"except anonymous": {
+			v1alpha1.Subject{User: "system:anonymous"},
+			[]client.Object{read, bindingTo("a", "b", "read", group("system:authenticated"))}, nothing(),
+		},
 
 		"a ClusterRole bound in a namespace stays there": {
-			v1alpha1.Subject{User: "alice"}, []client.Object{read, binding("a", "b", ref("ClusterRole", "read"), user("alice")), clusterBinding("c", "read", user("bob"))}, in("a", may("get")),
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{read, bindingTo("a", "b", "read", user("alice")), clusterBinding("c", "read", user("bob"))},
+			in("a", may("get")),
 		},
-		"a ClusterRole bound for the cluster holds everywhere": {
-			v1alpha1.Subject{User: "alice"}, []client.Object{read, clusterBinding("b", "read", user("alice"))}, scope.Rights{Cluster: may("get"), Namespaced: nothing().Namespaced},
+		"a ClusterRole bound for the cluster applies everywhere": {
+			v1alpha1.Subject{User: "alice"}, []client.Object{read, clusterBinding("b", "read", user("alice"))}, scope.Rights{
+				Cluster: may("get"), Namespaced: nothing().Namespaced,
+			},
 		},
 		"a Role is the one of the binding's namespace": {
 			v1alpha1.Subject{User: "alice"},
-			[]client.Object{role("a", "read", "get"), role("b", "read", "delete"), clusterRole("read", "create"), binding("a", "b", ref("Role", "read"), user("alice"))}, in("a", may("get")),
+			[]client.Object{
+				role("a", "read", "get"), role("b", "read", "delete"), clusterRole("read", "create"),
+				binding("a", "b", ref("Role", "read"), user("alice")),
+			},
+			in("a", may("get")),
 		},
-		"a Role that is not there gives nothing":        {v1alpha1.Subject{User: "alice"}, []client.Object{role("b", "read", "get"), binding("a", "b", ref("Role", "read"), user("alice"))}, nothing()},
-		"a ClusterRole that is not there gives nothing": {v1alpha1.Subject{User: "alice"}, []client.Object{binding("a", "b", ref("ClusterRole", "read"), user("alice")), clusterBinding("b", "read", user("alice"))}, nothing()},
+		"a Role that does not exist grants nothing": {
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{role("b", "read", "get"), binding("a", "b", ref("Role", "read"), user("alice"))}, nothing(),
+		},
+		"a ClusterRole that does not exist grants nothing": {
+			v1alpha1.Subject{User: "alice"},
+			[]client.Object{bindingTo("a", "b", "read", user("alice")), clusterBinding("b", "read", user("alice"))},
+			nothing(),
+		},
 		"a ceiling is a right like others": {
-			v1alpha1.Subject{User: "alice"}, []client.Object{clusterRole("read", "get", "true"), binding("a", "b", ref("ClusterRole", "read"), user("alice"))}, in("a", may("get")),
+			v1alpha1.Subject{User: "alice"}, []client.Object{clusterRole("read", "get", "true"), bindingTo("a", "b", "read", user("alice"))},
+			in("a", may("get")),
 		},
-		"all of them, added up": {
+		"all of them combined": {
 			v1alpha1.Subject{User: "alice", Groups: []string{"sre"}},
 			[]client.Object{
 				read, role("a", "write", "delete"), binding("a", "b", ref("Role", "write"), user("alice")),
-				binding("a", "c", ref("ClusterRole", "read"), group("sre")), binding("d", "c", ref("ClusterRole", "read"), group("sre")), clusterBinding("c", "read", user("alice")),
+				bindingTo("a", "c", "read", group("sre")), bindingTo("d", "c", "read", group("sre")), clusterBinding(
+					"c", "read", user("alice"),
+				),
 			},
-			scope.Rights{Cluster: may("get"), Namespaced: map[string][]rbacv1.PolicyRule{"a": append(may("delete"), may("get")...), "d": may("get")}},
+			scope.Rights{
+				Cluster:    may("get"),
+				Namespaced: map[string][]rbacv1.PolicyRule{"a": append(may("delete"), may("get")...), "d": may("get")},
+			},
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -152,28 +230,44 @@ func TestCeiling(t *testing.T) {
 		want    scope.Rights
 	}{
 		"a labelled role where it is bound": {
-			[]client.Object{clusterRole("c", "get", "true"), binding("a", "b", ref("ClusterRole", "c"), us)}, in("a", may("get")),
+			[]client.Object{clusterRole("c", "get", "true"), bindingTo("a", "b", "c", us)}, in("a", may("get")),
 		},
 		"a labelled role bound for the cluster": {
-			[]client.Object{clusterRole("c", "get", "true"), clusterBinding("b", "c", us)}, scope.Rights{Cluster: may("get"), Namespaced: nothing().Namespaced},
+			[]client.Object{clusterRole("c", "get", "true"), clusterBinding("b", "c", us)}, scope.Rights{
+				Cluster: may("get"), Namespaced: nothing().Namespaced,
+			},
 		},
-		"a role without the label":          {[]client.Object{clusterRole("c", "get"), binding("a", "b", ref("ClusterRole", "c"), us), clusterBinding("b", "c", us)}, nothing()},
-		"a role labelled with another word": {[]client.Object{clusterRole("c", "get", "false"), binding("a", "b", ref("ClusterRole", "c"), us)}, nothing()},
-		"a role labelled with nothing":      {[]client.Object{clusterRole("c", "get", ""), binding("a", "b", ref("ClusterRole", "c"), us)}, nothing()},
-		"a labelled role bound to somebody else": {
-			[]client.Object{clusterRole("c", "get", "true"), binding("a", "b", ref("ClusterRole", "c"), user("alice"), account("a", "wayleave-controller"))}, nothing(),
+		"a role without the label": {
+			[]client.Object{clusterRole("c", "get"), bindingTo("a", "b", "c", us), clusterBinding("b", "c", us)},
+			nothing(),
 		},
-		"a labelled role that was deleted": {[]client.Object{binding("a", "b", ref("ClusterRole", "c"), us)}, nothing()},
-		// Whoever may write Roles in a namespace could label one: only ClusterRoles are a platform team's word.
+		"a role labelled with another word": {
+			[]client.Object{clusterRole("c", "get", "false"), bindingTo("a", "b", "c", us)}, nothing(),
+		},
+		"a role labelled with nothing": {
+			[]client.Object{clusterRole("c", "get", ""), bindingTo("a", "b", "c", us)}, nothing(),
+		},
+		"a labelled role bound to another subject": {
+			[]client.Object{
+				clusterRole("c", "get", "true"),
+				bindingTo("a", "b", "c", user("alice"), account("a", "wayleave-controller")),
+			},
+			nothing(),
+		},
+		"a labelled role that was deleted": {[]client.Object{bindingTo("a", "b", "c", us)}, nothing()},
+		// A user who may write Roles in a namespace could label one: only ClusterRoles are set by the platform team.
 		"a Role with the label": {
 			[]client.Object{
-				&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "c", Labels: map[string]string{v1alpha1.LabelCeiling: "true"}}, Rules: may("get")},
+				&rbacv1.Role{
+					ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "c", Labels: map[string]string{v1alpha1.LabelCeiling: "true"}},
+					Rules:      may("get"),
+				},
 				binding("a", "b", ref("Role", "c"), us),
 			}, nothing(),
 		},
-		"what the controller holds besides": {
+		"other permissions of the controller": {
 			[]client.Object{
-				clusterRole("c", "get", "true"), binding("a", "b", ref("ClusterRole", "c"), us),
+				clusterRole("c", "get", "true"), bindingTo("a", "b", "c", us),
 				clusterRole("own", "create"), clusterBinding("own", "own", us), role("a", "own", "patch"), binding("a", "own", ref("Role", "own"), us),
 			}, in("a", may("get")),
 		},
@@ -190,12 +284,14 @@ func TestCeiling(t *testing.T) {
 	}
 }
 
-// TestErrorsAreNoAnswer: rights that could not be read are not the same as none.
+// TestErrorsAreNoAnswer: rights that could not be read are different from no rights.
 func TestErrorsAreNoAnswer(t *testing.T) {
 	down := errors.New("the cache is not there")
 	objects := []client.Object{
 		clusterRole("read", "get"), role("a", "read", "get"),
-		binding("a", "b", ref("Role", "read"), user("alice")), binding("a", "c", ref("ClusterRole", "read"), user("alice")), clusterBinding("d", "read", user("alice")),
+		binding("a", "b", ref("Role", "read"), user("alice")), bindingTo("a", "c", "read", user("alice")), clusterBinding(
+			"d", "read", user("alice"),
+		),
 	}
 	for name, test := range map[string]struct {
 		fails interceptor.Funcs
@@ -218,7 +314,9 @@ func TestErrorsAreNoAnswer(t *testing.T) {
 			}}, "listing ClusterRoleBindings of user/alice: the cache is not there",
 		},
 		"reading a Role": {
-			interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			interceptor.Funcs{Get: func(
+				ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption,
+			) error {
 				if _, ok := o.(*rbacv1.Role); ok {
 					return down
 				}
@@ -226,7 +324,9 @@ func TestErrorsAreNoAnswer(t *testing.T) {
 			}}, `reading Role "read": the cache is not there`,
 		},
 		"reading a ClusterRole": {
-			interceptor.Funcs{Get: func(ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption) error {
+			interceptor.Funcs{Get: func(
+				ctx context.Context, c client.WithWatch, key client.ObjectKey, o client.Object, opts ...client.GetOption,
+			) error {
 				if _, ok := o.(*rbacv1.ClusterRole); ok {
 					return down
 				}
@@ -245,7 +345,7 @@ func TestErrorsAreNoAnswer(t *testing.T) {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
 			if diff := cmp.Diff(scope.Rights{}, got); diff != "" {
-				t.Errorf("half an answer (-want +got):\n%s", diff)
+				t.Errorf("partial answer (-want +got):\n%s", diff)
 			}
 		})
 	}
@@ -278,9 +378,12 @@ func TestGroups(t *testing.T) {
 		who  v1alpha1.Subject
 		want []string
 	}{
-		"a user":           {v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []string{"sre", "system:authenticated"}},
-		"nobody":           {v1alpha1.Subject{User: "system:anonymous"}, nil},
-		"an account":       {v1alpha1.Subject{User: "system:serviceaccount:ci:bot"}, []string{"system:authenticated", "system:serviceaccounts", "system:serviceaccounts:ci"}},
+		"a user":    {v1alpha1.Subject{User: "alice", Groups: []string{"sre"}}, []string{"sre", "system:authenticated"}},
+		"anonymous": {v1alpha1.Subject{User: "system:anonymous"}, nil},
+		"an account": {
+			v1alpha1.Subject{User: "system:serviceaccount:ci:bot"},
+			[]string{"system:authenticated", "system:serviceaccounts", "system:serviceaccounts:ci"},
+		},
 		"a false account":  {v1alpha1.Subject{User: "system:serviceaccount::bot"}, []string{"system:authenticated"}},
 		"another's prefix": {v1alpha1.Subject{User: "system:serviceaccounts"}, []string{"system:authenticated"}},
 	} {

@@ -26,8 +26,9 @@ func rules1000(resource func(i int) []string, verbs []string) []rbacv1.PolicyRul
 	return rules
 }
 
-// BenchmarkMissing holds 256 permissions against a thousand rules, beside the library that the API server uses. Nothing is
-// covered but by chance, so that neither may stop early. Ours includes parsing of the child and all preparation.
+// BenchmarkMissing holds 256 permissions against a thousand rules, beside the library that the API server uses. Nothing
+// is covered except by chance, so that neither can stop early. This package's time includes parsing the child and all
+// preparation.
 func BenchmarkMissing(b *testing.B) {
 	scope := child256()
 	permissions := mustParse(scope)
@@ -38,13 +39,13 @@ func BenchmarkMissing(b *testing.B) {
 	}{
 		// Most rules of a cluster are about other resources.
 		{"OtherResources", rules1000(func(i int) []string { return many(fmt.Sprintf("other%d-", i), 4) }, many("verb", 4))},
-		// The worst for us: each rule matches in all dimensions but the last that is looked at.
+		// The worst case here: each rule matches in all dimensions but the last that is looked at.
 		{"OtherVerbs", rules1000(func(int) []string { return many("resource", 4) }, many("other", 4))},
 		// Each rule covers a little of the child, and half of it stays.
 		{"Partly", rules1000(func(i int) []string { return []string{fmt.Sprintf("resource%d", i%4), "a", "b", "c"} }, many("verb", 4))},
 	} {
 		rights := Rights{Namespaced: map[string][]rbacv1.PolicyRule{"payments": bc.rules}}
-		b.Run(bc.name+"/ours", func(b *testing.B) {
+		b.Run(bc.name+"/scope", func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				set, _ := Parse(scope)
@@ -77,7 +78,7 @@ func BenchmarkMissingFromParent(b *testing.B) {
 	}
 }
 
-// BenchmarkValidateEnormous refuses scopes of 10^16 permissions and more.
+// BenchmarkValidateEnormous rejects scopes of 10^16 permissions and more.
 func BenchmarkValidateEnormous(b *testing.B) {
 	for name, s := range enormous() {
 		b.Run(name, func(b *testing.B) {

@@ -11,27 +11,28 @@ import (
 )
 
 // The bounds of a scope. The schema caps each list, but CEL cannot afford to multiply them: within the schema alone
-// one object may name 10^10 permissions, and whoever writes them out has no memory left to judge the next one.
+// one object may name 10^10 permissions, and a process that expands them runs out of memory.
 const (
-	// MaxEntryPermissions is how many permissions the rules of one entry of scope.namespaced may name in each of its namespaces.
+	// MaxEntryPermissions is how many permissions the rules of one entry of scope.namespaced may name in each of its
+	// namespaces.
 	MaxEntryPermissions = 256
 	// MaxNamespaces is how many different namespaces a scope may name: each is a Role and a RoleBinding to write.
 	MaxNamespaces = 32
-	// MaxPermissions is how many permissions a whole scope may name, with those of each namespace, of the cluster rules and the
-	// audiences added up.
+	// MaxPermissions is how many permissions a whole scope may name, with those of each namespace, of the cluster rules
+	// and the audiences added up.
 	MaxPermissions = 1024
 
-	// maxProblems ends the search for more: nobody reads on, and each sentence costs memory.
+	// maxProblems ends the search: no one reads more, and each message costs memory.
 	maxProblems = 16
-	// maxText is the longest name that Kubernetes has, in bytes.
+	// maxText is the maximum length of a Kubernetes name, in bytes.
 	maxText = 253
 )
 
-// Problem is one reason for which a scope is refused.
+// Problem is one reason for which a scope is rejected.
 type Problem struct {
 	// Field is the path within the scope, such as namespaced[0].rules[1].verbs[0].
 	Field string
-	// Message is a sentence that ends with the remedy.
+	// Message is a sentence that ends with what to do.
 	Message string
 	// Risk is the risk that the path would have to accept; "" if nothing makes this fit.
 	Risk Risk
@@ -61,7 +62,7 @@ func Validate(s v1alpha1.Scope) []Problem {
 	return c.problems
 }
 
-// tooMany stands for every number of permissions that is too large, so that products do not overflow.
+// tooMany represents every number of permissions that is too large, so that products do not overflow.
 const tooMany = MaxPermissions + 1
 
 // checker gathers problems and counts on the way.
@@ -71,12 +72,12 @@ type checker struct {
 	namespaces  map[string]bool
 }
 
-// done reports whether there is no sense in looking further.
+// done reports whether the search can end.
 func (c *checker) done() bool {
 	return len(c.problems) >= maxProblems || c.permissions > MaxPermissions || len(c.namespaces) > MaxNamespaces
 }
 
-func (c *checker) refuse(field, format string, args ...any) {
+func (c *checker) reject(field, format string, args ...any) {
 	if len(c.problems) < maxProblems {
 		c.problems = append(c.problems, Problem{Field: field, Message: fmt.Sprintf(format, args...)})
 	}
@@ -86,21 +87,21 @@ func (c *checker) refuse(field, format string, args ...any) {
 func (c *checker) count(field string, permissions int) {
 	c.permissions = min(c.permissions+permissions, tooMany)
 	if c.permissions > MaxPermissions {
-		c.refuse(field, "up to here the scope names more than %d permissions (apiGroups × resources × verbs × resourceNames × "+
+		c.reject(field, "up to here the scope names more than %d permissions (apiGroups × resources × verbs × resourceNames × "+
 			"namespaces, added up): name less, or divide the work between several paths", MaxPermissions)
 	}
 }
 
 func (c *checker) entry(field string, e v1alpha1.NamespacedScope) {
-	c.placesOf(field+".namespaces", e.Namespaces)
+	c.checkNamespaces(field+".namespaces", e.Namespaces)
 	if len(e.Rules) == 0 {
-		c.refuse(field+".rules", "the entry has no rule: add one, or leave the entry out")
+		c.reject(field+".rules", "the entry has no rule: add one, or leave the entry out")
 	}
 	permissions := 0
 	for i := 0; i < len(e.Rules) && !c.done(); i++ {
 		permissions += c.rule(element(field+".rules", i), fromNamespaced(e.Rules[i]))
 		if permissions > MaxEntryPermissions {
-			c.refuse(field, "the rules name more than %d permissions (apiGroups × resources × verbs × resourceNames, added up) "+
+			c.reject(field, "the rules name more than %d permissions (apiGroups × resources × verbs × resourceNames, added up) "+
 				"in each namespace: name less, or divide the work between several hops", MaxEntryPermissions)
 			return
 		}
@@ -108,33 +109,33 @@ func (c *checker) entry(field string, e v1alpha1.NamespacedScope) {
 	c.count(field, product(permissions, len(e.Namespaces)))
 }
 
-// placesOf checks the namespaces of one entry and adds them to those of the scope.
-func (c *checker) placesOf(field string, namespaces []string) {
+// checkNamespaces checks the namespaces of one entry and adds them to those of the scope.
+func (c *checker) checkNamespaces(field string, namespaces []string) {
 	if len(namespaces) == 0 {
-		c.refuse(field, "the entry has no namespace: name those in which its rules hold")
+		c.reject(field, "the entry has no namespace: name those in which its rules apply")
 	}
 	for i := 0; i < len(namespaces) && !c.done(); i++ {
 		c.text(field, i, namespaces[i])
 		if strings.Contains(namespaces[i], "*") {
-			c.refuse(element(field, i), "there is no wildcard for namespaces: name each one")
+			c.reject(element(field, i), "there is no wildcard for namespaces: name each one")
 		}
 		c.namespaces[namespaces[i]] = true
 	}
 	if len(c.namespaces) > MaxNamespaces {
-		c.refuse(field, "up to here the scope names more than %d namespaces: name fewer, or divide the work between "+
+		c.reject(field, "up to here the scope names more than %d namespaces: name fewer, or divide the work between "+
 			"several paths", MaxNamespaces)
 	}
 }
 
-// rule checks one rule and returns how many permissions it names, at most tooMany. A rule without verbs, groups or resources
-// is refused before anything is compared with it: it names nothing, and a product with a zero in it passes every bound.
+// rule checks one rule and returns how many permissions it names, at most tooMany. A rule without verbs, groups or
+// resources is rejected before any comparison: it names nothing, and a product with a zero in it passes every bound.
 func (c *checker) rule(field string, r rbacv1.PolicyRule) int {
 	if len(r.Verbs) == 0 {
-		c.refuse(field+".verbs", "the rule has no verb: name what may be done")
+		c.reject(field+".verbs", "the rule has no verb: name what may be done")
 	}
 	permissions := c.shape(field, r)
 	if permissions == 0 || permissions > MaxPermissions {
-		return permissions // then a list may have any length, and reading it is work without a bound
+		return permissions // a list may have any length here, so reading it is unbounded work
 	}
 	for i := 0; i < len(r.APIGroups) && !c.done(); i++ {
 		if r.APIGroups[i] != "" { // the core group
@@ -148,21 +149,21 @@ func (c *checker) rule(field string, r rbacv1.PolicyRule) int {
 	return permissions
 }
 
-// shape checks that the rule is either about resources or about URLs and returns its permissions as rule does; 0 if it is
-// neither.
+// shape checks that the rule is either about resources or about URLs and returns its permissions as rule does; 0 if it
+// is neither.
 func (c *checker) shape(field string, r rbacv1.PolicyRule) int {
 	if len(r.NonResourceURLs) > 0 {
 		if len(r.APIGroups)+len(r.Resources)+len(r.ResourceNames) > 0 {
-			c.refuse(field, "the rule has nonResourceURLs and resources: make it two rules")
+			c.reject(field, "the rule has nonResourceURLs and resources: make it two rules")
 			return 0
 		}
 		return product(len(r.NonResourceURLs), len(r.Verbs))
 	}
 	if len(r.APIGroups) == 0 {
-		c.refuse(field+".apiGroups", `the rule has no API group: name it ("" is the core group)`)
+		c.reject(field+".apiGroups", `the rule has no API group: name it ("" is the core group)`)
 	}
 	if len(r.Resources) == 0 {
-		c.refuse(field+".resources", "the rule has no resource: name what it is about")
+		c.reject(field+".resources", "the rule has no resource: name what it is about")
 	}
 	return product(len(r.APIGroups), len(r.Resources), len(r.Verbs), max(1, len(r.ResourceNames)))
 }
@@ -173,14 +174,14 @@ func (c *checker) texts(field string, texts []string) {
 	}
 }
 
-// text refuses the empty string wherever it would be taken for something else. An empty resource name would read as
+// text rejects the empty string wherever it would have another meaning. An empty resource name would read as
 // "any name" here, and RBAC lets it match every request that has none: list, watch, create.
 func (c *checker) text(field string, i int, s string) {
 	switch {
 	case s == "":
-		c.refuse(element(field, i), "it is empty: give it a value, or leave it out")
+		c.reject(element(field, i), "it is empty: give it a value, or leave it out")
 	case len(s) > maxText:
-		c.refuse(element(field, i), "it is %d bytes long, and no name in Kubernetes has more than %d: shorten it", len(s), maxText)
+		c.reject(element(field, i), "it is %d bytes long, and no name in Kubernetes has more than %d: shorten it", len(s), maxText)
 	}
 }
 
@@ -189,7 +190,7 @@ func element(field string, i int) string {
 	return field + "[" + strconv.Itoa(i) + "]"
 }
 
-// product multiplies, and returns tooMany for whatever is more than MaxPermissions.
+// product multiplies, and returns tooMany for every product above MaxPermissions.
 func product(factors ...int) int {
 	n := 1
 	for _, f := range factors {

@@ -40,7 +40,7 @@ func TestValidate(t *testing.T) {
 		},
 		"256 permissions in an entry": {scope: scopeOf(inOne("a", wide(2, 8, 8, 2)))},
 		"257 permissions in an entry": {scope: scopeOf(inOne("a", wide(2, 8, 8, 2), get)), wantFields: []string{"namespaced[0]"}},
-		"the same rules again in another entry count again": {
+		"the same rules in another entry count again": {
 			scope: scopeOf(inOne("a", wide(2, 8, 8, 2)), inOne("a", wide(2, 8, 8, 2))),
 		},
 		"1024 permissions in all": {scope: scopeOf(inAll(many("ns", 4), wide(1, 16, 16, 1)))},
@@ -67,18 +67,18 @@ func TestValidate(t *testing.T) {
 			scope:      scopeOf(inAll(many("ns", 32), wide(16, 32, 16, 64), wide(16, 32, 16, 64))),
 			wantFields: []string{"namespaced[0]"},
 		},
-		"rules that lack something are refused, not called covered": {
+		"rules that lack a list are rejected, not treated as covered": {
 			scope: scopeOf(inOne("a", v1alpha1.ResourceRule{}, get, wide(0, 1, 1, 0), wide(1, 0, 1, 0), wide(1, 1, 0, 0))),
 			wantFields: []string{
 				"namespaced[0].rules[0].verbs", "namespaced[0].rules[0].apiGroups", "namespaced[0].rules[0].resources",
 				"namespaced[0].rules[2].apiGroups", "namespaced[0].rules[3].resources", "namespaced[0].rules[4].verbs",
 			},
 		},
-		"a list without end does not hide behind an empty one": {
+		"an unbounded list does not hide behind an empty one": {
 			scope:      scopeOf(inOne("a", wide(1, 0, 1, 5000))),
 			wantFields: []string{"namespaced[0].rules[0].resources"},
 		},
-		"entries that lack something": {
+		"entries that lack a list": {
 			scope:      scopeOf(inAll(nil, get), inOne("a")),
 			wantFields: []string{"namespaced[0].namespaces", "namespaced[1].rules"},
 		},
@@ -94,7 +94,7 @@ func TestValidate(t *testing.T) {
 			scope:      scopeOf(inOne("a", may("get", strings.Repeat("x", 254), "pods"))),
 			wantFields: []string{"namespaced[0].rules[0].apiGroups[0]"},
 		},
-		"all namespaces at once": {
+		"all namespaces": {
 			scope:      scopeOf(inOne("*", get)),
 			wantFields: []string{"namespaced[0].namespaces[0]"},
 		},
@@ -111,7 +111,7 @@ func TestValidate(t *testing.T) {
 				t.Errorf("fields of problems (-want +got):\n%s", diff)
 			}
 			if len(problems) > 0 && len(set.Permissions()) > 0 {
-				t.Errorf("a refused scope has %d permissions", len(set.Permissions()))
+				t.Errorf("a rejected scope has %d permissions", len(set.Permissions()))
 			}
 		})
 	}
@@ -129,7 +129,7 @@ func TestProblemsSayWhereAndWhatToDo(t *testing.T) {
 	}
 }
 
-// enormous scopes name 10^16 permissions and more, in every way that there is.
+// enormous scopes name 10^16 permissions and more, in every possible way.
 func enormous() map[string]v1alpha1.Scope {
 	texts := many("x", 100_000)
 	rule := v1alpha1.ResourceRule{APIGroups: texts, Resources: texts, Verbs: texts, ResourceNames: texts}
@@ -193,7 +193,7 @@ func TestMissingRequired(t *testing.T) {
 			rules:       []rbacv1.PolicyRule{{NonResourceURLs: []string{"/healthz"}, Verbs: []string{"get"}}},
 			wantMissing: []string{"get /healthz"},
 		},
-		"a wildcard is never there": {
+		"a wildcard is always missing": {
 			rules:       []rbacv1.PolicyRule{policy("*", "", "pods")},
 			wantMissing: []string{"* pods in any namespace"},
 		},

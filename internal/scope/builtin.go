@@ -50,7 +50,7 @@ var builtinGroups = map[string]bool{
 	"storagemigration.k8s.io":      true,
 }
 
-// clusterScoped are the built-in kinds outside namespaces. What is not here is taken for namespaced.
+// clusterScoped are the built-in cluster-scoped kinds. All others are treated as namespaced.
 var clusterScoped = list(map[string]string{
 	"": "componentstatuses namespaces nodes persistentvolumes",
 	"admissionregistration.k8s.io": "mutatingadmissionpolicies mutatingadmissionpolicybindings " +
@@ -72,7 +72,7 @@ var clusterScoped = list(map[string]string{
 	"storagemigration.k8s.io":      "storageversionmigrations",
 })
 
-// podTemplates are the kinds from which pods are made, and ControllerRevisions, out of which a StatefulSet takes the
+// podTemplates are the kinds from which pods are created, and ControllerRevisions, from which a StatefulSet takes the
 // template of its next pod.
 var podTemplates = list(map[string]string{
 	"":      "pods podtemplates replicationcontrollers",
@@ -80,13 +80,13 @@ var podTemplates = list(map[string]string{
 	"batch": "cronjobs jobs",
 })
 
-// harmless are the built-in kinds whose writes stay within the path, each looked at. Secrets, and the kinds that hold
-// pod templates, stand here for the verbs that the table of escalation risks leaves them.
+// harmless are the built-in kinds whose writes stay within the path, each reviewed. Secrets, and the kinds that hold
+// pod templates, are listed for the verbs that the table of escalation risks allows on them.
 //
-// scale is here, although it starts pods: it starts more of what somebody else was allowed to start, under an identity
-// and a template that the hop cannot choose, and to scale something down is what an incident asks for first.
+// scale is listed although it starts pods: it starts more of what another user was allowed to start, under an identity
+// and a template that the hop cannot choose, and scaling down is the first step in many incidents.
 // pods/resize changes how much a container may use and nothing of what runs in it.
-// Reviews are questions: they are created, answered and gone.
+// Reviews are questions: they are created, answered and not stored.
 var harmless = list(map[string]string{
 	"": "configmaps events limitranges persistentvolumeclaims pods pods/eviction pods/resize podtemplates " +
 		"replicationcontrollers replicationcontrollers/scale resourcequotas secrets services",

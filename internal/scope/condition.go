@@ -5,7 +5,7 @@ import (
 	"strings"
 )
 
-// condition is one thing that a row of the table of escalation risks asks of a request.
+// condition is one requirement of a row of the table of escalation risks.
 type condition func(request) bool
 
 func all(conditions ...condition) condition {
@@ -52,7 +52,7 @@ func url(path string) condition {
 	return func(r request) bool { return r.URL == path || strings.HasPrefix(r.URL, path+"/") }
 }
 
-// namespace is met if the rule holds in one of the namespaces.
+// namespace is met if the rule applies in one of the namespaces.
 func namespace(names ...string) condition {
 	return func(r request) bool {
 		return slices.ContainsFunc(r.namespaces, func(n string) bool { return slices.Contains(names, n) })
@@ -67,7 +67,7 @@ func wildcard(text func(request) string) condition {
 // reads are the verbs that are known to change nothing.
 var reads = verb("get", "list", "watch")
 
-// write is met by every verb that is not known to read: one that is unknown may do anything.
+// write is met by every verb that is not known to read: an unknown verb may do anything.
 func write(r request) bool { return r.Resource != "" && !reads(r) }
 
 func read(r request) bool         { return r.Resource != "" && reads(r) }
@@ -93,7 +93,7 @@ func servedSubresource(r request) bool {
 	return isSub && sub != "status" && sub != "scale"
 }
 
-// unclean is met by URLs that a server may take for another than the one that is written.
+// unclean is met by URLs that a server may interpret as another URL.
 func unclean(r request) bool {
 	path := strings.TrimSuffix(r.URL, "/") + "/"
 	return r.URL != "" && (!strings.HasPrefix(r.URL, "/") || strings.ContainsAny(r.URL, "%?#\\;") ||

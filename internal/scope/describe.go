@@ -6,11 +6,12 @@ import (
 	"strings"
 )
 
-// maxPhrases is how much of a list a person reads before the number of the rest says more.
+// maxPhrases is how many objects are written out before the rest is only counted.
 const maxPhrases = 5
 
-// Describe names permissions for a person, the verbs of one object together: `get, list pods in namespace payments; audience
-// "vault"`. It writes out five objects at most and counts the permissions of the others: `…; and 12 more`. Nothing is "".
+// Describe lists permissions in words, the verbs of one object together: `get, list pods in namespace payments;
+// audience "vault"`. It writes out five objects at most and counts the permissions of the others: `…; and 12 more`.
+// Nothing is "".
 func Describe(permissions []Permission) string {
 	permissions = slices.SortedFunc(slices.Values(permissions), compareObjects)
 	permissions = slices.Compact(permissions)
@@ -22,8 +23,8 @@ func Describe(permissions []Permission) string {
 		}
 		n := sameObject(permissions)
 		verbs := make([]string, n)
-		for i, a := range permissions[:n] {
-			verbs[i] = a.Verb
+		for i, p := range permissions[:n] {
+			verbs[i] = p.Verb
 		}
 		phrases = append(phrases, phrase(permissions[0], strings.Join(verbs, ", ")))
 		permissions = permissions[n:]
@@ -33,9 +34,9 @@ func Describe(permissions []Permission) string {
 
 // sameObject returns how many of the sorted permissions, from the first on, differ in their verb alone.
 func sameObject(permissions []Permission) int {
-	for i, a := range permissions {
-		a.Verb = permissions[0].Verb
-		if a != permissions[0] {
+	for i, p := range permissions {
+		p.Verb = permissions[0].Verb
+		if p != permissions[0] {
 			return i
 		}
 	}

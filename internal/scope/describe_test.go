@@ -27,8 +27,10 @@ func TestPermissionReadsLikeASentence(t *testing.T) {
 			permission: Permission{Namespace: "payments", APIGroup: "apps", Resource: "deployments/scale", Verb: "patch", Name: "web"},
 			want:       `patch deployments.apps/scale "web" in namespace payments`,
 		},
-		"cluster":             {permission: Permission{Resource: "nodes", Verb: "list"}, want: `list nodes (cluster)`},
-		"required by a pod":   {permission: Permission{Namespace: AnyNamespace, Resource: "pods", Verb: "list"}, want: `list pods in any namespace`},
+		"cluster": {permission: Permission{Resource: "nodes", Verb: "list"}, want: `list nodes (cluster)`},
+		"required by a pod": {
+			permission: Permission{Namespace: AnyNamespace, Resource: "pods", Verb: "list"}, want: `list pods in any namespace`,
+		},
 		"URL":                 {permission: Permission{URL: "/metrics", Verb: "get"}, want: `get /metrics`},
 		"audience":            {permission: Permission{Audience: "vault"}, want: `audience "vault"`},
 		"forged line of logs": {permission: Permission{Resource: "pods\nallowed", Verb: "get"}, want: `get "pods\nallowed" (cluster)`},
@@ -50,11 +52,11 @@ func TestDescribe(t *testing.T) {
 		want        string
 	}{
 		"nothing": {},
-		"verbs of one object stand together, in whatever order they come": {
+		"verbs of one object are listed together, in any input order": {
 			permissions: []Permission{pods("payments", "", "list"), {Audience: "vault"}, pods("payments", "", "get")},
 			want:        `get, list pods in namespace payments; audience "vault"`,
 		},
-		"twice is once": {
+		"duplicates are listed once": {
 			permissions: []Permission{pods("payments", "", "get"), pods("payments", "", "get")},
 			want:        `get pods in namespace payments`,
 		},

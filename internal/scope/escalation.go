@@ -9,18 +9,18 @@ import (
 // DefaultOperatorNamespace is where Wayleave itself runs unless it is installed elsewhere.
 const DefaultOperatorNamespace = "wayleave-system"
 
-// Bearer is what matters of the one who would hold a scope.
+// Bearer describes the identity that would hold a scope.
 type Bearer struct {
-	// Token is whether it gets a token to take away (spec.token of a hop), so that what it runs is no pod that can be
-	// ended.
+	// Token is whether it gets a token in a Secret (spec.token of a hop). Its process is then not a pod that Wayleave can
+	// end.
 	Token bool
 	// OperatorNamespace is where Wayleave itself runs; empty means DefaultOperatorNamespace.
 	OperatorNamespace string
 }
 
-// EscalationRisks returns what in a scope would let its bearer leave the path, whoever grants it: one problem for each kind
-// of thing in each rule, naming the attack and the remedy; nil if there is nothing. At most a few are named. A scope
-// that Validate refuses is not looked into: then the problems are those of Validate.
+// EscalationRisks returns what in a scope would let its bearer leave the path, for any origin: one problem for each
+// risk in each rule, with the attack and the remedy; nil if there is none. At most a few are named. A scope that
+// Validate rejects is not inspected: the problems are then those of Validate.
 func EscalationRisks(s v1alpha1.Scope, b Bearer) []Problem {
 	if problems := Validate(s); len(problems) > 0 {
 		return problems
@@ -28,18 +28,18 @@ func EscalationRisks(s v1alpha1.Scope, b Bearer) []Problem {
 	if b.OperatorNamespace == "" {
 		b.OperatorNamespace = DefaultOperatorNamespace
 	}
-	j := judge{bearer: b}
+	f := riskFinder{bearer: b}
 	for l := range rulesOf(s) {
-		j.rule(l)
+		f.rule(l)
 	}
 	for i, audience := range s.Audiences {
-		j.seen = map[int]bool{}
-		j.request(request{Permission: Permission{Audience: audience}, at: position{inAudiences: i}})
+		f.seen = map[int]bool{}
+		f.request(request{Permission: Permission{Audience: audience}, at: position{inAudiences: i}})
 	}
-	return j.problems
+	return f.problems
 }
 
-// field is the list of a rule that is to blame.
+// field is the list of a rule that contains the fault.
 type field string
 
 const (
@@ -54,8 +54,8 @@ const (
 // position says which element of each list a permission comes from.
 type position map[field]int
 
-// request is a permission with what the table of escalation risks asks about it. Its Namespace is empty: the rule holds in each of
-// the namespaces, or on the cluster if there are none.
+// request is a permission with the context that the table of escalation risks needs. Its Namespace is empty: the rule
+// applies in each of the namespaces, or on the cluster if there are none.
 type request struct {
 	Permission
 	bearer     Bearer
@@ -70,25 +70,25 @@ func (r request) parent() string {
 	return parent
 }
 
-// judge holds permissions against the table.
-type judge struct {
+// riskFinder compares permissions with the table of escalation risks.
+type riskFinder struct {
 	bearer   Bearer
 	problems []Problem
-	seen     map[int]bool // rows that the present rule has met
+	seen     map[int]bool // rows that the current rule has met
 }
 
-func (j *judge) rule(l located) {
-	j.seen = map[int]bool{}
+func (f *riskFinder) rule(l located) {
+	f.seen = map[int]bool{}
 	for v, verb := range l.rule.Verbs {
 		for u, url := range l.rule.NonResourceURLs {
-			j.request(request{
+			f.request(request{
 				Permission: Permission{Verb: verb, URL: url}, rule: l.field + ".", at: position{inVerbs: v, inURLs: u},
 			})
 		}
 		for g, group := range l.rule.APIGroups {
 			for r, resource := range l.rule.Resources {
 				for n, name := range namesOf(l.rule) {
-					j.request(request{
+					f.request(request{
 						Permission: Permission{APIGroup: group, Resource: resource, Verb: verb, Name: name}, namespaces: l.namespaces,
 						rule: l.field + ".", at: position{inVerbs: v, inGroups: g, inResources: r, inNames: n},
 					})
@@ -98,17 +98,17 @@ func (j *judge) rule(l located) {
 	}
 }
 
-// request adds a problem for the first row of the table that the request meets. One row is named once a rule: eight
-// verbs on one resource are one thing to mend.
-func (j *judge) request(r request) {
-	r.bearer = j.bearer
+// request adds a problem for the first row of the table that the request meets. A row is reported once for each rule:
+// eight verbs on one resource are one fault to fix.
+func (f *riskFinder) request(r request) {
+	r.bearer = f.bearer
 	for i, row := range escalationRisks {
 		if !row.meets(r) {
 			continue
 		}
-		if !j.seen[i] && len(j.problems) < maxProblems {
-			j.seen[i] = true
-			j.problems = append(j.problems, Problem{
+		if !f.seen[i] && len(f.problems) < maxProblems {
+			f.seen[i] = true
+			f.problems = append(f.problems, Problem{
 				Field:   element(r.rule+string(row.blame), r.at[row.blame]),
 				Message: act(r.Permission, r.Verb) + " does not fit in a scope: " + row.attack + "; " + row.remedy,
 				Risk:    row.risk,

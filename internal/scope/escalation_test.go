@@ -24,12 +24,12 @@ func verdicts(problems []Problem) []verdict {
 }
 
 func TestEscalationRisks(t *testing.T) {
-	said := map[string]bool{}
+	reported := map[string]bool{}
 	for name, tc := range map[string]struct {
 		scope  v1alpha1.Scope
 		bearer Bearer
 		want   []verdict
-		fits   v1alpha1.Scope // the allow twin: what an honest path does instead
+		fits   v1alpha1.Scope // the allow twin: what a legitimate path does instead
 	}{
 		"wildcard verb": {
 			scope: scopeOf(inOne("a", may("*", "", "configmaps"))),
@@ -86,7 +86,7 @@ func TestEscalationRisks(t *testing.T) {
 			want: []verdict{{"cluster[0].verbs[0]", ""}, {"cluster[1].verbs[0]", ""}, {"cluster[2].verbs[0]", ""}},
 			fits: scopeOf(cluster(may("list", certificatesGroup, "certificatesigningrequests"))),
 		},
-		"a verb that nobody knows": {
+		"an unknown verb": {
 			scope: scopeOf(inOne("a", may("adopt", "", "configmaps"))),
 			want:  []verdict{{"namespaced[0].rules[0].verbs[0]", ""}},
 			fits:  scopeOf(inOne("a", may("deletecollection", "", "configmaps"))),
@@ -127,7 +127,8 @@ func TestEscalationRisks(t *testing.T) {
 		},
 		"certificates": {
 			scope: scopeOf(inOne("a", may("create", certificatesGroup, "podcertificaterequests")),
-				cluster(may("update", certificatesGroup, "certificatesigningrequests/approval"), may("create", certificatesGroup, "clustertrustbundles"))),
+				cluster(may("update", certificatesGroup, "certificatesigningrequests/approval"),
+					may("create", certificatesGroup, "clustertrustbundles"))),
 			want: []verdict{{"namespaced[0].rules[0].resources[0]", ""}, {"cluster[0].resources[0]", ""}, {"cluster[1].resources[0]", ""}},
 			fits: scopeOf(inOne("a", may("get", certificatesGroup, "podcertificaterequests"))),
 		},
@@ -147,7 +148,10 @@ func TestEscalationRisks(t *testing.T) {
 		"nodes and volumes": {
 			scope: scopeOf(cluster(may("patch", "", "nodes"), may("patch", "", "nodes/status"), may("create", "", "persistentvolumes"))),
 			want:  []verdict{{"cluster[0].resources[0]", ""}, {"cluster[1].resources[0]", ""}, {"cluster[2].resources[0]", ""}},
-			fits:  scopeOf(cluster(may("get", "", "nodes"), may("get", "", "nodes/metrics")), inOne("a", may("create", "", "persistentvolumeclaims"))),
+			fits: scopeOf(
+				cluster(may("get", "", "nodes"), may("get", "", "nodes/metrics")),
+				inOne("a", may("create", "", "persistentvolumeclaims")),
+			),
 		},
 		"writes on namespaces": {
 			scope: scopeOf(cluster(may("create", "", "namespaces"), may("update", "", "namespaces/finalize"))),
@@ -182,7 +186,8 @@ func TestEscalationRisks(t *testing.T) {
 			fits:  scopeOf(inOne("a", may("create", resourceGroup, "resourceclaims"))),
 		},
 		"what the control plane believes": {
-			scope: scopeOf(inAll([]string{"a", "kube-system"}, may("update", "", "configmaps", "aws-auth"), may("patch", "", "services", "kube-dns")),
+			scope: scopeOf(inAll([]string{"a", "kube-system"}, may("update", "", "configmaps", "aws-auth"),
+				may("patch", "", "services", "kube-dns")),
 				inOne("kube-node-lease", may("update", "coordination.k8s.io", "leases"))),
 			want: []verdict{
 				{"namespaced[0].rules[0].resources[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""},
@@ -243,7 +248,7 @@ func TestEscalationRisks(t *testing.T) {
 			want:  []verdict{{"cluster[0].nonResourceURLs[0]", ""}, {"cluster[0].nonResourceURLs[2]", ""}, {"cluster[1].nonResourceURLs[0]", ""}},
 			fits:  scopeOf(urls("get", "/metrics", "/logship", "/openapi/v3"), urls("post", "/api/v2/silences")),
 		},
-		"URLs that are another": {
+		"URLs that mean another URL": {
 			scope: scopeOf(urls("get", "//logs/audit.log"), urls("get", "/metrics/../debug"), urls("get", "/%6cogs"), urls("get", "logs")),
 			want: []verdict{
 				{"cluster[0].nonResourceURLs[0]", ""}, {"cluster[1].nonResourceURLs[0]", ""}, {"cluster[2].nonResourceURLs[0]", ""},
@@ -251,7 +256,7 @@ func TestEscalationRisks(t *testing.T) {
 			},
 			fits: scopeOf(urls("get", "/", "/metrics/", "/.well-known/openid-configuration")),
 		},
-		"methods that are none": {
+		"methods that do not exist": {
 			scope: scopeOf(urls("GET", "/metrics")),
 			want:  []verdict{{"cluster[0].verbs[0]", ""}},
 			fits:  scopeOf(urls("head", "/metrics")),
@@ -287,13 +292,13 @@ func TestEscalationRisks(t *testing.T) {
 			fits: scopeOf(inOne("a", may("watch", "argoproj.io", "workflows"), may("get", "example.com", "widgets/scale"),
 				may("get", "example.com", "widgets/status"), may("list", "metrics.k8s.io", "pods"))),
 		},
-		"kinds of built-in groups that nobody has judged": {
+		"unreviewed kinds of built-in groups": {
 			scope: scopeOf(inOne("a", may("create", "lifecycle.k8s.io", "evictionrequests"), may("patch", "apps", "services"))),
 			want:  []verdict{{"namespaced[0].rules[0].resources[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""}},
 			fits:  scopeOf(inOne("a", may("list", "lifecycle.k8s.io", "evictionrequests"), may("create", "policy", "poddisruptionbudgets"))),
 		},
 
-		"streams with a token to take away": {
+		"streams with a token in a Secret": {
 			scope: scopeOf(inOne("a", may("watch", "", "pods"), may("get", "", "pods/log"), may("get", "", "pods/exec"),
 				may("create", "", "pods/portforward"), may("watch", ownGroup, "delegationhops"))),
 			bearer: Bearer{Token: true},
@@ -307,7 +312,7 @@ func TestEscalationRisks(t *testing.T) {
 			fits: scopeOf(inOne("a", may("watch", "", "pods"), may("get", "", "pods/log"))),
 		},
 
-		"one thing in a rule is said once": {
+		"one fault in a rule is reported once": {
 			scope: scopeOf(inAll([]string{"a", "b"}, v1alpha1.ResourceRule{
 				APIGroups: []string{""}, Resources: []string{"configmaps", "secrets", "pods"}, Verbs: []string{"get", "list", "create", "patch"},
 			})),
@@ -316,7 +321,7 @@ func TestEscalationRisks(t *testing.T) {
 				{"namespaced[0].rules[0].resources[2]", RiskWorkloads},
 			},
 		},
-		"what is malformed is not looked into": {
+		"a malformed scope is not inspected": {
 			scope: scopeOf(inOne("a", may("get", "", "secrets", ""))),
 			want:  []verdict{{"namespaced[0].rules[0].resourceNames[0]", ""}},
 		},
@@ -324,19 +329,19 @@ func TestEscalationRisks(t *testing.T) {
 		problems := EscalationRisks(tc.scope, tc.bearer)
 		for _, p := range problems {
 			_, why, _ := strings.Cut(p.Message, " does not fit in a scope: ")
-			said[why] = true
+			reported[why] = true
 		}
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(tc.want, verdicts(problems)); diff != "" {
 				t.Errorf("EscalationRisks() (-want +got):\n%s", diff)
 			}
 			if problems := EscalationRisks(tc.fits, tc.bearer); len(problems) > 0 {
-				t.Errorf("the honest twin does not fit: %v", problems)
+				t.Errorf("the allow twin does not fit: %v", problems)
 			}
 		})
 	}
 	for i, row := range escalationRisks {
-		if !said[row.attack+"; "+row.remedy] {
+		if !reported[row.attack+"; "+row.remedy] {
 			t.Errorf("no case meets row %d: %s", i, row.attack)
 		}
 	}
@@ -346,7 +351,7 @@ func TestEscalationRisksNameAttackAndRemedy(t *testing.T) {
 	got := EscalationRisks(scopeOf(inOne("a", may("create", "", "secrets"))), Bearer{})
 	want := []Problem{{
 		Field: "namespaced[0].rules[0].verbs[0]",
-		Message: "create secrets does not fit in a scope: a new Secret may ask the control plane for a token without end of " +
+		Message: "create secrets does not fit in a scope: a new Secret may ask the control plane for a token without expiry of " +
 			"any account in the namespace; create it beforehand, and let the hop update it by name",
 	}}
 	if diff := cmp.Diff(want, got); diff != "" {
@@ -359,9 +364,9 @@ func TestEscalationRisksNameAttackAndRemedy(t *testing.T) {
 	}
 }
 
-// TestNoWriteIsUnjudged tries every write on every kind of the built-in groups that is not listed as harmless, and on
+// TestEveryWriteIsChecked tries every write on every kind of the built-in groups that is not listed as harmless, and on
 // kinds that do not exist.
-func TestNoWriteIsUnjudged(t *testing.T) {
+func TestEveryWriteIsChecked(t *testing.T) {
 	for group := range builtinGroups {
 		resources := []string{"unheardof", "pods/unheardof"}
 		for _, known := range []kinds{clusterScoped, podTemplates} {

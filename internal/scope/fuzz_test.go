@@ -43,7 +43,7 @@ func (s *source) scope() v1alpha1.Scope {
 	return scope
 }
 
-// policies are rules of RBAC with everything that RBAC lets stand in them, also what makes no sense.
+// policies are RBAC rules with everything that RBAC accepts, meaningful or not.
 func (s *source) policies() []rbacv1.PolicyRule {
 	var rules []rbacv1.PolicyRule
 	for range s.Number(4) {
@@ -94,7 +94,7 @@ func asRule(a Permission) []rbacv1.PolicyRule {
 	return []rbacv1.PolicyRule{r}
 }
 
-// missingByOracle is MissingFrom, said by the library.
+// missingByOracle is MissingFrom as the library answers it.
 func missingByOracle(permissions []Permission, rights Rights) []Permission {
 	var missing []Permission
 	for _, a := range permissions {
@@ -119,16 +119,16 @@ func FuzzMissingAgreesWithOracle(f *testing.F) {
 		scope, rights := s.scope(), s.rights()
 		set, problems := Parse(scope)
 		if len(problems) > 0 {
-			t.Fatalf("a small scope is refused: %v", problems)
+			t.Fatalf("a small scope is rejected: %v", problems)
 		}
 		want := missingByOracle(set.Permissions(), rights)
 		if diff := cmp.Diff(want, set.MissingFrom(rights)); diff != "" {
-			t.Errorf("missing of %+v\nfrom %+v (-oracle +ours):\n%s", scope, rights, diff)
+			t.Errorf("missing of %+v\nfrom %+v (-oracle +got):\n%s", scope, rights, diff)
 		}
 	})
 }
 
-// FuzzLaws holds the laws of inclusion, on scopes of which some are made to be inside others.
+// FuzzLaws checks the laws of inclusion on scopes, some of which are built to lie within others.
 func FuzzLaws(f *testing.F) {
 	seed(f)
 	f.Fuzz(func(t *testing.T, data []byte) {

@@ -15,7 +15,7 @@ func (m mask) has(i int) bool {
 	return m[i/64]&(1<<(i%64)) != 0
 }
 
-// setRange sets the bits from..to-1, whole words at once.
+// setRange sets the bits from..to-1, a word at a time where possible.
 func (m mask) setRange(from, to int) {
 	for i := from; i < to; {
 		if i%64 == 0 && to-i >= 64 {

@@ -9,12 +9,12 @@ import (
 )
 
 // MissingFrom returns the permissions of s that no rule of the rights covers, sorted; nil if the rights allow all of s.
-// Audiences are left out: RBAC says nothing of them, so they are never missing here, and whether one may be had is a
-// matter of the parent scope alone.
+// Audiences are skipped: RBAC does not know them, so they are never missing here, and only the parent scope bounds
+// them.
 //
-// The rights are not prepared, they are read once. It is s, which is bounded, that is indexed: for each verb, group,
-// resource and name, the set of permissions that have it. A rule then is one look-up for each string in it, so the work grows
-// with the size of the rights and not with its product with the size of s, whatever the rules look like.
+// The rights are read once and not indexed. The index is of s, which is bounded: for each verb, group, resource and
+// name, the set of permissions that have it. Each string in a rule is then one look-up, so the work grows with the size
+// of the rights, not with its product with the size of s, for any rules.
 func (s Set) MissingFrom(rights Rights) []Permission {
 	x := newIndex(s.permissions)
 	x.subtract(x.inRBAC, rights.Cluster)
@@ -22,15 +22,15 @@ func (s Set) MissingFrom(rights Rights) []Permission {
 		x.subtract(permissions, rights.Namespaced[namespace])
 	}
 	var missing []Permission
-	for i, a := range s.permissions {
+	for i, p := range s.permissions {
 		if x.left.has(i) {
-			missing = append(missing, a)
+			missing = append(missing, p)
 		}
 	}
 	return missing
 }
 
-// index tells for each string which permissions have it, and what is left of them.
+// index maps each string to the permissions that have it, and tracks which are not covered yet.
 type index struct {
 	permissions []Permission
 	left        mask // the permissions not covered so far
@@ -42,7 +42,7 @@ type index struct {
 	verbs      map[string]mask
 	names      map[string]mask
 
-	// The permissions of URLs are neighbours: permissions[firstURL:endURL], sorted by URL.
+	// The permissions of URLs are contiguous: permissions[firstURL:endURL], sorted by URL.
 	firstURL, endURL int
 
 	matched, union mask // scratch
@@ -55,16 +55,16 @@ func newIndex(permissions []Permission) *index {
 		verbs: map[string]mask{}, names: map[string]mask{},
 		matched: newMask(len(permissions)), union: newMask(len(permissions)),
 	}
-	for i, a := range permissions {
-		if a.Audience != "" {
+	for i, p := range permissions {
+		if p.Audience != "" {
 			continue
 		}
 		x.inRBAC.set(i)
 		x.left.set(i)
-		x.enter(x.verbs, a.Verb, i)
+		x.enter(x.verbs, p.Verb, i)
 		x.enter(x.verbs, rbacv1.VerbAll, i)
-		if a.URL == "" {
-			x.enterResource(i, a)
+		if p.URL == "" {
+			x.enterResource(i, p)
 			continue
 		}
 		if x.endURL == 0 {
@@ -75,21 +75,21 @@ func newIndex(permissions []Permission) *index {
 	return x
 }
 
-// enterResource enters a permission under its own strings and under every wildcard that RBAC lets match it. A permission without
-// a name is under no name, not even "": no rule with names covers it.
-func (x *index) enterResource(i int, a Permission) {
-	x.enter(x.groups, a.APIGroup, i)
+// enterResource enters a permission under its own strings and under every RBAC wildcard that matches it. A permission
+// without a name is under no name, not even "": no rule with names covers it.
+func (x *index) enterResource(i int, p Permission) {
+	x.enter(x.groups, p.APIGroup, i)
 	x.enter(x.groups, rbacv1.APIGroupAll, i)
-	x.enter(x.resources, a.Resource, i)
+	x.enter(x.resources, p.Resource, i)
 	x.enter(x.resources, rbacv1.ResourceAll, i)
-	if _, sub, isSub := strings.Cut(a.Resource, "/"); isSub {
+	if _, sub, isSub := strings.Cut(p.Resource, "/"); isSub {
 		x.enter(x.resources, "*/"+sub, i)
 	}
-	if a.Name != "" {
-		x.enter(x.names, a.Name, i)
+	if p.Name != "" {
+		x.enter(x.names, p.Name, i)
 	}
-	if a.Namespace != "" {
-		x.enter(x.namespaces, a.Namespace, i)
+	if p.Namespace != "" {
+		x.enter(x.namespaces, p.Namespace, i)
 	}
 }
 
@@ -102,7 +102,7 @@ func (x *index) enter(under map[string]mask, key string, i int) {
 	m.set(i)
 }
 
-// subtract takes from what is left the permissions of where that a rule covers.
+// subtract removes from the uncovered permissions those in where that a rule covers.
 func (x *index) subtract(where mask, rules []rbacv1.PolicyRule) {
 	for i := range rules {
 		if !where.meets(x.left) {
@@ -117,8 +117,8 @@ func (x *index) subtract(where mask, rules []rbacv1.PolicyRule) {
 	}
 }
 
-// matchResources leaves in x.matched the permissions of resources that the rule covers and reports whether there are any.
-// Resources come first since they rule out most.
+// matchResources leaves in x.matched the permissions on resources that the rule covers and reports whether there are
+// any. Resources are compared first since they exclude most.
 func (x *index) matchResources(where mask, r *rbacv1.PolicyRule) bool {
 	if len(r.Resources) == 0 {
 		return false
@@ -128,7 +128,7 @@ func (x *index) matchResources(where mask, r *rbacv1.PolicyRule) bool {
 		(len(r.ResourceNames) == 0 || x.keep(x.names, r.ResourceNames))
 }
 
-// keep drops from x.matched what has none of the keys and reports whether anything is left.
+// keep removes from x.matched the permissions with none of the keys and reports whether any is left.
 func (x *index) keep(under map[string]mask, keys []string) bool {
 	x.union.clear()
 	for _, key := range keys {
@@ -137,7 +137,7 @@ func (x *index) keep(under map[string]mask, keys []string) bool {
 	return x.matched.intersection(x.matched, x.union)
 }
 
-// matchURLs does for URLs what matchResources does. A rule with names is about objects, so it covers no URL.
+// matchURLs does for URLs what matchResources does. A rule with names applies to objects, so it covers no URL.
 func (x *index) matchURLs(where mask, r *rbacv1.PolicyRule) bool {
 	if len(r.NonResourceURLs) == 0 || len(r.ResourceNames) > 0 {
 		return false
@@ -153,15 +153,17 @@ func (x *index) matchURLs(where mask, r *rbacv1.PolicyRule) bool {
 	return x.matched.intersection(x.matched, x.union)
 }
 
-// urlRange returns where the permissions begin and end whose URL the pattern matches. RBAC takes a star at the end, and any
-// number of them, for "whatever follows".
+// urlRange returns the range of permissions whose URL the pattern matches. To RBAC one or more stars at the end match
+// any suffix.
 func (x *index) urlRange(pattern string) (from, to int) {
 	urls := x.permissions[x.firstURL:x.endURL]
 	prefix, isPrefix := pattern, strings.HasSuffix(pattern, "*")
 	if isPrefix {
 		prefix = strings.TrimRight(pattern, "*")
 	}
-	from, _ = slices.BinarySearchFunc(urls, prefix, func(a Permission, p string) int { return strings.Compare(a.URL, p) })
+	from, _ = slices.BinarySearchFunc(urls, prefix, func(u Permission, prefix string) int {
+		return strings.Compare(u.URL, prefix)
+	})
 	length := sort.Search(len(urls)-from, func(i int) bool {
 		url := urls[from+i].URL
 		return url != prefix && !(isPrefix && strings.HasPrefix(url, prefix))

@@ -95,28 +95,48 @@ func TestMissingFromRights(t *testing.T) {
 		rights Rights
 		want   []string
 	}{
-		"nobody has nothing":         {},
-		"no rights":                  {child: get, want: []string{`get pods in namespace a`}},
-		"a RoleBinding there":        {child: get, rights: inA(policy("get", "", "pods"))},
-		"a RoleBinding elsewhere":    {child: get, rights: Rights{Namespaced: map[string][]rbacv1.PolicyRule{"b": {policy("get", "", "pods")}}}, want: []string{`get pods in namespace a`}},
-		"a ClusterRoleBinding":       {child: get, rights: Rights{Cluster: []rbacv1.PolicyRule{policy("get", "", "pods")}}},
-		"a RoleBinding to nodes":     {child: scopeOf(cluster(may("get", "", "nodes"))), rights: inA(policy("*", "*", "*")), want: []string{`get nodes (cluster)`}},
+		"no child, no rights": {},
+		"no rights":           {child: get, want: []string{`get pods in namespace a`}},
+		"a RoleBinding there": {child: get, rights: inA(policy("get", "", "pods"))},
+		"a RoleBinding elsewhere": {
+			child: get, rights: Rights{Namespaced: map[string][]rbacv1.PolicyRule{"b": {policy("get", "", "pods")}}},
+			want: []string{`get pods in namespace a`},
+		},
+		"a ClusterRoleBinding": {child: get, rights: Rights{Cluster: []rbacv1.PolicyRule{policy("get", "", "pods")}}},
+		"a RoleBinding to nodes": {
+			child: scopeOf(cluster(may("get", "", "nodes"))), rights: inA(policy("*", "*", "*")),
+			want: []string{`get nodes (cluster)`},
+		},
 		"any verb":                   {child: get, rights: inA(policy("*", "", "pods"))},
 		"any group":                  {child: get, rights: inA(policy("get", "*", "pods"))},
 		"any resource":               {child: get, rights: inA(policy("get", "", "*"))},
 		"any resource, subresources": {child: scale, rights: inA(policy("patch", "apps", "*"))},
 		"one subresource of any":     {child: scale, rights: inA(policy("patch", "apps", "*/scale"))},
-		"another subresource of any": {child: scale, rights: inA(policy("patch", "apps", "*/status")), want: []string{`patch deployments.apps/scale in namespace a`}},
-		"no such wildcard in RBAC":   {child: scale, rights: inA(policy("patch", "apps", "deployments/*")), want: []string{`patch deployments.apps/scale in namespace a`}},
-		"the resource alone":         {child: scale, rights: inA(policy("patch", "apps", "deployments")), want: []string{`patch deployments.apps/scale in namespace a`}},
+		"another subresource of any": {
+			child: scale, rights: inA(policy("patch", "apps", "*/status")),
+			want: []string{`patch deployments.apps/scale in namespace a`},
+		},
+		"no such wildcard in RBAC": {
+			child: scale, rights: inA(policy("patch", "apps", "deployments/*")),
+			want: []string{`patch deployments.apps/scale in namespace a`},
+		},
+		"the resource alone": {
+			child: scale, rights: inA(policy("patch", "apps", "deployments")),
+			want: []string{`patch deployments.apps/scale in namespace a`},
+		},
 		"a rule without verbs": {
 			child: get, rights: inA(rbacv1.PolicyRule{APIGroups: []string{"*"}, Resources: []string{"*"}}),
 			want: []string{`get pods in namespace a`},
 		},
-		"any name by no name":          {child: get, rights: inA(policy("get", "", "pods", "")), want: []string{`get pods in namespace a`}},
-		"one name by any":              {child: scopeOf(inOne("a", may("get", "", "pods", "x"))), rights: inA(policy("get", "", "pods"))},
-		"one name by several":          {child: scopeOf(inOne("a", may("get", "", "pods", "x"))), rights: inA(policy("get", "", "pods", "y", "x"))},
-		"one name by a star in a name": {child: scopeOf(inOne("a", may("get", "", "pods", "x"))), rights: inA(policy("get", "", "pods", "*")), want: []string{`get pods "x" in namespace a`}},
+		"any name by no name": {child: get, rights: inA(policy("get", "", "pods", "")), want: []string{`get pods in namespace a`}},
+		"one name by any":     {child: scopeOf(inOne("a", may("get", "", "pods", "x"))), rights: inA(policy("get", "", "pods"))},
+		"one name by several": {
+			child: scopeOf(inOne("a", may("get", "", "pods", "x"))), rights: inA(policy("get", "", "pods", "y", "x")),
+		},
+		"one name by a star in a name": {
+			child: scopeOf(inOne("a", may("get", "", "pods", "x"))), rights: inA(policy("get", "", "pods", "*")),
+			want: []string{`get pods "x" in namespace a`},
+		},
 		"URLs below a path": {
 			child:  scopeOf(urls("get", "/healthz", "/healthz/etcd", "/healthz/ping", "/metrics")),
 			rights: Rights{Cluster: []rbacv1.PolicyRule{url("/healthz/*")}},
@@ -127,7 +147,9 @@ func TestMissingFromRights(t *testing.T) {
 			rights: Rights{Cluster: []rbacv1.PolicyRule{url("/h**", "/livez")}},
 			want:   []string{`get /metrics`},
 		},
-		"all URLs":                    {child: scopeOf(urls("get", "/healthz", "/metrics")), rights: Rights{Cluster: []rbacv1.PolicyRule{url("*")}}},
+		"all URLs": {
+			child: scopeOf(urls("get", "/healthz", "/metrics")), rights: Rights{Cluster: []rbacv1.PolicyRule{url("*")}},
+		},
 		"URLs mean nothing in a Role": {child: scopeOf(urls("get", "/metrics")), rights: inA(url("*")), want: []string{`get /metrics`}},
 		"RBAC knows no audiences":     {child: scopeOf(forAudiences("vault"), urls("get", "/metrics")), want: []string{`get /metrics`}},
 		"administrators": {

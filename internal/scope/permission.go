@@ -7,7 +7,7 @@ import (
 )
 
 // AnyNamespace is the Namespace of a permission that a workload requires: the workload says what it does, not where.
-// It never stands in a Set that Parse made.
+// It never occurs in a Set that Parse returned.
 const AnyNamespace = "*"
 
 // Permission is the smallest piece of authority. Exactly one of Resource, URL and Audience is set.
@@ -16,25 +16,25 @@ type Permission struct {
 	Namespace string
 	// APIGroup is the group of the resource; "" is the core group.
 	APIGroup string
-	// Resource is a plural name, with its subresource behind a slash: "pods", "pods/log".
+	// Resource is a plural name, with its subresource after a slash: "pods", "pods/log".
 	Resource string
-	// Verb is an API verb, or an HTTP method in small letters for a URL. It is empty for an audience.
+	// Verb is an API verb, or a lower-case HTTP method for a URL. It is empty for an audience.
 	Verb string
-	// Name is the name of the one object that is meant; "" means every name, and requests that have none.
+	// Name is the name of a single object; "" means every name, and requests without one.
 	Name string
 	// URL is a non-resource URL path such as /metrics.
 	URL string
-	// Audience is an audience of tokens.
+	// Audience is a token audience.
 	Audience string
 }
 
 // String reads like a sentence: `get secrets "db" in namespace payments`, `get /metrics`, `audience "vault"`.
-func (a Permission) String() string {
-	return phrase(a, a.Verb)
+func (p Permission) String() string {
+	return phrase(p, p.Verb)
 }
 
-// compare orders permissions: resources before URLs before audiences, URLs with a common beginning next to each other, and an
-// permission without a name right before the same permission with one.
+// compare orders permissions: resources before URLs before audiences, URLs with a common prefix next to each other, and
+// a permission without a name directly before the same permission with one.
 func compare(a, b Permission) int {
 	if c := strings.Compare(a.Audience, b.Audience); c != 0 {
 		return c
@@ -64,30 +64,30 @@ func compareObjects(a, b Permission) int {
 	return compare(a, b)
 }
 
-// phrase says what verbs (one, or several joined by commas) on the object of a mean.
-func phrase(a Permission, verbs string) string {
+// phrase describes verbs (one, or several joined by commas) on the object of a permission.
+func phrase(p Permission, verbs string) string {
 	switch {
-	case a.Audience != "":
-		return "audience " + strconv.Quote(a.Audience)
-	case a.URL != "":
-		return word(verbs) + " " + word(a.URL)
-	case a.Namespace == "":
-		return act(a, verbs) + " (cluster)"
-	case a.Namespace == AnyNamespace:
-		return act(a, verbs) + " in any namespace"
+	case p.Audience != "":
+		return "audience " + strconv.Quote(p.Audience)
+	case p.URL != "":
+		return word(verbs) + " " + word(p.URL)
+	case p.Namespace == "":
+		return act(p, verbs) + " (cluster)"
+	case p.Namespace == AnyNamespace:
+		return act(p, verbs) + " in any namespace"
 	default:
-		return act(a, verbs) + " in namespace " + word(a.Namespace)
+		return act(p, verbs) + " in namespace " + word(p.Namespace)
 	}
 }
 
-// act is phrase without the place.
-func act(a Permission, verbs string) string {
-	if a.Resource == "" {
-		return phrase(a, verbs)
+// act is phrase without the namespace.
+func act(p Permission, verbs string) string {
+	if p.Resource == "" {
+		return phrase(p, verbs)
 	}
-	s := word(verbs) + " " + word(kindOf(a.APIGroup, a.Resource))
-	if a.Name != "" {
-		s += " " + strconv.Quote(a.Name)
+	s := word(verbs) + " " + word(kindOf(p.APIGroup, p.Resource))
+	if p.Name != "" {
+		s += " " + strconv.Quote(p.Name)
 	}
 	return s
 }
@@ -104,7 +104,7 @@ func kindOf(group, resource string) string {
 	return kind + "." + group + "/" + sub
 }
 
-// word is s as it is, or quoted if it holds something that could pass for another line of a log or of a terminal.
+// word is s as it is, or quoted if it contains characters that could forge a line in a log or terminal.
 func word(s string) string {
 	if strings.ContainsFunc(s, func(r rune) bool { return !unicode.IsPrint(r) }) {
 		return strconv.Quote(s)

@@ -8,18 +8,18 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 )
 
-// Rights are rules of RBAC and where they are bound. Their wildcards mean what RBAC means by them. RBAC knows nothing
-// of token audiences, and so Rights never hold any.
+// Rights are RBAC rules and where they are bound, with RBAC's meaning of wildcards. RBAC does not know token audiences,
+// so Rights never contain any.
 type Rights struct {
-	// Cluster are the rules of ClusterRoleBindings: they hold in every namespace, on cluster-scoped resources and on
+	// Cluster are the rules of ClusterRoleBindings: they apply in every namespace, on cluster-scoped resources and on
 	// non-resource URLs.
 	Cluster []rbacv1.PolicyRule
-	// Namespaced are the rules of RoleBindings by their namespace. URLs in them mean nothing.
+	// Namespaced are the rules of RoleBindings by their namespace. URLs in them have no effect.
 	Namespaced map[string][]rbacv1.PolicyRule
 }
 
-// Rights returns the rules that grant exactly s, and nothing of its audiences: few, sorted, and the same for two scopes
-// that allow the same. A namespace or the cluster without rules is left out.
+// Rights returns the rules that grant exactly s without its audiences: few, sorted, and equal for two scopes that allow
+// the same. A namespace without rules is omitted.
 func (s Set) Rights() Rights {
 	var r Rights
 	for _, a := range s.permissions {
@@ -51,8 +51,8 @@ func (s Set) Rights() Rights {
 	return r
 }
 
-// compress joins rules of one permission each. Two rules become one only if they are equal in all lists but one: then the
-// product of the joined lists is what the two were together, and nothing more.
+// compress joins rules of one permission each. Two rules are joined only if they are equal in all lists but one: the
+// product of the joined lists is then exactly what the two granted together.
 func compress(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
 	for _, list := range []func(*rbacv1.PolicyRule) *[]string{
 		func(r *rbacv1.PolicyRule) *[]string { return &r.Verbs },
@@ -74,8 +74,8 @@ func compress(rules []rbacv1.PolicyRule) []rbacv1.PolicyRule {
 	return rules
 }
 
-// join unites the rules that differ in one list alone. Rules that lack the list stay as they are: to RBAC an empty list
-// of names is every name.
+// join merges the rules that differ in one list only. Rules without the list are unchanged: to RBAC an empty list of
+// names means every name.
 func join(rules []rbacv1.PolicyRule, list func(*rbacv1.PolicyRule) *[]string) []rbacv1.PolicyRule {
 	var joined []rbacv1.PolicyRule
 	at := map[string]int{}
@@ -87,7 +87,7 @@ func join(rules []rbacv1.PolicyRule, list func(*rbacv1.PolicyRule) *[]string) []
 		}
 		rest := r
 		*list(&rest) = nil
-		// Quoted, so that no text can look like the border between two others.
+		// Quoted, so that no text can pass for a separator.
 		key := fmt.Sprintf("%q", [][]string{
 			rest.APIGroups, rest.Resources, rest.ResourceNames, rest.Verbs, rest.NonResourceURLs,
 		})

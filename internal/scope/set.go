@@ -9,15 +9,15 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// Set is the authority that a scope names: at most MaxPermissions permissions, sorted, each once. It does not change. The zero Set
-// is no authority at all: it grants nothing and covers nothing.
+// Set is the authority that a scope names: at most MaxPermissions permissions, sorted and unique. It is immutable. The
+// zero Set is no authority: it grants nothing and covers nothing.
 type Set struct {
 	permissions []Permission
 }
 
 // Parse returns the authority that a scope names. If the scope is malformed or too large, the Set is empty and the
-// problems, which are those of Validate, say why; such a scope must be refused. Parse does not ask what EscalationRisks asks:
-// a wildcard is a literal in the Set, which covers nothing but itself.
+// problems are those of Validate; such a scope must be rejected. Parse does not check for escalation risks: a wildcard
+// is a literal in the Set, which covers only itself.
 func Parse(s v1alpha1.Scope) (Set, []Problem) {
 	if problems := Validate(s); len(problems) > 0 {
 		return Set{}, problems
@@ -37,16 +37,16 @@ func Parse(s v1alpha1.Scope) (Set, []Problem) {
 	return newSet(permissions), nil
 }
 
-// newSet sorts permissions in place. A permission with a name goes if the same without a name is there, which sorts right before it:
-// so two scopes that allow the same have the same Set.
+// newSet sorts permissions in place. A permission with a name is dropped if the same one without a name, which sorts
+// directly before it, is in the list: so two scopes that allow the same have the same Set.
 func newSet(permissions []Permission) Set {
 	slices.SortFunc(permissions, compare)
 	kept := make([]Permission, 0, len(permissions))
-	for _, a := range permissions {
-		if n := len(kept); n > 0 && (kept[n-1] == a || kept[n-1] == nameless(a)) {
+	for _, p := range permissions {
+		if n := len(kept); n > 0 && (kept[n-1] == p || kept[n-1] == nameless(p)) {
 			continue
 		}
-		kept = append(kept, a)
+		kept = append(kept, p)
 	}
 	return Set{kept}
 }
@@ -56,35 +56,35 @@ func (s Set) Permissions() []Permission {
 	return slices.Clone(s.permissions)
 }
 
-// Covers reports whether everything in child is in s, in every dimension: Missing of the two is empty.
+// Covers reports whether s allows everything in child, in every dimension: Missing of the two is empty.
 func (s Set) Covers(child Set) bool {
 	return len(child.Missing(s)) == 0
 }
 
-// Missing returns the permissions of s that parent does not cover, sorted; nil if s is within parent. A permission with a name is
-// covered by itself and by the same without a name; a permission without a name by itself alone. What parent may do on the
-// cluster is not taken for a right in a namespace: scopes name their namespaces.
+// Missing returns the permissions of s that parent does not cover, sorted; nil if s is within parent. A permission with
+// a name is covered by itself and by the same one without a name; a permission without a name only by itself. Cluster
+// rules of parent do not cover permissions in a namespace: scopes name their namespaces.
 func (s Set) Missing(parent Set) []Permission {
 	var missing []Permission
-	for _, a := range s.permissions {
-		if !parent.has(a) && (a.Name == "" || !parent.has(nameless(a))) {
-			missing = append(missing, a)
+	for _, p := range s.permissions {
+		if !parent.has(p) && (p.Name == "" || !parent.has(nameless(p))) {
+			missing = append(missing, p)
 		}
 	}
 	return missing
 }
 
-func (s Set) has(a Permission) bool {
-	_, found := slices.BinarySearchFunc(s.permissions, a, compare)
+func (s Set) has(p Permission) bool {
+	_, found := slices.BinarySearchFunc(s.permissions, p, compare)
 	return found
 }
 
-func nameless(a Permission) Permission {
-	a.Name = ""
-	return a
+func nameless(p Permission) Permission {
+	p.Name = ""
+	return p
 }
 
-// located is a rule of a scope, and where it holds: in namespaces, or on the cluster.
+// located is a rule of a scope, and where it applies: in namespaces, or on the cluster.
 type located struct {
 	field      string
 	cluster    bool
@@ -146,7 +146,7 @@ func appendPermissions(permissions []Permission, namespace string, r rbacv1.Poli
 	return permissions
 }
 
-// namesOf returns the names of a rule, or one empty name for a rule about any name.
+// namesOf returns the names of a rule, or one empty name for a rule on any name.
 func namesOf(r rbacv1.PolicyRule) []string {
 	if len(r.ResourceNames) == 0 {
 		return []string{""}

@@ -44,7 +44,7 @@ func TestStatusIsTheControllersAlone(t *testing.T) {
 	}
 }
 
-// TestStrippedLabelsHideNothing: what was made for a hop is found when its labels are taken off while nobody watches.
+// TestStrippedLabelsHideNothing: objects of a hop are found even if their labels are removed while no controller runs.
 // It stops the controller, so nothing runs beside it.
 func TestStrippedLabelsHideNothing(t *testing.T) {
 	f := setup(t)
@@ -72,12 +72,12 @@ func TestStrippedLabelsHideNothing(t *testing.T) {
 	}
 	f.state(h, v1alpha1.ReasonRevoked)
 	for _, o := range made {
-		f.eventually(fmt.Sprintf("%T to be gone", o), func() error {
+		f.eventually(fmt.Sprintf("%T to be deleted", o), func() error {
 			err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(o), o)
 			if apierrors.IsNotFound(err) {
 				return nil
 			}
-			return fmt.Errorf("it stands: %w", orAllowed(err))
+			return fmt.Errorf("it still exists: %w", orAllowed(err))
 		})
 	}
 	f.eventually("401", func() error { return wantUnauthorized(f.read(hop)) })
@@ -90,10 +90,10 @@ func TestRefusedHalfWayWaits(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: f.on, Name: "full"},
 		Spec:       corev1.ResourceQuotaSpec{Hard: corev1.ResourceList{"count/rolebindings.rbac.authorization.k8s.io": resource.MustParse("0")}},
 	})
-	time.Sleep(2 * time.Second) // the quota counts what is there before it holds
+	time.Sleep(2 * time.Second) // the quota counts existing objects before it applies
 	p, h := f.path("contain"), f.hop("isolate", "contain", "")
 	f.apply(f.by, p, h)
-	f.eventually("a refusal", func() error {
+	f.eventually("a denial", func() error {
 		if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(h), h); err != nil {
 			return err
 		}
@@ -113,9 +113,9 @@ func TestRefusedHalfWayWaits(t *testing.T) {
 	f.nothingLeft(h)
 }
 
-// TestStrangersLabels: an account that says that it is a hop's, in a namespace that is not the hop's, stops nobody's
-// Job and holds up nobody's withdrawal.
-func TestStrangersLabels(t *testing.T) {
+// TestForeignLabels: an account labelled as a hop's, in another namespace than the hop, stops no Job and delays no
+// withdrawal.
+func TestForeignLabels(t *testing.T) {
 	f := setup(t)
 	evil := f.ns + "-evil"
 	f.namespace(evil)
@@ -133,10 +133,10 @@ func TestStrangersLabels(t *testing.T) {
 	f.change(f.by, p, revoke)
 	f.state(h, v1alpha1.ReasonRevoked)
 	if h.Status.ServiceAccountName != "" {
-		t.Errorf("the withdrawal waits for somebody else's account: %+v", h.Status)
+		t.Errorf("the withdrawal waits for a foreign account: %+v", h.Status)
 	}
 	if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(lure), lure); err != nil || !lure.DeletionTimestamp.IsZero() {
-		t.Errorf("somebody else's account was deleted: %v, %v", err, lure.DeletionTimestamp)
+		t.Errorf("a foreign account was deleted: %v, %v", err, lure.DeletionTimestamp)
 	}
 }
 

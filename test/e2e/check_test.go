@@ -39,7 +39,7 @@ func orAllowed(err error) error {
 	return err
 }
 
-// nothingLeft waits until nothing stands in the cluster that was made for a hop.
+// nothingLeft waits until no object that was created for a hop exists.
 func (f *fixture) nothingLeft(hop *v1alpha1.DelegationHop) {
 	f.Helper()
 	f.eventually("nothing to be left of hop "+hop.Name, func() error {

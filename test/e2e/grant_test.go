@@ -15,12 +15,15 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// TestTokenDoesWhatItsScopeSays: each right works, and for each a neighbour is refused.
+// TestTokenDoesWhatItsScopeSays: each permission works, and for each a similar one is denied.
 func TestTokenDoesWhatItsScopeSays(t *testing.T) {
 	f := setup(t)
 	p := f.path("contain")
 	h := f.hop("isolate", "contain", "", func(h *v1alpha1.DelegationHop) {
-		s := f.scope(resources("", "configmaps", "get", "settings"), resources("", "pods", "list"), resources("networking.k8s.io", "networkpolicies", "create"))
+		s := f.scope(
+			resources("", "configmaps", "get", "settings"), resources("", "pods", "list"),
+			resources("networking.k8s.io", "networkpolicies", "create"),
+		)
 		h.Spec.Scope = &s
 	})
 	for _, name := range []string{"settings", "other"} {
@@ -93,7 +96,7 @@ func TestRevocationCascades(t *testing.T) {
 	revoked := time.Now()
 	for name, c := range clients {
 		f.eventually("403 for "+name, func() error { return wantRefused(ask(c)) })
-		t.Logf("%s: refused %s after the revocation", name, time.Since(revoked).Round(time.Millisecond))
+		t.Logf("%s: denied %s after the revocation", name, time.Since(revoked).Round(time.Millisecond))
 	}
 	for name, c := range clients {
 		f.eventually("401 for "+name, func() error { return wantUnauthorized(ask(c)) })

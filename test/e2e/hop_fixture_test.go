@@ -61,28 +61,28 @@ func (f *fixture) grantedAnew(h *v1alpha1.DelegationHop, before string) {
 		return nil
 	})
 	f.state(h, v1alpha1.ReasonGranted)
-	f.eventually("the old account to be gone", func() error {
+	f.eventually("the old account to be deleted", func() error {
 		var old corev1.ServiceAccount
 		err := suite.admin.Get(f.Context(), client.ObjectKey{Namespace: h.Namespace, Name: before}, &old)
-		if apierrors.IsNotFound(err) || err == nil && old.Labels[v1alpha1.LabelHopUID] == "" { // one that somebody made anew holds nothing
+		if apierrors.IsNotFound(err) || err == nil && old.Labels[v1alpha1.LabelHopUID] == "" { // a recreated one has no permissions
 			return nil
 		}
 		return orAllowed(err)
 	})
 }
 
-// holds waits until exactly these rules stand for a hop, by namespace, each bound to its account alone.
+// holds waits until exactly these rules exist for a hop, by namespace, each bound to its account alone.
 func (f *fixture) holds(h *v1alpha1.DelegationHop, want map[string][]rbacv1.PolicyRule) {
 	f.Helper()
 	f.eventually("the rights of hop "+h.Name, func() error {
 		if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(h), h); err != nil {
 			return err
 		}
-		ours := client.MatchingLabels{v1alpha1.LabelHopUID: string(h.UID)}
+		own := client.MatchingLabels{v1alpha1.LabelHopUID: string(h.UID)}
 		var roles rbacv1.RoleList
 		var bindings rbacv1.RoleBindingList
 		for _, list := range []client.ObjectList{&roles, &bindings} {
-			if err := suite.admin.List(f.Context(), list, ours); err != nil {
+			if err := suite.admin.List(f.Context(), list, own); err != nil {
 				return err
 			}
 		}
@@ -129,7 +129,9 @@ func (f *fixture) secret(namespace, name string) (*corev1.Secret, error) {
 func (f *fixture) everywhere(user string, rules ...rbacv1.PolicyRule) {
 	f.Helper()
 	name := fmt.Sprintf("everywhere-%d", counter.Add(1))
-	f.make(&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelCeiling: "true"}}, Rules: rules})
+	f.make(
+		&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelCeiling: "true"}}, Rules: rules},
+	)
 	f.make(&rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
@@ -147,7 +149,10 @@ func in(namespaces []string, rules ...v1alpha1.ResourceRule) v1alpha1.Scope {
 
 // narrow is a patch of a path's or hop's scope to one verb on ConfigMaps, and wide back to what the fixture makes.
 func (f *fixture) scopePatch(verbs string) string {
-	return fmt.Sprintf(`{"spec":{"scope":{"namespaced":[{"namespaces":[%q],"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":[%s]}]}]}}}`, f.on, verbs)
+	return fmt.Sprintf(
+		`{"spec":{"scope":{"namespaced":[{"namespaces":[%q],"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":[%s]}]}]}}}`,
+		f.on, verbs,
+	)
 }
 
 const revoke = `{"spec":{"revoked":{"reason":"false alarm"}}}`

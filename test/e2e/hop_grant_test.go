@@ -43,7 +43,10 @@ func TestHopScopeChanges(t *testing.T) {
 		want  map[string][]rbacv1.PolicyRule
 	}{
 		{in([]string{f.on}, resources("", "configmaps", "get")), map[string][]rbacv1.PolicyRule{f.on: {rule("", "configmaps", "get")}}},
-		{in([]string{f.on, other}, resources("", "pods", "list")), map[string][]rbacv1.PolicyRule{f.on: {rule("", "pods", "list")}, other: {rule("", "pods", "list")}}},
+		{
+			in([]string{f.on, other}, resources("", "pods", "list")),
+			map[string][]rbacv1.PolicyRule{f.on: {rule("", "pods", "list")}, other: {rule("", "pods", "list")}},
+		},
 		{in([]string{other}, resources("", "pods", "list", "one")), map[string][]rbacv1.PolicyRule{other: {rule("", "pods", "list", "one")}}},
 	} {
 		if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(h), h); err != nil {
@@ -71,7 +74,10 @@ func TestHopScopeChanges(t *testing.T) {
 // TestHopSecret: a hop's Secret is its own, follows its spec, and holds what a delegate needs.
 func TestHopSecret(t *testing.T) {
 	f := hopSetup(t)
-	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: "taken"}, Data: map[string][]byte{"password": []byte("of somebody")}}
+	foreign := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: "taken"},
+		Data:       map[string][]byte{"password": []byte("of another user")},
+	}
 	f.make(foreign)
 	p := f.path("contain", func(p *v1alpha1.DelegationPath) { p.Spec.Scope.Audiences = []string{"vault"} })
 	h := f.hop("isolate", "contain", "", func(h *v1alpha1.DelegationHop) {
@@ -103,7 +109,8 @@ func TestHopSecret(t *testing.T) {
 	if err := os.WriteFile(kubeconfig, secret.Data["kubeconfig"], 0o600); err != nil {
 		t.Fatal(err)
 	}
-	if out, err := exec.CommandContext(f.Context(), suite.cluster.Kubectl(), "--kubeconfig", kubeconfig, "auth", "whoami").CombinedOutput(); err != nil || !strings.Contains(string(out), f.ns+":"+account) {
+	whoami := exec.CommandContext(f.Context(), suite.cluster.Kubectl(), "--kubeconfig", kubeconfig, "auth", "whoami")
+	if out, err := whoami.CombinedOutput(); err != nil || !strings.Contains(string(out), f.ns+":"+account) {
 		t.Errorf("kubectl with the kubeconfig: %v\n%s", err, out)
 	}
 
@@ -143,19 +150,19 @@ func TestHopSecret(t *testing.T) {
 		t.Errorf("the Secret of before: %v", err)
 	}
 	if h.Status.Credential != nil || h.Status.ServiceAccountName != account {
-		t.Errorf("its status tells of %+v", h.Status)
+		t.Errorf("its status describes %+v", h.Status)
 	}
 }
 
-// TestHopIsPutRight: what somebody changes by hand in a grant is as it was a moment later.
-func TestHopIsPutRight(t *testing.T) {
+// TestHopIsRestored: manual changes to a grant are reverted within moments.
+func TestHopIsRestored(t *testing.T) {
 	want := func(f *fixture) map[string][]rbacv1.PolicyRule {
 		return map[string][]rbacv1.PolicyRule{f.on: {rule("", "configmaps", "get,list")}}
 	}
 	intruder := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: "mallory@example.com"}
 	for name, c := range map[string]struct {
-		tamper func(f *fixture, account *corev1.ServiceAccount, role *rbacv1.Role, binding *rbacv1.RoleBinding) error
-		anew   bool // under another account
+		tamper    func(f *fixture, account *corev1.ServiceAccount, role *rbacv1.Role, binding *rbacv1.RoleBinding) error
+		recreated bool // under another account
 	}{
 		"the Role is deleted": {tamper: func(f *fixture, _ *corev1.ServiceAccount, role *rbacv1.Role, _ *rbacv1.RoleBinding) error {
 			return suite.admin.Delete(f.Context(), role)
@@ -164,29 +171,43 @@ func TestHopIsPutRight(t *testing.T) {
 			role.Rules = append(role.Rules, rule("", "secrets", "*"))
 			return suite.admin.Update(f.Context(), role)
 		}},
-		"the Role loses its labels": {tamper: func(f *fixture, _ *corev1.ServiceAccount, role *rbacv1.Role, _ *rbacv1.RoleBinding) error {
+		"the Role loses its labels": {tamper: func(
+			f *fixture, _ *corev1.ServiceAccount, role *rbacv1.Role, _ *rbacv1.RoleBinding,
+		) error {
 			role.Labels, role.Rules = nil, append(role.Rules, rule("", "secrets", "*"))
 			return suite.admin.Update(f.Context(), role)
 		}},
-		"the binding is deleted": {tamper: func(f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding) error {
+		"the binding is deleted": {tamper: func(
+			f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding,
+		) error {
 			return suite.admin.Delete(f.Context(), binding)
 		}},
-		"the binding gains a subject": {tamper: func(f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding) error {
+		"the binding gains a subject": {tamper: func(
+			f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding,
+		) error {
 			binding.Subjects = append(binding.Subjects, intruder)
 			return suite.admin.Update(f.Context(), binding)
 		}},
-		"the binding gains a subject and loses its labels": {tamper: func(f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding) error {
+		"the binding gains a subject and loses its labels": {tamper: func(
+			f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding,
+		) error {
 			binding.Subjects, binding.Labels = append(binding.Subjects, intruder), nil
 			return suite.admin.Update(f.Context(), binding)
 		}},
-		"the binding is said to be of another path": {tamper: func(f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding) error {
+		"the binding is labelled for another path": {tamper: func(
+			f *fixture, _ *corev1.ServiceAccount, _ *rbacv1.Role, binding *rbacv1.RoleBinding,
+		) error {
 			binding.Labels[v1alpha1.LabelPathUID] = "another"
 			return suite.admin.Update(f.Context(), binding)
 		}},
-		"the account is deleted": {anew: true, tamper: func(f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding) error {
+		"the account is deleted": {recreated: true, tamper: func(
+			f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding,
+		) error {
 			return suite.admin.Delete(f.Context(), account)
 		}},
-		"the account is made anew by somebody": {anew: true, tamper: func(f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding) error {
+		"the account is recreated by a user": {recreated: true, tamper: func(
+			f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding,
+		) error {
 			impostor := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: account.Namespace, Name: account.Name}}
 			if err := suite.admin.Delete(f.Context(), account); err != nil {
 				return err
@@ -196,11 +217,15 @@ func TestHopIsPutRight(t *testing.T) {
 			}
 			return nil
 		}},
-		"the account loses its labels": {anew: true, tamper: func(f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding) error {
+		"the account loses its labels": {recreated: true, tamper: func(
+			f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding,
+		) error {
 			account.Labels = nil
 			return suite.admin.Update(f.Context(), account)
 		}},
-		"the account loses its owner": {anew: true, tamper: func(f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding) error {
+		"the account loses its owner": {recreated: true, tamper: func(
+			f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding,
+		) error {
 			account.OwnerReferences = nil
 			return suite.admin.Update(f.Context(), account)
 		}},
@@ -222,16 +247,16 @@ func TestHopIsPutRight(t *testing.T) {
 			if err := c.tamper(f, account, role, binding); err != nil {
 				t.Fatal(err)
 			}
-			if c.anew {
+			if c.recreated {
 				f.grantedAnew(h, name)
 			}
 			f.holds(h, want(f))
-			if got := f.granted(h); !c.anew && got != name {
+			if got := f.granted(h); !c.recreated && got != name {
 				t.Errorf("its account is %s", got)
 			}
-			ours := client.MatchingLabels{v1alpha1.LabelPathUID: h.Status.PathUID}
+			own := client.MatchingLabels{v1alpha1.LabelPathUID: h.Status.PathUID}
 			for _, list := range []client.ObjectList{&rbacv1.RoleList{}, &rbacv1.RoleBindingList{}, &corev1.ServiceAccountList{}} {
-				f.eventually(fmt.Sprintf("one %T", list), func() error { return f.count(list, 1, ours) })
+				f.eventually(fmt.Sprintf("one %T", list), func() error { return f.count(list, 1, own) })
 			}
 			f.eventually("the token to work", func() error { return f.read(f.withToken(f.token(h))) })
 		})
@@ -255,8 +280,8 @@ func TestHopCeiling(t *testing.T) {
 		"the binding is deleted": func(f *fixture, _ *rbacv1.ClusterRole, binding *rbacv1.RoleBinding) error {
 			return suite.admin.Delete(f.Context(), binding)
 		},
-		"the binding is given to somebody else": func(f *fixture, _ *rbacv1.ClusterRole, binding *rbacv1.RoleBinding) error {
-			binding.Subjects[0].Name = "somebody-else"
+		"the binding is given to another subject": func(f *fixture, _ *rbacv1.ClusterRole, binding *rbacv1.RoleBinding) error {
+			binding.Subjects[0].Name = "another-account"
 			return suite.admin.Update(f.Context(), binding)
 		},
 		"the role loses its label": func(f *fixture, role *rbacv1.ClusterRole, _ *rbacv1.RoleBinding) error {
@@ -304,7 +329,7 @@ func TestHopCeiling(t *testing.T) {
 			f.ceiling(other)
 			f.grantedAnew(h, account)
 			if h.Generation != generation {
-				t.Errorf("somebody had to touch the hop")
+				t.Errorf("the hop had to be changed")
 			}
 		})
 	}
@@ -324,9 +349,9 @@ func TestHopClusterRules(t *testing.T) {
 	f.apply(f.by, p, with, without)
 	for h, want := range map[*v1alpha1.DelegationHop]int{with: 1, without: 0} {
 		f.granted(h)
-		ours := client.MatchingLabels{v1alpha1.LabelHopUID: string(h.UID)}
+		own := client.MatchingLabels{v1alpha1.LabelHopUID: string(h.UID)}
 		for _, list := range []client.ObjectList{&rbacv1.ClusterRoleList{}, &rbacv1.ClusterRoleBindingList{}} {
-			if err := f.count(list, want, ours); err != nil {
+			if err := f.count(list, want, own); err != nil {
 				t.Errorf("%T of hop %s: %v", list, h.Name, err)
 			}
 		}

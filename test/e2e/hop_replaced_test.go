@@ -11,8 +11,8 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// TestHopReplacedAtOnce: a GitOps tool replaces a hop by deleting it and making it anew, long before the garbage
-// collector comes round to the Secret of the first one. The second gets a token of its own all the same.
+// TestHopReplacedAtOnce: a GitOps tool replaces a hop by deleting and recreating it, long before the garbage
+// collector deletes the Secret of the first one. The second still gets its own token.
 func TestHopReplacedAtOnce(t *testing.T) {
 	f := setup(t)
 	p, first := f.path("contain"), f.hop("isolate", "contain", "")

@@ -11,7 +11,7 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// TestHopWhileControllerIsDown: what happens while nobody watches is acted on at the next start. It stops the
+// TestHopWhileControllerIsDown: what happens while no controller runs is handled at the next start. It stops the
 // controller, so nothing runs beside it.
 func TestHopWhileControllerIsDown(t *testing.T) {
 	f := setup(t)
@@ -31,15 +31,15 @@ func TestHopWhileControllerIsDown(t *testing.T) {
 	f.remove(f.by, deleted)
 	f.change(f.by, revoked, revoke)
 	f.change(f.by, narrowed, f.scopePatch(`"get"`))
-	// A path and its hop, deleted together: nothing is left of either that could tell of the Roles elsewhere.
+	// A path and its hop, deleted together: neither is left to refer to the Roles in other namespaces.
 	f.remove(f.by, q)
 	f.remove(f.by, forgotten)
 	// Without us the garbage collector ends the account and the Secret, and with them the credential.
 	for _, h := range []*v1alpha1.DelegationHop{deleted, forgotten} {
-		f.eventually("the credential of "+h.Name+" to die by itself", func() error { return wantUnauthorized(f.read(tokens[h.Name])) })
+		f.eventually("the credential of "+h.Name+" to stop working", func() error { return wantUnauthorized(f.read(tokens[h.Name])) })
 	}
 	if err := f.read(tokens[revoked.Name]); err != nil {
-		t.Errorf("the hop lost its rights although nobody was there to take them: %v", err)
+		t.Errorf("the hop lost its permissions although no controller ran: %v", err)
 	}
 
 	if err := suite.operator.StartController(f.Context()); err != nil {

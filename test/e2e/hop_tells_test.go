@@ -26,9 +26,9 @@ import (
 	"github.com/wayleave/wayleave/internal/delegation"
 )
 
-// TestHopTells: a transition stands in conditions that common tools understand, in the history, in an Event and in an
+// TestHopReports: a transition appears in conditions that common tools understand, in the history, in an Event and in an
 // audit line, with one reason.
-func TestHopTells(t *testing.T) {
+func TestHopReports(t *testing.T) {
 	f := hopSetup(t)
 	p, h := f.path("contain"), f.hop("isolate", "contain", "")
 	f.apply(f.by, p, h)
@@ -57,7 +57,7 @@ func TestHopTells(t *testing.T) {
 	f.kstatus(h.Status.Conditions, metav1.ConditionFalse, metav1.ConditionFalse, metav1.ConditionTrue)
 	for _, said := range []string{f.by, `"false alarm"`} {
 		if !strings.Contains(message, said) {
-			t.Errorf("the hop does not tell %s: %s", said, message)
+			t.Errorf("the hop does not report %s: %s", said, message)
 		}
 	}
 
@@ -72,7 +72,10 @@ func TestHopTells(t *testing.T) {
 		f.eventually("Events of the "+kind, func() error { return f.wantEvents(kind, "Suspended", "Revoked") })
 	}
 	f.eventually("audit lines", func() error {
-		return f.wantAudited("DelegationHop "+delegation.HopKey(h).String(), string(p.UID), v1alpha1.ReasonGranted, v1alpha1.ReasonSuspended, v1alpha1.ReasonRevoked)
+		return f.wantAudited(
+			"DelegationHop "+delegation.HopKey(h).String(), string(p.UID), v1alpha1.ReasonGranted, v1alpha1.ReasonSuspended,
+			v1alpha1.ReasonRevoked,
+		)
 	})
 }
 
@@ -106,7 +109,7 @@ func (f *fixture) wantEvents(kind string, reasons ...string) error {
 	return nil
 }
 
-// wantAudited looks for the transitions of an object, each told once and in their order.
+// wantAudited looks for the transitions of an object, each reported once and in order.
 func (f *fixture) wantAudited(object, path string, want ...v1alpha1.Reason) error {
 	file, err := os.Open(suite.operator.Log("controller"))
 	if err != nil {
@@ -141,7 +144,9 @@ func TestHopStopsItsJob(t *testing.T) {
 	f := hopSetup(t)
 	h := f.hop("isolate", "contain", "", func(h *v1alpha1.DelegationHop) {
 		h.Spec.Token = nil
-		h.Spec.Workload = &v1alpha1.Workload{Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob}, Images: []string{"registry.example.com/isolate:1"}}
+		h.Spec.Workload = &v1alpha1.Workload{
+			Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob}, Images: []string{"registry.example.com/isolate:1"},
+		}
 	})
 	f.apply(f.by, f.path("contain"), h)
 	account := f.granted(h)
@@ -175,12 +180,14 @@ func TestHopStopsItsJob(t *testing.T) {
 	}
 	f.change(f.by, h, revoke)
 	f.state(h, v1alpha1.ReasonRevoked)
-	f.eventually("the pod to be gone", pods(0, declared))
-	if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(declared), declared); err != nil || declared.Spec.Suspend == nil || !*declared.Spec.Suspend {
+	f.eventually("the pod to be deleted", pods(0, declared))
+	err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(declared), declared)
+	if err != nil || declared.Spec.Suspend == nil || !*declared.Spec.Suspend {
 		t.Errorf("the Job is not suspended: %v", err)
 	}
 	f.eventually("an Event of the Job", func() error { return f.wantEvents("Job", "Revoked") })
-	if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(bystander), bystander); err != nil || bystander.Spec.Suspend != nil && *bystander.Spec.Suspend {
+	err = suite.admin.Get(f.Context(), client.ObjectKeyFromObject(bystander), bystander)
+	if err != nil || bystander.Spec.Suspend != nil && *bystander.Spec.Suspend {
 		t.Errorf("the bystander is suspended: %v", err)
 	}
 	if err := pods(1, bystander)(); err != nil {
@@ -203,7 +210,9 @@ func TestHopRests(t *testing.T) {
 		v1alpha1.ReasonScopeExceedsCeiling: f.hop("above", "contain", "", lasting(30*time.Minute), func(h *v1alpha1.DelegationHop) {
 			h.Spec.Scope = new(in([]string{other}, resources("", "configmaps", "get")))
 		}),
-		v1alpha1.ReasonSecretTaken:    f.hop("taken", "contain", "", lasting(time.Hour), func(h *v1alpha1.DelegationHop) { h.Spec.Token.SecretName = "taken" }),
+		v1alpha1.ReasonSecretTaken: f.hop(
+			"taken", "contain", "", lasting(time.Hour), func(h *v1alpha1.DelegationHop) { h.Spec.Token.SecretName = "taken" },
+		),
 		v1alpha1.ReasonPathNotFound:   f.hop("lost", "nowhere", "", lasting(time.Minute)),
 		v1alpha1.ReasonParentNotReady: f.hop("below", "contain", "nobody", lasting(time.Minute)),
 	}
@@ -259,9 +268,9 @@ func (f *fixture) wroteNothing(from time.Time, more ...string) {
 		f.Fatal(err)
 	}
 	defer file.Close()
-	ours := map[string]bool{f.ns: true, f.on: true}
+	own := map[string]bool{f.ns: true, f.on: true}
 	for _, namespace := range more {
-		ours[namespace] = true
+		own[namespace] = true
 	}
 	lines := bufio.NewScanner(file)
 	lines.Buffer(nil, 1<<22)
@@ -273,13 +282,13 @@ func (f *fixture) wroteNothing(from time.Time, more ...string) {
 			RequestReceivedTimestamp time.Time
 		}
 		if err := json.Unmarshal(lines.Bytes(), &event); err != nil || event.RequestReceivedTimestamp.Before(from) ||
-			!strings.HasSuffix(event.User.Username, ":wayleave-controller") || !ours[event.ObjectRef.Namespace] {
+			!strings.HasSuffix(event.User.Username, ":wayleave-controller") || !own[event.ObjectRef.Namespace] {
 			continue
 		}
 		switch event.Verb {
 		case "get", "list", "watch":
 		default:
-			if event.ObjectRef.Resource != "events" { // they are told in the background, a moment later
+			if event.ObjectRef.Resource != "events" { // they are written in the background
 				f.Errorf("the controller did %s %s", event.Verb, event.RequestURI)
 			}
 		}

@@ -29,14 +29,14 @@ type gallery struct {
 	*fixture
 	replacer *strings.Replacer
 	bob      string
-	// standing are the bases that stand in the cluster, for the files that follow.
-	standing map[string][]client.Object
+	// applied are the bases that exist in the cluster, for the files that follow.
+	applied map[string][]client.Object
 }
 
 func newGallery(t *testing.T) *gallery {
 	t.Helper()
 	f := setup(t)
-	g := &gallery{fixture: f, bob: strings.Replace(f.by, "alice", "bob", 1), standing: map[string][]client.Object{}}
+	g := &gallery{fixture: f, bob: strings.Replace(f.by, "alice", "bob", 1), applied: map[string][]client.Object{}}
 	agents := strings.Replace(f.ns, "agents", "elsewhere", 1)
 	f.namespace(agents)
 	g.replacer = strings.NewReplacer("incident-response", f.ns, "payments", f.on, "namespace: agents", "namespace: "+agents,
@@ -61,42 +61,45 @@ func (g *gallery) read(name string) crd.File {
 	return file
 }
 
-// strict is a client that has unknown fields refused, as kubectl does.
+// strict is a client that has unknown fields rejected, as kubectl does.
 func (g *gallery) strict(user string) client.Client {
 	return client.WithFieldValidation(g.as(user), "Strict")
 }
 
 // put applies an object as kubectl apply --server-side does.
 func (g *gallery) put(user string, o *unstructured.Unstructured) error {
-	return g.as(user).Apply(g.Context(), client.ApplyConfigurationFromUnstructured(o.DeepCopy()), client.FieldOwner("kubectl"), client.ForceOwnership)
+	return g.as(user).Apply(
+		g.Context(), client.ApplyConfigurationFromUnstructured(o.DeepCopy()), client.FieldOwner("kubectl"),
+		client.ForceOwnership,
+	)
 }
 
-// give has exactly these bases stand.
+// give ensures that exactly these bases exist.
 func (g *gallery) give(names []string) {
 	g.Helper()
-	for name, objects := range g.standing {
+	for name, objects := range g.applied {
 		if !slices.Contains(names, name) {
 			g.take(objects...)
-			delete(g.standing, name)
+			delete(g.applied, name)
 		}
 	}
 	for _, name := range names {
-		if g.standing[name] != nil {
+		if g.applied[name] != nil {
 			continue
 		}
 		o := g.read(name).Objects[0]
 		if err := g.put(g.by, o); err != nil {
 			g.Fatalf("applying %s: %v", name, err)
 		}
-		g.standing[name] = []client.Object{o}
+		g.applied[name] = []client.Object{o}
 	}
 }
 
-// take removes objects and waits until they are gone.
+// take removes objects and waits until they no longer exist.
 func (g *gallery) take(objects ...client.Object) {
 	g.Helper()
 	for _, o := range objects {
-		g.eventually(o.GetName()+" to be gone", func() error {
+		g.eventually(o.GetName()+" to be deleted", func() error {
 			err := suite.admin.Delete(context.Background(), o, client.GracePeriodSeconds(0))
 			if apierrors.IsNotFound(err) {
 				return nil
@@ -109,7 +112,7 @@ func (g *gallery) take(objects ...client.Object) {
 // granted waits until the hop that pods of the gallery declare has its identity.
 func (g *gallery) granted() {
 	g.Helper()
-	if hops := g.standing["base/hop"]; hops != nil {
+	if hops := g.applied["base/hop"]; hops != nil {
 		h := &v1alpha1.DelegationHop{}
 		h.Namespace, h.Name = hops[0].GetNamespace(), hops[0].GetName()
 		g.state(h, v1alpha1.ReasonGranted)
@@ -124,11 +127,11 @@ func (g *gallery) accepts(t *testing.T, name string) {
 	inner.give(file.Given)
 	inner.granted()
 	if err := inner.strict(g.by).Create(t.Context(), file.Objects[0].DeepCopy(), client.DryRunAll); err != nil {
-		t.Errorf("refused: %v", err)
+		t.Errorf("rejected: %v", err)
 	}
 }
 
-func (g *gallery) refuses(t *testing.T, name string) {
+func (g *gallery) rejects(t *testing.T, name string) {
 	t.Helper()
 	inner := *g
 	inner.fixture = &fixture{T: t, ns: g.ns, on: g.on, by: g.by}
@@ -145,7 +148,7 @@ func (g *gallery) refuses(t *testing.T, name string) {
 	var err error
 	if file.Update {
 		if err := inner.put(g.by, first); err != nil {
-			t.Fatalf("what is to be changed is refused: %v", err)
+			t.Fatalf("the object to be changed is rejected: %v", err)
 		}
 		err = inner.put(user, file.Objects[1])
 	} else {
@@ -157,16 +160,16 @@ func (g *gallery) refuses(t *testing.T, name string) {
 	}
 	for _, text := range file.Refused {
 		if !strings.Contains(err.Error(), text) {
-			t.Errorf("refused: %v\nand nothing of: %s", err, text)
+			t.Errorf("rejected: %v\nwithout: %s", err, text)
 		}
 	}
 }
 
-// TestInvalid: what stands in config/invalid is refused, each file for the reason that it states, and what it is made
+// TestInvalid: the files in config/invalid are rejected, each for the reason that it states, and what it is made
 // of is accepted.
 func TestInvalid(t *testing.T) {
 	g := newGallery(t)
-	for folder, check := range map[string]func(*testing.T, string){"base": g.accepts, "": g.refuses} {
+	for folder, check := range map[string]func(*testing.T, string){"base": g.accepts, "": g.rejects} {
 		names, err := crd.Names(root, folder)
 		if err != nil {
 			t.Fatal(err)

@@ -31,7 +31,9 @@ func (f *fixture) named(name string) string {
 func (f *fixture) impersonator(user, resource string, names ...string) {
 	f.Helper()
 	name := fmt.Sprintf("impersonate-%d", counter.Add(1))
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{rule("", resource, "impersonate", names...)}}
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: name}, Rules: []rbacv1.PolicyRule{rule("", resource, "impersonate", names...)},
+	}
 	f.make(role)
 	f.make(&rbacv1.ClusterRoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Name: name},
@@ -64,7 +66,7 @@ func (f *fixture) ssa(user, manager string, o client.Object) (*unstructured.Unst
 	return u, err
 }
 
-// stored is an object as it stands in the cluster, with every field as it was written.
+// stored is an object as it is in the cluster, with every field as it was written.
 func (f *fixture) stored(o client.Object) *unstructured.Unstructured {
 	f.Helper()
 	u := f.find(o)
@@ -91,16 +93,16 @@ func (f *fixture) find(o client.Object) *unstructured.Unstructured {
 	return u
 }
 
-// wantDenied demands a refusal that says all of the texts.
+// wantDenied requires a denial with all of the texts.
 func (f *fixture) wantDenied(err error, texts ...string) {
 	f.Helper()
 	if err == nil {
-		f.Errorf("it was allowed, and should be refused with %q", texts)
+		f.Errorf("it was allowed, and should be denied with %q", texts)
 		return
 	}
 	for _, text := range texts {
 		if !strings.Contains(err.Error(), text) {
-			f.Errorf("refused: %v\nand nothing of: %s", err, text)
+			f.Errorf("denied: %v\nwithout: %s", err, text)
 		}
 	}
 }
@@ -108,7 +110,7 @@ func (f *fixture) wantDenied(err error, texts ...string) {
 func (f *fixture) wantAllowed(err error) {
 	f.Helper()
 	if err != nil {
-		f.Errorf("refused: %v", err)
+		f.Errorf("denied: %v", err)
 	}
 }
 
@@ -151,20 +153,20 @@ func (f *fixture) recorded(object, decision string, reason v1alpha1.Reason) audi
 
 // warnings gathers the warnings that the API server sends along.
 type warnings struct {
-	mu   sync.Mutex
-	told []string
+	mu    sync.Mutex
+	texts []string
 }
 
 func (w *warnings) HandleWarningHeader(_ int, _, text string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.told = append(w.told, text)
+	w.texts = append(w.texts, text)
 }
 
 func (w *warnings) all() string {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return strings.Join(w.told, "\n")
+	return strings.Join(w.texts, "\n")
 }
 
 // warned is a client of a user that keeps the warnings.

@@ -51,7 +51,7 @@ func (f *fixture) colleague(name string) string {
 	return user
 }
 
-// TestWebhookStampsOrigin: whose authority a path passes on is whoever last said what it may do.
+// TestWebhookStampsOrigin: the origin of a path is the user who last changed what it may do.
 func TestWebhookStampsOrigin(t *testing.T) {
 	f := setup(t)
 	bob, carol := f.colleague("bob"), f.colleague("carol")
@@ -63,7 +63,7 @@ func TestWebhookStampsOrigin(t *testing.T) {
 		t.Errorf("changed by %q", got)
 	}
 
-	// What does not say what the path may do leaves the origin alone, whoever does it.
+	// Changes to other fields keep the origin, whoever makes them.
 	for _, patch := range []string{
 		`{"spec":{"reason":"Alert 4711, second look"}}`, `{"spec":{"suspend":true}}`, `{"spec":{"suspend":false}}`,
 		`{"metadata":{"labels":{"team":"sre"}}}`, `{"spec":{"origin":null,"reason":"Alert 4711"}}`,
@@ -74,7 +74,7 @@ func TestWebhookStampsOrigin(t *testing.T) {
 	if got := f.changedBy(p); got != bob {
 		t.Errorf("changed by %q", got)
 	}
-	f.wantAllowed(f.patch(carol, p, `{"metadata":{"annotations":{"delegation.wayleave.dev/changed-by":"somebody"}}}`))
+	f.wantAllowed(f.patch(carol, p, `{"metadata":{"annotations":{"delegation.wayleave.dev/changed-by":"another-user"}}}`))
 	if got := f.changedBy(p); got != bob {
 		t.Errorf("the note of who changed the path was forged: %q", got)
 	}
@@ -88,7 +88,7 @@ func TestWebhookStampsOrigin(t *testing.T) {
 	f.wantAllowed(f.patch(f.by, p, `{"spec":{"hops":{"maxDepth":3}}}`))
 	f.wantSubject(f.origin(p), f.by)
 
-	// Whoever may be the origin changes the path in its name.
+	// A user who may impersonate the origin changes the path in its name.
 	f.impersonator(bob, "users", f.by)
 	f.eventually("bob to be let act as the origin", func() error { return f.patch(bob, p, `{"spec":{"lifetime":{"duration":"40m"}}}`) })
 	f.wantSubject(f.origin(p), f.by)
@@ -181,7 +181,7 @@ func TestWebhookStampsRevocation(t *testing.T) {
 	p, h := f.path("contain"), f.hop("triage", "contain", "")
 	f.apply(f.by, p, h)
 	for _, o := range []client.Object{h, p} {
-		f.wantAllowed(f.patch(bob, o, `{"spec":{"revoked":{"reason":"false alarm","by":"somebody","at":"1999-01-01T00:00:00Z"}}}`))
+		f.wantAllowed(f.patch(bob, o, `{"spec":{"revoked":{"reason":"false alarm","by":"another-user","at":"1999-01-01T00:00:00Z"}}}`))
 		revoked, _, _ := unstructured.NestedStringMap(f.stored(o).Object, "spec", "revoked")
 		at, err := time.Parse(time.RFC3339, revoked["at"])
 		if err != nil || time.Since(at).Abs() > patience || revoked["by"] != bob || revoked["reason"] != "false alarm" {
@@ -201,7 +201,7 @@ func TestWebhookStampsRevocation(t *testing.T) {
 	f.recorded("DelegationHop "+f.ns+"/triage", "Allow", v1alpha1.ReasonRevoked)
 }
 
-// TestWebhookLetsRevokeWithoutRights: whoever may patch a path can stop it, also when its origin has lost every right.
+// TestWebhookLetsRevokeWithoutRights: a user who may patch a path can revoke it, even if its origin has lost every permission.
 func TestWebhookLetsRevokeWithoutRights(t *testing.T) {
 	f := setup(t)
 	dave, guard := f.colleague("dave"), f.named("guard")
@@ -262,7 +262,8 @@ func TestWebhookIsQuietForGitOps(t *testing.T) {
 	// A duration stays as it was written.
 	raw := f.stored(p)
 	scope, _, _ := unstructured.NestedMap(raw.Object, "spec", "scope")
-	raw.Object = map[string]any{"apiVersion": raw.GetAPIVersion(), "kind": raw.GetKind(), "metadata": map[string]any{"name": "written", "namespace": f.ns}, "spec": map[string]any{
+	metadata := map[string]any{"name": "written", "namespace": f.ns}
+	raw.Object = map[string]any{"apiVersion": raw.GetAPIVersion(), "kind": raw.GetKind(), "metadata": metadata, "spec": map[string]any{
 		"reason": "as it was written", "lifetime": map[string]any{"duration": "10m"}, "scope": scope,
 	}}
 	if err := f.as(f.by).Create(f.Context(), raw); err != nil {
@@ -277,7 +278,7 @@ func TestWebhookIsQuietForGitOps(t *testing.T) {
 		t.Errorf("the duration became %q", got)
 	}
 
-	// Who applies the manifest again does not undo what somebody else revoked by hand.
+	// Applying the manifest again does not undo a revocation by another user.
 	f.wantAllowed(f.patch(bob, p, `{"spec":{"revoked":{"reason":"false alarm"}}}`))
 	clean, _ := manifests()
 	if _, err := f.ssa(f.by, "gitops", clean); err != nil {

@@ -157,7 +157,7 @@ func (f *fixture) wantAssigned(p corev1.Pod, h *v1alpha1.DelegationHop) {
 	}
 }
 
-// TestWebhookAssignsPods: pods, whoever makes them, are given the hop's account and one token of ten minutes.
+// TestWebhookAssignsPods: pods get, whoever creates them, the hop's account and one token of ten minutes.
 func TestWebhookAssignsPods(t *testing.T) {
 	f := setup(t)
 	_, h := f.chain()
@@ -185,19 +185,21 @@ func TestWebhookAssignsPods(t *testing.T) {
 	// A template is never changed.
 	j := f.job("run", h.Name, func(s *corev1.PodTemplateSpec) { s.Spec.TerminationGracePeriodSeconds = new(int64(600)) })
 	f.apply(f.by, j)
-	if s := j.Spec.Template.Spec; s.ServiceAccountName != "" || s.AutomountServiceAccountToken != nil || *s.TerminationGracePeriodSeconds != 600 || len(s.Volumes) > 0 {
+	if s := j.Spec.Template.Spec; s.ServiceAccountName != "" || s.AutomountServiceAccountToken != nil ||
+		*s.TerminationGracePeriodSeconds != 600 || len(s.Volumes) > 0 {
 		t.Errorf("the template was changed: %+v", s)
 	}
 	f.wantAssigned(f.madeBy("run"), h)
 	f.recorded("Job "+f.ns+"/run", "Allow", v1alpha1.ReasonGranted)
 	made := f.admitted(func(r audit.Record) bool { return r.Actor == "system:serviceaccount:kube-system:job-controller" })
-	if len(made) == 0 || made[0].Decision != "Allow" || made[0].Hop != f.ns+"/isolate" || made[0].Path != f.ns+"/contain" || made[0].PathUID == "" {
+	if len(made) == 0 || made[0].Decision != "Allow" || made[0].Hop != f.ns+"/isolate" ||
+		made[0].Path != f.ns+"/contain" || made[0].PathUID == "" {
 		t.Errorf("the audit lines of the Job controller are %+v", made)
 	}
 
 	c := f.cronJob("nightly", h.Name)
 	f.apply(f.by, c)
-	c.Status.LastScheduleTime = &metav1.Time{Time: time.Now().Add(-2 * time.Minute)} // a run is overdue: nobody waits for the minute
+	c.Status.LastScheduleTime = &metav1.Time{Time: time.Now().Add(-2 * time.Minute)} // a run is overdue
 	if err := suite.admin.Status().Update(f.Context(), c); err != nil {
 		t.Fatal(err)
 	}
@@ -216,8 +218,8 @@ func TestWebhookAssignsPods(t *testing.T) {
 	})
 }
 
-// TestWebhookTellsWhy: each state of a chain that refuses a pod and a Job, in words, and the same in the audit line.
-func TestWebhookTellsWhy(t *testing.T) {
+// TestWebhookReportsWhy: each state of a chain that denies a pod and a Job, in words, and the same in the audit line.
+func TestWebhookReportsWhy(t *testing.T) {
 	f := setup(t)
 	p, h := f.chain()
 	grandchild := f.hop("report", "contain", "isolate", runs)
@@ -227,16 +229,19 @@ func TestWebhookTellsWhy(t *testing.T) {
 	f.usable("report")
 	f.wantAllowed(f.creates(f.by, f.job("run", "report")))
 
-	f.wantDenied(f.creates(f.by, f.pod("dhop-run", "unheard-of")), `hop "unheard-of" may not be used: HopNotFound: there is no such hop in this namespace`)
+	f.wantDenied(
+		f.creates(f.by, f.pod("dhop-run", "unheard-of")),
+		`hop "unheard-of" may not be used: HopNotFound: there is no such hop in this namespace`,
+	)
 	f.recorded("Pod "+f.ns+"/dhop-run", "Deny", v1alpha1.ReasonHopNotFound)
 
 	f.wantAllowed(f.patch(f.by, p, `{"spec":{"suspend":true}}`))
 	suspended := fmt.Sprintf(`hop "report" of path "%s/contain" may not be used: Suspended`, f.ns)
-	f.refusedSoon(f.pod("dhop-run", "report"), suspended)
-	c, told := f.warned(f.by)
+	f.deniedSoon(f.pod("dhop-run", "report"), suspended)
+	c, warnings := f.warned(f.by)
 	f.wantAllowed(c.Create(f.Context(), f.job("run", "report"), client.DryRunAll))
-	if !strings.Contains(told.all(), suspended) || !strings.Contains(told.all(), "its pods are denied until then") {
-		t.Errorf("the warnings are %q", told.all())
+	if !strings.Contains(warnings.all(), suspended) || !strings.Contains(warnings.all(), "its pods are denied until then") {
+		t.Errorf("the warnings are %q", warnings.all())
 	}
 	f.wantAllowed(f.patch(f.by, p, `{"spec":{"suspend":false}}`))
 	f.usable("report")
@@ -244,9 +249,16 @@ func TestWebhookTellsWhy(t *testing.T) {
 	// The grandparent is revoked, and the grandchild's denial says by whom, when, why and where.
 	f.state(h, v1alpha1.ReasonGranted)
 	f.wantAllowed(f.patch(f.by, h, `{"spec":{"revoked":{"reason":"false alarm"}}}`))
-	f.refusedSoon(f.pod("dhop-run", "report"), "Revoked by "+f.by)
-	want := regexp.MustCompile(fmt.Sprintf(`hop "report" of path "%s/contain" may not be used: Revoked by %s \d+s ago \("false alarm"\) \[hop %s/isolate\]`, f.ns, regexp.QuoteMeta(f.by), f.ns))
-	for kind, o := range map[string]client.Object{"Pod": f.pod("dhop-run", "report"), "Job": f.job("run", "report"), "CronJob": f.cronJob("run", "report")} {
+	f.deniedSoon(f.pod("dhop-run", "report"), "Revoked by "+f.by)
+	want := regexp.MustCompile(
+		fmt.Sprintf(
+			`hop "report" of path "%s/contain" may not be used: Revoked by %s \d+s ago \("false alarm"\) \[hop %s/isolate\]`,
+			f.ns, regexp.QuoteMeta(f.by), f.ns,
+		),
+	)
+	for kind, o := range map[string]client.Object{
+		"Pod": f.pod("dhop-run", "report"), "Job": f.job("run", "report"), "CronJob": f.cronJob("run", "report"),
+	} {
 		if err := f.creates(f.by, o); err == nil || !want.MatchString(err.Error()) || !apierrors.IsForbidden(err) {
 			t.Errorf("a %s was answered: %v", kind, orAllowed(err))
 		}
@@ -255,16 +267,21 @@ func TestWebhookTellsWhy(t *testing.T) {
 			t.Errorf("the audit line is %+v", r)
 		}
 	}
-	own := regexp.MustCompile(fmt.Sprintf(`hop "isolate" of path "%s/contain" may not be used: Revoked by %s \d+s ago \("false alarm"\)$`, f.ns, regexp.QuoteMeta(f.by)))
+	own := regexp.MustCompile(
+		fmt.Sprintf(
+			`hop "isolate" of path "%s/contain" may not be used: Revoked by %s \d+s ago \("false alarm"\)$`, f.ns,
+			regexp.QuoteMeta(f.by),
+		),
+	)
 	if err := f.creates(f.by, f.pod("dhop-run", "isolate")); err == nil || !own.MatchString(err.Error()) {
 		t.Errorf("answered: %v", orAllowed(err))
 	}
 }
 
-// refusedSoon waits until the webhook, too, has seen why a pod is to be refused.
-func (f *fixture) refusedSoon(o client.Object, text string) {
+// deniedSoon waits until the webhook has also observed why a pod must be denied.
+func (f *fixture) deniedSoon(o client.Object, text string) {
 	f.Helper()
-	f.eventually("a refusal with "+text, func() error {
+	f.eventually("a denial with "+text, func() error {
 		if err := f.creates(f.by, o.DeepCopyObject().(client.Object)); err == nil || !strings.Contains(err.Error(), text) {
 			return fmt.Errorf("answered: %w", orAllowed(err))
 		}
@@ -272,20 +289,20 @@ func (f *fixture) refusedSoon(o client.Object, text string) {
 	})
 }
 
-// TestWebhookRefusesTheExpired: what has ended is refused, a template too, since it never comes back.
-func TestWebhookRefusesTheExpired(t *testing.T) {
+// TestWebhookDeniesTheExpired: an expired hop is denied, also to templates, since it is final.
+func TestWebhookDeniesTheExpired(t *testing.T) {
 	f := setup(t)
 	_, h := f.chain(func(h *v1alpha1.DelegationHop) {
 		h.Spec.Lifetime = &v1alpha1.Lifetime{Duration: &metav1.Duration{Duration: 3 * time.Second}}
 	})
-	f.refusedSoon(f.pod("dhop-run", h.Name), "Expired")
+	f.deniedSoon(f.pod("dhop-run", h.Name), "Expired")
 	f.wantDenied(f.creates(f.by, f.job("run", h.Name)), `may not be used: Expired`, "ago: the lifetime has ended")
 	f.recorded("Job "+f.ns+"/run", "Deny", v1alpha1.ReasonExpired)
 }
 
-// TestWebhookRefusesABrokenChain: a hop whose grandparent is gone may not be used, and does not come back with a
+// TestWebhookDeniesABrokenChain: a hop whose grandparent was deleted may not be used, and does not come back with a
 // grandparent of the same name.
-func TestWebhookRefusesABrokenChain(t *testing.T) {
+func TestWebhookDeniesABrokenChain(t *testing.T) {
 	f := setup(t)
 	_, h := f.chain()
 	middle, last := f.hop("triage", "contain", "isolate", runs), f.hop("report", "contain", "triage", runs)
@@ -296,11 +313,11 @@ func TestWebhookRefusesABrokenChain(t *testing.T) {
 		t.Fatal(err)
 	}
 	broken := fmt.Sprintf("ChainBroken: spec.parentRef: parent hop %s/isolate was deleted", f.ns)
-	f.refusedSoon(f.pod("dhop-run", "report"), broken)
+	f.deniedSoon(f.pod("dhop-run", "report"), broken)
 	f.wantDenied(f.creates(f.by, f.job("run", "report")), broken, fmt.Sprintf("[hop %s/triage]", f.ns))
-	anew := f.hop("isolate", "contain", "", runs)
-	f.apply(f.by, anew)
-	f.state(anew, v1alpha1.ReasonGranted)
+	recreated := f.hop("isolate", "contain", "", runs)
+	f.apply(f.by, recreated)
+	f.state(recreated, v1alpha1.ReasonGranted)
 	f.usable("isolate")
 	f.wantDenied(f.creates(f.by, f.pod("dhop-run", "report")), "ChainBroken", "was made anew")
 }
@@ -309,7 +326,10 @@ func TestWebhookRefusesABrokenChain(t *testing.T) {
 func TestWebhookHoldsTheHopsBounds(t *testing.T) {
 	f := setup(t)
 	_, h := f.chain(func(h *v1alpha1.DelegationHop) { h.Spec.Workload.Kinds = []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob} })
-	onlyPods := f.hop("pods", "contain", "", runs, func(h *v1alpha1.DelegationHop) { h.Spec.Workload.Kinds = []v1alpha1.WorkloadKind{v1alpha1.WorkloadPod} })
+	onlyPods := f.hop(
+		"pods", "contain", "", runs,
+		func(h *v1alpha1.DelegationHop) { h.Spec.Workload.Kinds = []v1alpha1.WorkloadKind{v1alpha1.WorkloadPod} },
+	)
 	f.apply(f.by, onlyPods)
 	f.state(onlyPods, v1alpha1.ReasonGranted)
 	f.usable("pods")
@@ -334,33 +354,59 @@ func TestWebhookHoldsTheHopsBounds(t *testing.T) {
 		o    client.Object
 		want []string
 	}{
-		"a Job":                               {o: f.job("run", "isolate")},
-		"a pod where only Jobs run":           {o: f.pod("dhop-run", "isolate"), want: []string{"WorkloadNotAllowed: the hop allows workload of kind Job only"}},
-		"a pod":                               {o: f.pod("dhop-run", "pods")},
-		"a Job where only pods run":           {o: f.job("run", "pods"), want: []string{"WorkloadNotAllowed: the hop allows workload of kind Pod only"}},
-		"a CronJob where only Jobs run":       {o: f.cronJob("run", "isolate"), want: []string{"kind Job only"}},
-		"a tag of the listed repository":      {o: f.job("run", "isolate", image("registry.example.com/agent:2"))},
-		"another repository":                  {o: f.job("run", "isolate", image("registry.example.com/agent/shell:2")), want: []string{"ImageNotAllowed"}},
-		"what the scope has":                  {o: f.job("run", "isolate", requires(`[{apiGroups: [""], resources: [configmaps], verbs: [get]}]`))},
-		"what the scope has not":              {o: f.job("run", "isolate", requires(`[{apiGroups: [""], resources: [pods], verbs: [delete]}]`)), want: []string{"WorkloadNotAllowed", "the workload needs what the hop may not do: delete pods"}},
-		"what cannot be read":                 {o: f.job("run", "isolate", requires("pods")), want: []string{"WorkloadNotAllowed", "it is not a YAML list of PolicyRules"}},
-		"the account called default":          {o: f.job("run", "isolate", account("default"))},
-		"an account of one's own":             {o: f.job("run", "isolate", account("robot")), want: []string{"WrongServiceAccount", `the template names "robot"`}},
-		"the hop's account in a template":     {o: f.job("run", "isolate", account(h.Status.ServiceAccountName)), want: []string{"WrongServiceAccount"}},
-		"the hop's account without the label": {o: f.job("run", "isolate", unlabelled, account(h.Status.ServiceAccountName)), want: []string{"belongs to a hop"}},
+		"a Job": {o: f.job("run", "isolate")},
+		"a pod where only Jobs run": {
+			o: f.pod("dhop-run", "isolate"), want: []string{"WorkloadNotAllowed: the hop allows workload of kind Job only"},
+		},
+		"a pod": {o: f.pod("dhop-run", "pods")},
+		"a Job where only pods run": {
+			o: f.job("run", "pods"), want: []string{"WorkloadNotAllowed: the hop allows workload of kind Pod only"},
+		},
+		"a CronJob where only Jobs run":  {o: f.cronJob("run", "isolate"), want: []string{"kind Job only"}},
+		"a tag of the listed repository": {o: f.job("run", "isolate", image("registry.example.com/agent:2"))},
+		"another repository": {
+			o: f.job("run", "isolate", image("registry.example.com/agent/shell:2")), want: []string{"ImageNotAllowed"},
+		},
+		"what the scope has": {
+			o: f.job("run", "isolate", requires(`[{apiGroups: [""], resources: [configmaps], verbs: [get]}]`)),
+		},
+		"what the scope has not": {
+			o:    f.job("run", "isolate", requires(`[{apiGroups: [""], resources: [pods], verbs: [delete]}]`)),
+			want: []string{"WorkloadNotAllowed", "the workload needs what the hop may not do: delete pods"},
+		},
+		"what cannot be read": {
+			o:    f.job("run", "isolate", requires("pods")),
+			want: []string{"WorkloadNotAllowed", "it is not a YAML list of PolicyRules"},
+		},
+		"the account called default": {o: f.job("run", "isolate", account("default"))},
+		"an account of one's own": {
+			o: f.job("run", "isolate", account("robot")), want: []string{"WrongServiceAccount", `the template names "robot"`},
+		},
+		"the hop's account in a template": {
+			o: f.job("run", "isolate", account(h.Status.ServiceAccountName)), want: []string{"WrongServiceAccount"},
+		},
+		"the hop's account without the label": {
+			o: f.job("run", "isolate", unlabelled, account(h.Status.ServiceAccountName)), want: []string{"belongs to a hop"},
+		},
 		"a pod that takes the account": {o: f.pod("dhop-run", "pods", func(p *corev1.Pod) {
 			p.Labels, p.Spec.ServiceAccountName = nil, onlyPods.Status.ServiceAccountName
 		}), want: []string{"belongs to a hop"}},
 		"a pod that takes the account by the old field": {o: f.pod("dhop-run", "pods", func(p *corev1.Pod) {
 			p.Labels, p.Spec.DeprecatedServiceAccount = nil, onlyPods.Status.ServiceAccountName
 		}), want: []string{"belongs to a hop"}},
-		"a pod that takes the account of another hop": {o: f.pod("dhop-run", "pods", func(p *corev1.Pod) { p.Spec.ServiceAccountName = h.Status.ServiceAccountName }),
+		"a pod that takes the account of another hop": {o: f.pod("dhop-run", "pods", func(p *corev1.Pod) {
+			p.Spec.ServiceAccountName = h.Status.ServiceAccountName
+		}),
 			want: []string{"WrongServiceAccount", "which is not the hop's"}},
-		"a pod that names its own account": {o: f.pod("dhop-run", "pods", func(p *corev1.Pod) { p.Spec.ServiceAccountName = onlyPods.Status.ServiceAccountName })},
+		"a pod that names its own account": {
+			o: f.pod("dhop-run", "pods", func(p *corev1.Pod) { p.Spec.ServiceAccountName = onlyPods.Status.ServiceAccountName }),
+		},
 		"a pod that claims to be a Job's": {o: f.pod("dhop-run", "isolate", func(p *corev1.Pod) {
 			p.OwnerReferences = []metav1.OwnerReference{{APIVersion: "batch/v1", Kind: "Job", Name: "run", UID: "1", Controller: new(true)}}
 		}), want: []string{"kind Job only"}},
-		"a Job of one without use":                 {user: bob, o: f.job("run", "isolate"), want: []string{"NotPermittedToUse", "you do not hold the verb use"}},
+		"a Job of one without use": {
+			user: bob, o: f.job("run", "isolate"), want: []string{"NotPermittedToUse", "you do not hold the verb use"},
+		},
 		"a Job of one with use of it":              {user: user, o: f.job("run", "isolate")},
 		"a Job of one with use of one":             {user: user, o: f.job("run", "pods"), want: []string{"NotPermittedToUse"}},
 		"a Job before its hop, of one without use": {user: bob, o: f.job("run", "later"), want: []string{"NotPermittedToUse"}},
@@ -383,11 +429,13 @@ func TestWebhookHoldsTheHopsBounds(t *testing.T) {
 	}
 }
 
-// TestWebhookKnowsAllTemplates: the label in a kind that cannot run under a hop is refused with a sentence, and what
-// has no label is none of ours.
+// TestWebhookKnowsAllTemplates: the label in a kind that cannot run under a hop is denied with a message, and objects
+// without the label are ignored.
 func TestWebhookKnowsAllTemplates(t *testing.T) {
 	f := setup(t)
-	for _, r := range []struct{ group, resources string }{{"apps", "deployments,statefulsets,daemonsets,replicasets"}, {"", "replicationcontrollers,podtemplates"}} {
+	for _, r := range []struct{ group, resources string }{
+		{"apps", "deployments,statefulsets,daemonsets,replicasets"}, {"", "replicationcontrollers,podtemplates"},
+	} {
 		f.bind(f.ns, f.by, rule(r.group, r.resources, "create"))
 	}
 	for _, label := range []string{"", "isolate"} {
@@ -399,12 +447,14 @@ func TestWebhookKnowsAllTemplates(t *testing.T) {
 		template.Spec.RestartPolicy = corev1.RestartPolicyAlways
 		selector := &metav1.LabelSelector{MatchLabels: map[string]string{"app": "agent"}}
 		for kind, o := range map[string]client.Object{
-			"Deployment":            &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Selector: selector, Template: template}},
-			"StatefulSet":           &appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Selector: selector, Template: template}},
-			"DaemonSet":             &appsv1.DaemonSet{Spec: appsv1.DaemonSetSpec{Selector: selector, Template: template}},
-			"ReplicaSet":            &appsv1.ReplicaSet{Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: template}},
-			"ReplicationController": &corev1.ReplicationController{Spec: corev1.ReplicationControllerSpec{Selector: selector.MatchLabels, Template: &template}},
-			"PodTemplate":           &corev1.PodTemplate{Template: template},
+			"Deployment":  &appsv1.Deployment{Spec: appsv1.DeploymentSpec{Selector: selector, Template: template}},
+			"StatefulSet": &appsv1.StatefulSet{Spec: appsv1.StatefulSetSpec{Selector: selector, Template: template}},
+			"DaemonSet":   &appsv1.DaemonSet{Spec: appsv1.DaemonSetSpec{Selector: selector, Template: template}},
+			"ReplicaSet":  &appsv1.ReplicaSet{Spec: appsv1.ReplicaSetSpec{Selector: selector, Template: template}},
+			"ReplicationController": &corev1.ReplicationController{
+				Spec: corev1.ReplicationControllerSpec{Selector: selector.MatchLabels, Template: &template},
+			},
+			"PodTemplate": &corev1.PodTemplate{Template: template},
 		} {
 			o.SetNamespace(f.ns)
 			o.SetName("agent")
@@ -429,14 +479,14 @@ func TestWebhookWaitsForGitOps(t *testing.T) {
 			f := setup(t)
 			h := f.hop("isolate", "contain", "", runs)
 			objects := []client.Object{f.path("contain"), h, f.job("run", "isolate")}
-			c, told := f.warned(f.by)
+			c, warnings := f.warned(f.by)
 			for _, i := range order {
 				if err := c.Create(f.Context(), objects[i]); err != nil {
 					t.Fatalf("creating %T: %v", objects[i], err)
 				}
 			}
-			if !strings.Contains(told.all(), "its pods are denied until then") {
-				t.Errorf("the warnings are %q", told.all())
+			if !strings.Contains(warnings.all(), "its pods are denied until then") {
+				t.Errorf("the warnings are %q", warnings.all())
 			}
 			f.state(h, v1alpha1.ReasonGranted)
 			f.wantAssigned(f.madeBy("run"), h)
@@ -444,7 +494,7 @@ func TestWebhookWaitsForGitOps(t *testing.T) {
 	}
 }
 
-// TestWebhookKeepsPodsAsTheyWere: a pod that runs under a hop changes in nothing that was judged, and in all else.
+// TestWebhookKeepsPodsAsTheyWere: a pod that runs under a hop may change, except in what was validated.
 func TestWebhookKeepsPodsAsTheyWere(t *testing.T) {
 	f := setup(t)
 	_, h := f.chain()
@@ -456,40 +506,46 @@ func TestWebhookKeepsPodsAsTheyWere(t *testing.T) {
 		pod         *corev1.Pod
 		patch, want string
 	}{
-		"the label goes":      {p, `{"metadata":{"labels":{` + hop + `:null}}}`, "of a pod cannot be changed"},
-		"the label changes":   {p, `{"metadata":{"labels":{` + hop + `:"other"}}}`, "of a pod cannot be changed"},
-		"the label comes":     {plain, `{"metadata":{"labels":{` + hop + `:"isolate"}}}`, "of a pod cannot be changed"},
-		"what it needs":       {p, `{"metadata":{"annotations":{"` + v1alpha1.AnnotationRequires + `":"[]"}}}`, "stays as it was admitted"},
-		"a label of its own":  {p, `{"metadata":{"labels":{"team":"sre"}}}`, ""},
-		"an annotation":       {p, `{"metadata":{"annotations":{"a":"b"}}}`, ""},
-		"a finalizer":         {p, `{"metadata":{"finalizers":["example.com/hold"]}}`, ""},
-		"no finalizer":        {p, `{"metadata":{"finalizers":null}}`, ""},
-		"the plain pod's":     {plain, `{"metadata":{"labels":{"team":"sre"}}}`, ""},
-		"an earlier deadline": {p, `{"spec":{"activeDeadlineSeconds":60}}`, ""},
+		"the label is removed": {p, `{"metadata":{"labels":{` + hop + `:null}}}`, "of a pod cannot be changed"},
+		"the label changes":    {p, `{"metadata":{"labels":{` + hop + `:"other"}}}`, "of a pod cannot be changed"},
+		"the label comes":      {plain, `{"metadata":{"labels":{` + hop + `:"isolate"}}}`, "of a pod cannot be changed"},
+		"what it needs":        {p, `{"metadata":{"annotations":{"` + v1alpha1.AnnotationRequires + `":"[]"}}}`, "stays as it was admitted"},
+		"a label of its own":   {p, `{"metadata":{"labels":{"team":"sre"}}}`, ""},
+		"an annotation":        {p, `{"metadata":{"annotations":{"a":"b"}}}`, ""},
+		"a finalizer":          {p, `{"metadata":{"finalizers":["example.com/hold"]}}`, ""},
+		"no finalizer":         {p, `{"metadata":{"finalizers":null}}`, ""},
+		"the plain pod's":      {plain, `{"metadata":{"labels":{"team":"sre"}}}`, ""},
+		"an earlier deadline":  {p, `{"spec":{"activeDeadlineSeconds":60}}`, ""},
 	} {
 		err := f.patch(f.by, test.pod.DeepCopy(), test.patch)
 		if test.want == "" {
 			if err != nil {
-				t.Errorf("%s: refused: %v", name, err)
+				t.Errorf("%s: denied: %v", name, err)
 			}
 		} else if err == nil || !strings.Contains(err.Error(), test.want) {
 			t.Errorf("%s: answered: %v", name, orAllowed(err))
 		}
 	}
 	for pod, want := range map[*corev1.Pod]string{p: "stays as it was admitted", plain: ""} {
-		patch := client.RawPatch(types.StrategicMergePatchType, []byte(`{"spec":{"containers":[{"name":"agent","image":"registry.example.com/agent:2"}]}}`))
+		patch := client.RawPatch(
+			types.StrategicMergePatchType,
+			[]byte(`{"spec":{"containers":[{"name":"agent","image":"registry.example.com/agent:2"}]}}`),
+		)
 		f.wantAnswer(f.as(f.by).Patch(f.Context(), pod.DeepCopy(), patch), want)
 		f.bind(f.ns, f.by, rule("", "pods/ephemeralcontainers", "update,patch"))
 		debug := pod.DeepCopy()
-		debug.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: agent}}}
+		debug.Spec.EphemeralContainers = []corev1.EphemeralContainer{
+			{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "debug", Image: agent}},
+		}
 		debug.ResourceVersion = ""
 		f.wantAnswer(f.as(f.by).SubResource("ephemeralcontainers").Patch(f.Context(), debug, client.StrategicMergeFrom(pod.DeepCopy())), want)
 	}
 	f.recorded("Pod "+f.ns+"/dhop-run", "Deny", v1alpha1.ReasonWorkloadNotAllowed)
 
-	// Status belongs to the kubelet, and the end to whoever may delete.
+	// Status belongs to the kubelet, and any user with delete may end the pod.
 	status := p.DeepCopy()
-	if err := suite.admin.Status().Patch(f.Context(), status, client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Succeeded"}}`))); err != nil {
+	succeeded := client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Succeeded"}}`))
+	if err := suite.admin.Status().Patch(f.Context(), status, succeeded); err != nil {
 		t.Error(err)
 	}
 	f.wantAllowed(f.as(f.by).Delete(f.Context(), p, client.GracePeriodSeconds(0)))
@@ -512,7 +568,8 @@ func TestWebhookLetsControllersWork(t *testing.T) {
 	f.usable(h.Name)
 	f.apply(f.by, f.job("run", h.Name))
 	made := f.madeBy("run")
-	if err := suite.admin.Status().Patch(f.Context(), made.DeepCopy(), client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Succeeded"}}`))); err != nil {
+	succeeded := client.RawPatch(types.MergePatchType, []byte(`{"status":{"phase":"Succeeded"}}`))
+	if err := suite.admin.Status().Patch(f.Context(), made.DeepCopy(), succeeded); err != nil {
 		t.Fatal(err)
 	}
 	f.eventually("the Job to be complete, and its pod to be let go", func() error {
@@ -535,19 +592,24 @@ func TestWebhookLetsControllersWork(t *testing.T) {
 	template := `{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"annotations":{"a":%q}}}}}}}`
 	f.wantDenied(f.patch(bob, c, fmt.Sprintf(template, "bob")), "NotPermittedToUse")
 	f.wantAllowed(f.patch(f.by, c, fmt.Sprintf(template, "alice")))
-	f.wantAllowed(f.patch(bob, c, fmt.Sprintf(`{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":{%q:null}}}}}}}`, v1alpha1.LabelHop)))
-	f.wantDenied(f.patch(bob, c, fmt.Sprintf(`{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":{%q:"isolate"}}}}}}}`, v1alpha1.LabelHop)), "NotPermittedToUse")
+	f.wantAllowed(
+		f.patch(bob, c, fmt.Sprintf(`{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":{%q:null}}}}}}}`, v1alpha1.LabelHop)),
+	)
+	f.wantDenied(
+		f.patch(bob, c, fmt.Sprintf(`{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":{%q:"isolate"}}}}}}}`, v1alpha1.LabelHop)),
+		"NotPermittedToUse",
+	)
 }
 
-// TestWebhookFailsClosed: without the webhook, what declares a hop is refused and all else goes on. It stops the
+// TestWebhookFailsClosed: without the webhook, workloads that declare a hop are rejected and all others continue. It stops the
 // webhook that the tests share, and therefore runs alone.
 func TestWebhookFailsClosed(t *testing.T) {
 	f := setup(t)
 	p, h := f.chain()
 	f.usable(h.Name)
 	plain := func(name string) *corev1.Pod { return f.pod(name, "", func(p *corev1.Pod) { p.Labels = nil }) }
-	standing := f.pod("dhop-standing", h.Name)
-	f.apply(f.by, standing, plain("standing"))
+	running := f.pod("dhop-running", h.Name)
+	f.apply(f.by, running, plain("running"))
 	suite.operator.Kill("webhook")
 	restarted := false
 	restart := func() {
@@ -561,14 +623,17 @@ func TestWebhookFailsClosed(t *testing.T) {
 	defer restart()
 
 	f.wantAllowed(f.creates(f.by, plain("plain")))
-	f.wantAllowed(f.patch(f.by, plain("standing"), `{"metadata":{"labels":{"team":"sre"}}}`))
+	f.wantAllowed(f.patch(f.by, plain("running"), `{"metadata":{"labels":{"team":"sre"}}}`))
 	f.wantAllowed(f.creates(f.by, f.job("plain", "", func(s *corev1.PodTemplateSpec) { s.Labels = nil })))
 	for name, err := range map[string]error{
-		"a pod":               f.creates(f.by, f.pod("dhop-run", h.Name)),
-		"a Job":               f.creates(f.by, f.job("run", h.Name)),
-		"a CronJob":           f.creates(f.by, f.cronJob("run", h.Name)),
-		"a hop's account":     f.creates(f.by, f.pod("dhop-run", "", func(p *corev1.Pod) { p.Labels, p.Spec.ServiceAccountName = nil, h.Status.ServiceAccountName })),
-		"the label of a pod":  f.patch(f.by, standing.DeepCopy(), fmt.Sprintf(`{"metadata":{"labels":{%q:null}}}`, v1alpha1.LabelHop)),
+		"a pod":     f.creates(f.by, f.pod("dhop-run", h.Name)),
+		"a Job":     f.creates(f.by, f.job("run", h.Name)),
+		"a CronJob": f.creates(f.by, f.cronJob("run", h.Name)),
+		"a hop's account": f.creates(
+			f.by,
+			f.pod("dhop-run", "", func(p *corev1.Pod) { p.Labels, p.Spec.ServiceAccountName = nil, h.Status.ServiceAccountName }),
+		),
+		"the label of a pod":  f.patch(f.by, running.DeepCopy(), fmt.Sprintf(`{"metadata":{"labels":{%q:null}}}`, v1alpha1.LabelHop)),
 		"the scope of a path": f.patch(f.by, p.DeepCopy(), `{"spec":{"lifetime":{"duration":"2h"}}}`),
 		"another hop":         f.creates(f.by, f.hop("other", "contain", "")),
 	} {
@@ -580,8 +645,8 @@ func TestWebhookFailsClosed(t *testing.T) {
 	f.usable(h.Name)
 }
 
-// TestWebhookJudgesADryRunAsReal: nobody learns from a dry run what the real one would not say.
-func TestWebhookJudgesADryRunAsReal(t *testing.T) {
+// TestWebhookValidatesDryRuns: a dry run reports nothing that the real request would not.
+func TestWebhookValidatesDryRuns(t *testing.T) {
 	f := setup(t)
 	_, h := f.chain()
 	f.usable(h.Name)

@@ -15,7 +15,7 @@ type ClusterRuleApplyConfiguration struct {
 	ResourceNames []string `json:"resourceNames,omitempty"`
 	// nonResourceURLs are URL paths such as /metrics. A rule with URLs names no resources.
 	NonResourceURLs []string `json:"nonResourceURLs,omitempty"`
-	// verbs are API verbs, or HTTP methods in small letters for URLs.
+	// verbs are API verbs, or lower-case HTTP methods for URLs.
 	Verbs []string `json:"verbs,omitempty"`
 }
 

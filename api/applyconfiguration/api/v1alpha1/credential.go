@@ -9,15 +9,15 @@ import (
 // CredentialApplyConfiguration represents a declarative configuration of the Credential type for use
 // with apply.
 //
-// Credential tells of a token.
+// Credential describes a token.
 type CredentialApplyConfiguration struct {
 	// secretName is the Secret that holds it.
 	SecretName *string `json:"secretName,omitempty"`
-	// id is the token's id (its jti claim), as it stands in the API server's audit log.
+	// id is the token's id (its jti claim), as it appears in the API server's audit log.
 	ID *string `json:"id,omitempty"`
-	// issuedAt is when the token was made.
+	// issuedAt is when the token was issued.
 	IssuedAt *v1.Time `json:"issuedAt,omitempty"`
-	// expiresAt is when the token ends by itself.
+	// expiresAt is when the token expires.
 	ExpiresAt *v1.Time `json:"expiresAt,omitempty"`
 }
 

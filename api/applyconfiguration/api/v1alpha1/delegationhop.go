@@ -14,15 +14,15 @@ import (
 // DelegationHopApplyConfiguration represents a declarative configuration of the DelegationHop type for use
 // with apply.
 //
-// DelegationHop is one link of a delegated execution path. While it is valid it has an identity of its own, with
-// exactly its scope.
+// DelegationHop is one node of a delegated execution path. While it is valid it has its own identity, with exactly its
+// scope.
 type DelegationHopApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration `json:""`
 	// metadata is standard object metadata.
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
-	// spec is what the hop may be at most.
+	// spec is the desired bounds of the hop.
 	Spec *DelegationHopSpecApplyConfiguration `json:"spec,omitempty"`
-	// status is what the controller found out and gave.
+	// status is the observed state of the hop.
 	Status *DelegationHopStatusApplyConfiguration `json:"status,omitempty"`
 }
 

@@ -5,29 +5,29 @@ package v1alpha1
 // DelegationHopSpecApplyConfiguration represents a declarative configuration of the DelegationHopSpec type for use
 // with apply.
 //
-// DelegationHopSpec is one link of a delegated execution path: its place in the chain, its narrower scope and
+// DelegationHopSpec is one node of a delegated execution path: its place in the chain, its narrower scope and
 // lifetime, and what may run under it.
 type DelegationHopSpecApplyConfiguration struct {
-	// pathRef names the path that this hop is a link of.
+	// pathRef names the path that this hop belongs to.
 	PathRef *ObjectRefApplyConfiguration `json:"pathRef,omitempty"`
 	// parentRef names the hop before this one; absent on a first hop.
 	ParentRef *ObjectRefApplyConfiguration `json:"parentRef,omitempty"`
-	// author is who made the hop or last changed it, but for revoked. Absent, it is stamped from the request's user. To
-	// declare another one needs the right to impersonate it. The author must be the path's origin, or hold the verb
-	// delegate on the path.
+	// author is the user who created the hop, or last changed a field other than revoked. If absent, it is stamped from
+	// the request's user. To declare another one requires the right to impersonate it. The author must be the path's
+	// origin, or have the verb delegate on the path.
 	Author *SubjectApplyConfiguration `json:"author,omitempty"`
-	// lifetime bounds the hop; its duration counts from the hop's own first Allow. It never outlasts the parent's.
-	// Absent, the parent's.
+	// lifetime bounds the hop; its duration counts from the hop's own first Allow. It never exceeds the parent's.
+	// If absent, the parent's applies.
 	Lifetime *LifetimeApplyConfiguration `json:"lifetime,omitempty"`
 	// scope is what the hop may do: a subset of the parent's scope, of the path's for a first hop.
 	Scope *ScopeApplyConfiguration `json:"scope,omitempty"`
 	// inheritScope gives the hop the whole scope of its parent.
 	InheritScope *bool `json:"inheritScope,omitempty"`
-	// workload says what may run under this hop; absent, nothing runs.
+	// workload says what may run under this hop. If absent, nothing may.
 	Workload *WorkloadApplyConfiguration `json:"workload,omitempty"`
-	// token asks for a credential in a Secret, for a delegate that is no pod.
+	// token requests a credential in a Secret, for a delegate that is not a pod.
 	Token *TokenApplyConfiguration `json:"token,omitempty"`
-	// revoked ends the hop and all its descendants, for good.
+	// revoked permanently ends the hop and all its descendants.
 	Revoked *RevocationApplyConfiguration `json:"revoked,omitempty"`
 }
 

@@ -10,20 +10,21 @@ import (
 // DelegationHopStatusApplyConfiguration represents a declarative configuration of the DelegationHopStatus type for use
 // with apply.
 //
-// DelegationHopStatus is what the controller found out about a hop and gave it. Only the controller writes it.
+// DelegationHopStatus is the observed state of a hop and of its grant. Only the controller writes it.
 type DelegationHopStatusApplyConfiguration struct {
 	// conditions are Ready, Reconciling and Stalled with the meaning of kstatus, Valid and Granted. Their reasons come
-	// out of the one vocabulary of this group.
+	// from the one vocabulary of this group.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
-	// observedGeneration is the generation of the spec that the rest of the status speaks of.
+	// observedGeneration is the generation of the spec that the rest of the status describes.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
-	// pathUID is the path that the hop was first linked to. Another path of the same name does not revive the hop.
+	// pathUID is the UID of the path that the hop first resolved. A recreated path of the same name does not revive the
+	// hop.
 	PathUID *string `json:"pathUID,omitempty"`
-	// parentUID is the parent hop that the hop was first linked to.
+	// parentUID is the UID of the parent that the hop first resolved.
 	ParentUID *string `json:"parentUID,omitempty"`
 	// activeSince is when the hop was first allowed. Its duration counts from here. It is written once.
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
-	// expiresAt is when the hop ends by itself: the earliest end along its chain.
+	// expiresAt is when the hop expires: the earliest end along its chain.
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 	// undeterminedSince is since when a question that decides about the hop has had no answer; absent while all have one.
 	// A hop that holds a grant loses it when this is longer ago than the controller's --max-fact-age.
@@ -32,7 +33,7 @@ type DelegationHopStatusApplyConfiguration struct {
 	Incarnation *int64 `json:"incarnation,omitempty"`
 	// serviceAccountName is the hop's identity in its namespace. It exists only while the hop is valid.
 	ServiceAccountName *string `json:"serviceAccountName,omitempty"`
-	// credential tells of the token in the Secret, never the token.
+	// credential describes the token in the Secret; it never contains the token.
 	Credential *CredentialApplyConfiguration `json:"credential,omitempty"`
 }
 

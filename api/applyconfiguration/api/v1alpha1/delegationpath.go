@@ -19,9 +19,9 @@ type DelegationPathApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration `json:""`
 	// metadata is standard object metadata.
 	*v1.ObjectMetaApplyConfiguration `json:"metadata,omitempty"`
-	// spec is what the path may be at most.
+	// spec is the desired envelope of the path.
 	Spec *DelegationPathSpecApplyConfiguration `json:"spec,omitempty"`
-	// status is what the controller found out.
+	// status is the observed state of the path.
 	Status *DelegationPathStatusApplyConfiguration `json:"status,omitempty"`
 }
 

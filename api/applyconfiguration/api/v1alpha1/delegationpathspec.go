@@ -10,19 +10,21 @@ package v1alpha1
 type DelegationPathSpecApplyConfiguration struct {
 	// reason says what the path is for. It is shown wherever the path is shown.
 	Reason *string `json:"reason,omitempty"`
-	// origin is whose authority the path passes on. Absent, it is stamped from the request's user. To declare another
-	// one needs the right to impersonate that user and each of its groups (at most 8 declared, never system:masters).
-	// Whoever changes scope, lifetime or hops becomes the origin, unless they may impersonate the old one.
+	// origin is the identity whose authority the path delegates. If absent, it is stamped from the request's user. To
+	// declare another one requires the right to impersonate that user and each of its groups (at most 8 declared, never
+	// system:masters). A user who changes scope, lifetime or hops becomes the origin, unless they may impersonate the
+	// old one.
 	Origin *SubjectApplyConfiguration `json:"origin,omitempty"`
 	// lifetime bounds the path; its duration counts from the moment the path becomes active.
 	Lifetime *LifetimeApplyConfiguration `json:"lifetime,omitempty"`
-	// scope is the most that any hop of this path may ever do. It must lie inside what the origin may do.
+	// scope is the most that any hop of this path may do. It must lie within what the origin may do.
 	Scope *ScopeApplyConfiguration `json:"scope,omitempty"`
-	// hops bounds the chain: how deep it may grow and where its hops may live.
+	// hops bounds the chain: how deep it may grow and in which namespaces its hops may be.
 	Hops *HopBoundsApplyConfiguration `json:"hops,omitempty"`
-	// suspend withdraws the path reversibly: whoever may patch the path may resume it. Against an adversary, revoke.
+	// suspend withdraws the path reversibly: any user who may patch the path may resume it. Against an adversary,
+	// revoke.
 	Suspend *bool `json:"suspend,omitempty"`
-	// revoked ends the path and all its hops, for good.
+	// revoked permanently ends the path and all its hops.
 	Revoked *RevocationApplyConfiguration `json:"revoked,omitempty"`
 }
 

@@ -10,16 +10,16 @@ import (
 // DelegationPathStatusApplyConfiguration represents a declarative configuration of the DelegationPathStatus type for use
 // with apply.
 //
-// DelegationPathStatus is what the controller found out about a path. Only the controller writes it.
+// DelegationPathStatus is the observed state of a path. Only the controller writes it.
 type DelegationPathStatusApplyConfiguration struct {
 	// conditions are Ready, Reconciling and Stalled with the meaning of kstatus, and OriginAuthorized. Their reasons
-	// come out of the one vocabulary of this group.
+	// come from the one vocabulary of this group.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
-	// observedGeneration is the generation of the spec that the rest of the status speaks of.
+	// observedGeneration is the generation of the spec that the rest of the status describes.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
 	// activeSince is when the path first became active. Durations count from here. It is written once.
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
-	// expiresAt is when the path ends by itself.
+	// expiresAt is when the path expires.
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 	// hops counts the path's hops by state.
 	Hops *HopCountsApplyConfiguration `json:"hops,omitempty"`

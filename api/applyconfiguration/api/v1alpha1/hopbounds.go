@@ -9,7 +9,7 @@ package v1alpha1
 type HopBoundsApplyConfiguration struct {
 	// maxDepth is how many hops may follow one another; a first hop has depth 1.
 	MaxDepth *int32 `json:"maxDepth,omitempty"`
-	// namespaces are where hops may live; absent, the path's own namespace alone.
+	// namespaces are those in which hops may be created. If absent, only the path's own namespace.
 	Namespaces []string `json:"namespaces,omitempty"`
 }
 

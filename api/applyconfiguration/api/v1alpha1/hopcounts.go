@@ -9,9 +9,9 @@ package v1alpha1
 type HopCountsApplyConfiguration struct {
 	// total is how many hops name this path.
 	Total *int32 `json:"total,omitempty"`
-	// ready is how many of them hold their grant.
+	// ready is how many of them have their grant.
 	Ready *int32 `json:"ready,omitempty"`
-	// stalled is how many of them will not become ready by themselves.
+	// stalled is how many of them will not become ready on their own.
 	Stalled *int32 `json:"stalled,omitempty"`
 }
 

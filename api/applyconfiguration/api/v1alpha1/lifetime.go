@@ -9,7 +9,7 @@ import (
 // LifetimeApplyConfiguration represents a declarative configuration of the Lifetime type for use
 // with apply.
 //
-// Lifetime bounds how long something is valid. Of duration and notAfter the earlier wins.
+// Lifetime bounds how long an object is valid. If both duration and notAfter are set, the earlier end wins.
 type LifetimeApplyConfiguration struct {
 	// duration counts from the moment its holder first becomes valid: Go notation, from 1s to 8784h (a year).
 	Duration *v1.Duration `json:"duration,omitempty"`

@@ -7,7 +7,7 @@ package v1alpha1
 //
 // NamespacedScope allows each of its rules in each of its namespaces.
 type NamespacedScopeApplyConfiguration struct {
-	// namespaces are the namespaces in which the rules hold. Each is named; there is no way to say "all".
+	// namespaces are the namespaces in which the rules apply. Name each one: there is no wildcard.
 	Namespaces []string `json:"namespaces,omitempty"`
 	// rules are what may be done in each of the namespaces.
 	Rules []ResourceRuleApplyConfiguration `json:"rules,omitempty"`

@@ -5,11 +5,11 @@ package v1alpha1
 // ObjectRefApplyConfiguration represents a declarative configuration of the ObjectRef type for use
 // with apply.
 //
-// ObjectRef names an object of our own kinds.
+// ObjectRef names an object of Wayleave's own kinds.
 type ObjectRefApplyConfiguration struct {
 	// name is the object's name.
 	Name *string `json:"name,omitempty"`
-	// namespace is the object's namespace; absent, that of the hop.
+	// namespace is the object's namespace. If absent, that of the hop.
 	Namespace *string `json:"namespace,omitempty"`
 }
 

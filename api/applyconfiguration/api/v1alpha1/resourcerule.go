@@ -6,11 +6,11 @@ package v1alpha1
 // with apply.
 //
 // ResourceRule allows each of its verbs on each of its resources in each of its API groups, with the meaning of an
-// RBAC rule. Wildcards are refused.
+// RBAC rule. Wildcards are rejected.
 type ResourceRuleApplyConfiguration struct {
 	// apiGroups are the API groups of the resources; "" is the core group.
 	APIGroups []string `json:"apiGroups,omitempty"`
-	// resources are plural resource names, a subresource behind a slash: pods, deployments/scale.
+	// resources are plural resource names, with a subresource after a slash: pods, deployments/scale.
 	Resources []string `json:"resources,omitempty"`
 	// verbs are API verbs: get, list, watch, create, update, patch, delete, deletecollection.
 	Verbs []string `json:"verbs,omitempty"`

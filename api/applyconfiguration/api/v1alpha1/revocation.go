@@ -9,13 +9,14 @@ import (
 // RevocationApplyConfiguration represents a declarative configuration of the Revocation type for use
 // with apply.
 //
-// Revocation ends what carries it, and all that came after, for good. It can be set and never changed or unset.
+// Revocation permanently ends the object that carries it and everything below it. It can be set, but never changed or
+// unset.
 type RevocationApplyConfiguration struct {
-	// reason says why, for whoever asks later.
+	// reason says why, for later reviews.
 	Reason *string `json:"reason,omitempty"`
-	// by is who revoked. Stamped at admission; what a request says here is overwritten.
+	// by is the user who revoked. Stamped at admission; a value in the request is overwritten.
 	By *string `json:"by,omitempty"`
-	// at is when it was revoked. Stamped at admission; what a request says here is overwritten.
+	// at is when it was revoked. Stamped at admission; a value in the request is overwritten.
 	At *v1.Time `json:"at,omitempty"`
 }
 

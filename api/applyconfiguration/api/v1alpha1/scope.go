@@ -5,18 +5,18 @@ package v1alpha1
 // ScopeApplyConfiguration represents a declarative configuration of the Scope type for use
 // with apply.
 //
-// The bounds below cap each list by itself; their product is capped in Go (internal/scope), since CEL cannot afford
-// to multiply them. Without both, one object could name millions of permissions of authority and stall whoever reads it.
-// Scope is a bound on authority: whoever is held to it may do what it names and nothing else. It is a plain list of
-// what is allowed. There are no wildcards in it.
+// The bounds below cap each list; internal/scope caps their product in Go, since CEL cannot afford to multiply them.
+// Without both, one object could name millions of permissions and stall every process that reads it.
+// Scope is a bound on authority: its holder may do what it names and nothing else. It is a plain list of what is
+// allowed, without wildcards.
 type ScopeApplyConfiguration struct {
 	// namespaced lists what may be done in which namespaces.
 	Namespaced []NamespacedScopeApplyConfiguration `json:"namespaced,omitempty"`
 	// cluster lists what may be done with cluster-scoped resources and non-resource URLs. Each hop that has such a
-	// rule costs a ClusterRoleBinding, which the API server looks at on every request in the cluster.
+	// rule costs a ClusterRoleBinding, which the API server evaluates on every request in the cluster.
 	Cluster []ClusterRuleApplyConfiguration `json:"cluster,omitempty"`
-	// audiences lists the token audiences, beyond the API server's own, for which tokens may be made. A token for
-	// another audience cannot be called back before it expires.
+	// audiences lists the token audiences, beyond the API server's own, for which tokens may be issued. A token for
+	// another audience cannot be revoked before it expires.
 	Audiences []string `json:"audiences,omitempty"`
 }
 

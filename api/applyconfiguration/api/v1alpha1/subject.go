@@ -11,7 +11,7 @@ package v1alpha1
 type SubjectApplyConfiguration struct {
 	// user is the user name. That of a ServiceAccount can have 339 characters.
 	User *string `json:"user,omitempty"`
-	// groups are the groups that count for this subject, beyond those implied by its name.
+	// groups are the groups of this subject, beyond those implied by its name.
 	Groups []string `json:"groups,omitempty"`
 }
 

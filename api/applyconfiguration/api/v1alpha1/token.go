@@ -9,15 +9,15 @@ import (
 // TokenApplyConfiguration represents a declarative configuration of the Token type for use
 // with apply.
 //
-// Token asks for a short-lived credential in a Secret of the hop's namespace. With the API server as audience the
-// Secret holds a kubeconfig, too. The controller creates the Secret, and never touches one that is not its own.
+// Token requests a short-lived credential in a Secret of the hop's namespace. With the API server as audience the
+// Secret also holds a kubeconfig. The controller creates the Secret, and never changes one that it did not create.
 type TokenApplyConfiguration struct {
 	// secretName is the name of the Secret.
 	SecretName *string `json:"secretName,omitempty"`
-	// expiration is how long each token is valid, from 10m to 1h; it is rotated at 80 % of that. It never outlasts the
-	// hop. Absent, 10m.
+	// expiration is how long each token is valid, from 10m to 1h; it is rotated at 80 % of that. It never outlives the
+	// hop. If absent, 10m.
 	Expiration *v1.Duration `json:"expiration,omitempty"`
-	// audience is one of scope.audiences; absent, the API server.
+	// audience is one of scope.audiences. If absent, the API server.
 	Audience *string `json:"audience,omitempty"`
 }
 

@@ -12,13 +12,13 @@ import (
 //
 // Transition is one change of a path's state.
 type TransitionApplyConfiguration struct {
-	// time is when the controller saw it.
+	// time is when the controller observed it.
 	Time *v1.Time `json:"time,omitempty"`
-	// actor is who caused it, as far as the API server knew; the controller itself where nobody did.
+	// actor is the user who caused it, as far as the API server knew; otherwise the controller itself.
 	Actor *string `json:"actor,omitempty"`
-	// reason is the state's reason out of the vocabulary.
+	// reason is the state's reason from the vocabulary.
 	Reason *apiv1alpha1.Reason `json:"reason,omitempty"`
-	// message says more, for a person.
+	// message is a human-readable description.
 	Message *string `json:"message,omitempty"`
 }
 

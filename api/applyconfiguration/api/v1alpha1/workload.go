@@ -13,9 +13,9 @@ import (
 type WorkloadApplyConfiguration struct {
 	// kinds are the kinds that may declare the hop on their pod template.
 	Kinds []apiv1alpha1.WorkloadKind `json:"kinds,omitempty"`
-	// images are the container images that may run, compared with the image as it is written in the pod. A `*` may
-	// stand as the last character, behind the repository's : or @, and stands for the rest of the tag or digest. A tag
-	// pattern matches no image that has a digest, too: the digest is what runs.
+	// images are the container images that may run, compared with the image as it is written in the pod. A `*` is
+	// allowed as the last character, after the repository's : or @, and matches the rest of the tag or digest. A tag
+	// pattern matches no image that also has a digest: the digest is what runs.
 	Images []string `json:"images,omitempty"`
 }
 
