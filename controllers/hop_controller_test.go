@@ -78,7 +78,9 @@ func account(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop) *corev1
 }
 
 // allowedFor is an input about a hop, its Allow, and the status that follows from it.
-func allowedFor(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop) (delegation.Input, delegation.Verdict, *v1alpha1.DelegationHopStatus) {
+func allowedFor(
+	path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop,
+) (delegation.Input, delegation.Verdict, *v1alpha1.DelegationHopStatus) {
 	in := delegation.Input{Now: t0, Path: path, Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
 	return in, delegation.Verdict{Outcome: delegation.Allow, NotAfter: at(time.Hour).Time}, hop.Status.DeepCopy()
 }

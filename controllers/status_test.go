@@ -86,8 +86,11 @@ func TestTransitionIsRecordedOnce(t *testing.T) {
 			if got := len(recorded.Events); got != 1 {
 				t.Errorf("%d Events, want 1", got)
 			}
-			if err := r.live.Get(t.Context(), request.NamespacedName, hop); err != nil || delegation.ReadyReason(hop.Status.Conditions) != v1alpha1.ReasonRevoked {
-				t.Errorf("the status says %q (%v)", delegation.ReadyReason(hop.Status.Conditions), err)
+			if err := r.live.Get(t.Context(), request.NamespacedName, hop); err != nil {
+				t.Fatal(err)
+			}
+			if got := delegation.ReadyReason(hop.Status.Conditions); got != v1alpha1.ReasonRevoked {
+				t.Errorf("the status says %q", got)
 			}
 			if len(r.record.logged) != 0 {
 				t.Errorf("%d transitions are remembered after their status was written", len(r.record.logged))

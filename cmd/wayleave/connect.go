@@ -65,9 +65,9 @@ func missingFile(by, file string) error {
 	return nil
 }
 
-// reach asks the API server once, so that what is wrong with the connection is told in one sentence and at once.
+// reach asks the API server once, so that what is wrong with the connection is reported in one sentence, immediately.
 // It waits so long for our kinds to be served; with zero it does not ask for them. A cluster may hide its version and
-// its kinds from us: whoever says so was reached.
+// its kinds from us: such an answer means that the API server was reached.
 func reach(ctx context.Context, cfg *rest.Config, forKinds time.Duration) error {
 	short := rest.CopyConfig(cfg)
 	short.Timeout = 10 * time.Second

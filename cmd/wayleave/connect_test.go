@@ -10,16 +10,16 @@ import (
 	"k8s.io/client-go/rest"
 )
 
-// TestReach: what is wrong with the connection is told in one sentence.
+// TestReach: what is wrong with the connection is reported in one sentence.
 func TestReach(t *testing.T) {
 	const version, kinds = "/version", "/apis/delegation.wayleave.dev/v1alpha1"
 	for name, test := range map[string]struct {
 		answers map[string]int
 		want    string
 	}{
-		"well":           {answers: map[string]int{version: 200, kinds: 200}},
-		"hidden":         {answers: map[string]int{version: 403, kinds: 403}},
-		"nobody we know": {answers: map[string]int{version: 401}, want: "does not know who we are"},
+		"well":            {answers: map[string]int{version: 200, kinds: 200}},
+		"hidden":          {answers: map[string]int{version: 403, kinds: 403}},
+		"an unknown user": {answers: map[string]int{version: 401}, want: "does not know who we are"},
 		"without our kinds": {
 			answers: map[string]int{version: 200, kinds: 404},
 			want:    "the kinds of delegation.wayleave.dev are not installed: kubectl apply -k config/crd",
@@ -36,14 +36,14 @@ func TestReach(t *testing.T) {
 			expect(t, reach(t.Context(), &rest.Config{Host: server.URL}, 10*time.Millisecond), test.want)
 		})
 	}
-	t.Run("nobody there", func(t *testing.T) {
+	t.Run("no listener", func(t *testing.T) {
 		server := httptest.NewServer(http.NotFoundHandler())
 		server.Close()
 		expect(t, reach(t.Context(), &rest.Config{Host: server.URL}, 0), "cannot reach the API server "+server.URL+": connection refused")
 	})
 }
 
-// TestFlags: a flag that cannot be meant is told before anything is connected to.
+// TestFlags: an invalid flag is reported before anything is connected to.
 func TestFlags(t *testing.T) {
 	t.Setenv("KUBECONFIG", "/nonexistent")
 	for args, want := range map[string]string{
@@ -77,6 +77,6 @@ func execute(args string) error {
 func expect(t *testing.T, err error, want string) {
 	t.Helper()
 	if (err == nil) != (want == "") || err != nil && !strings.Contains(err.Error(), want) {
-		t.Errorf("told %v, want %q", err, want)
+		t.Errorf("got %v, want %q", err, want)
 	}
 }

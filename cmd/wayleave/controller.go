@@ -35,7 +35,7 @@ func controllerCommand() *cobra.Command {
 		Use:   "controller",
 		Short: "Give each valid hop its identity and rights, and withdraw them",
 		Long: `Gives each valid hop its ServiceAccount, its rights and, where it asks, its token; withdraws all of that when
-the hop or anything above it is revoked, expires, no longer fits or goes; and writes status and Events. Several
+the hop or anything above it is revoked, expires, no longer fits or is deleted; and writes status and Events. Several
 replicas may run, of which one works.`,
 		Args:    cobra.NoArgs,
 		PreRunE: func(*cobra.Command, []string) error { return o.validate() },
@@ -48,7 +48,8 @@ replicas may run, of which one works.`,
 		"URL of the API server in the kubeconfigs of token Secrets (default: the one that this process uses)")
 	flags.StringVar(&o.caFile, "api-server-ca-file", "",
 		"PEM file with the certificates that sign --api-server's (default: those that this process trusts)")
-	flags.DurationVar(&o.maxFactAge, "max-fact-age", 10*time.Minute, "how long a grant stays in effect while a fact that decides cannot be determined")
+	flags.DurationVar(&o.maxFactAge, "max-fact-age", 10*time.Minute, "how long a grant stays in effect while a fact that "+
+		"decides cannot be determined")
 	flags.DurationVar(&o.sweepEvery, "sweep-interval", 10*time.Minute, "how often to look for grants whose hop no longer exists")
 	flags.IntVar(&o.concurrency, "concurrency", 16, "how many hops to reconcile at the same time")
 	return cmd

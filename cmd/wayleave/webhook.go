@@ -33,8 +33,8 @@ func webhookCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "webhook",
 		Short: "Answer the API server's admission requests",
-		Long: `Answers the API server when somebody writes a path, a hop, or a workload that declares a hop: it
-stamps origin and author, lets in or refuses, and gives each pod its hop's account. It writes nothing to the
+		Long: `Answers the API server when a user writes a path, a hop, or a workload that declares a hop: it
+stamps origin and author, admits or denies, and gives each pod its hop's account. It writes nothing to the
 cluster, and any number of replicas may run.`,
 		Args:    cobra.NoArgs,
 		PreRunE: func(*cobra.Command, []string) error { return o.validate() },

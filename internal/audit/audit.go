@@ -19,7 +19,7 @@ type Record struct {
 	Time time.Time `json:"time"`
 	// Verb is what happened: admit, or transition.
 	Verb string `json:"verb"`
-	// Actor is who asked, or who caused it; the controller itself where nobody did.
+	// Actor is who asked, or who caused it; the controller itself where no user did.
 	Actor string `json:"actor"`
 	// Object is what it happened to: kind, and namespace/name.
 	Object string `json:"object"`
@@ -29,7 +29,7 @@ type Record struct {
 	Decision string `json:"decision"`
 	// Reason is out of the vocabulary.
 	Reason v1alpha1.Reason `json:"reason"`
-	// Message is what a person was told.
+	// Message is what the user, or the status, got.
 	Message string `json:"message,omitempty"`
 	// Path and PathUID are the path of the chain; empty where it was not found.
 	Path    string `json:"path,omitempty"`
@@ -52,7 +52,7 @@ type Log struct {
 // New returns a log that writes to out.
 func New(out io.Writer) *Log { return &Log{out: out} }
 
-// Write writes one record. A record that cannot be written is an error: whoever decides must not go on unseen.
+// Write writes one record. A record that cannot be written is an error: no decision takes effect unrecorded.
 func (l *Log) Write(r Record) error {
 	r.Time = r.Time.UTC()
 	line, err := json.Marshal(r)

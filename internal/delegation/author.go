@@ -24,6 +24,7 @@ func (e *evaluation) checkAuthor(h *v1alpha1.DelegationHop, n node) {
 		return
 	}
 	e.reportAnswer(e.in.Facts.author(n.depth-1), denied(fmt.Sprintf(
-		"the author %q is not the path's origin and does not hold the verb %s on the path: let the origin apply the hop, or give its author that verb",
+		"the author %q is not the path's origin and does not hold the verb %s on the path: let the origin apply the hop, or "+
+			"give its author that verb",
 		who, v1alpha1.VerbDelegate)), fmt.Sprintf("whether the author %q may delegate", who))
 }

@@ -71,7 +71,7 @@ func path(options ...pathOption) *v1alpha1.DelegationPath {
 	return p
 }
 
-// pathSpec changes what somebody wrote.
+// pathSpec changes the spec of a path.
 func pathSpec(change func(*v1alpha1.DelegationPathSpec)) pathOption {
 	return func(p *v1alpha1.DelegationPath) { change(&p.Spec) }
 }
@@ -189,18 +189,18 @@ type fault struct {
 	Field  string
 }
 
-type judgement struct {
+type result struct {
 	Outcome Outcome
 	Faults  []fault
 }
 
-func judge(input Input) judgement {
+func evaluate(input Input) result {
 	v := Evaluate(input)
-	j := judgement{Outcome: v.Outcome}
+	r := result{Outcome: v.Outcome}
 	for _, f := range v.Findings {
-		j.Faults = append(j.Faults, fault{f.Reason, f.Node, f.Field})
+		r.Faults = append(r.Faults, fault{f.Reason, f.Node, f.Field})
 	}
-	return j
+	return r
 }
 
 const (

@@ -10,7 +10,7 @@ import (
 )
 
 // MaxChain is the longest chain that is ever followed. The schema allows no deeper path; the bound here stops a loop
-// of parents from holding whoever follows it.
+// of parents from holding up the process that follows it.
 const MaxChain = 16
 
 // Chain is a hop with all its ancestors.
@@ -71,7 +71,7 @@ func (c *Chain) joins(child, parent *v1alpha1.DelegationHop, key types.Namespace
 	case parent == nil || !parent.DeletionTimestamp.IsZero():
 		c.fail(child, v1alpha1.ReasonChainBroken, "parent hop %s was deleted: make a new hop below one that exists", key)
 	case pinned != "" && pinned != string(parent.UID):
-		c.fail(child, v1alpha1.ReasonChainBroken, "parent hop %s was made anew since this hop was linked to it: make this hop anew, too", key)
+		c.fail(child, v1alpha1.ReasonChainBroken, "parent hop %s was recreated since this hop was bound to it: recreate this hop, too", key)
 	case PathKey(parent) != PathKey(child):
 		c.fail(child, v1alpha1.ReasonChainBroken, "parent hop %s does not belong to path %s: name a parent of the same path", key, PathKey(child))
 	default:
@@ -82,7 +82,7 @@ func (c *Chain) joins(child, parent *v1alpha1.DelegationHop, key types.Namespace
 
 func (c *Chain) fail(at *v1alpha1.DelegationHop, reason v1alpha1.Reason, format string, args ...any) {
 	node := ""
-	if at != c.Hops[0] { // the hop asked about stands first until the chain is turned round
+	if at != c.Hops[0] { // the hop asked about comes first until the chain is reversed
 		node = nodeName(at)
 	}
 	c.Breaks = append(c.Breaks, Finding{Reason: reason, Node: node, Field: "spec.parentRef", Message: fmt.Sprintf(format, args...)})

@@ -62,16 +62,19 @@ func TestResolveChain(t *testing.T) {
 		wantBreak []Finding
 	}{
 		"a first hop is a chain by itself": {hop: hop("triage"), wantHops: []string{"triage"}},
-		"ancestors stand from the first to the last": {
-			hop:    hop("report", withParent("isolate")),
-			others: []*v1alpha1.DelegationHop{hop("triage"), hop("isolate", withParent("triage"))}, wantHops: []string{"triage", "isolate", "report"},
+		"ancestors are in order from the first to the last": {
+			hop:      hop("report", withParent("isolate")),
+			others:   []*v1alpha1.DelegationHop{hop("triage"), hop("isolate", withParent("triage"))},
+			wantHops: []string{"triage", "isolate", "report"},
 		},
-		"a parent is found before anything was linked": {
-			hop: hop("isolate", withParent("triage"), notPinned), others: []*v1alpha1.DelegationHop{hop("triage")}, wantHops: []string{"triage", "isolate"},
+		"a parent is found before anything was pinned": {
+			hop: hop("isolate", withParent("triage"), notPinned), others: []*v1alpha1.DelegationHop{hop("triage")},
+			wantHops: []string{"triage", "isolate"},
 		},
 		"a parent may live in another namespace": {
-			hop:    hop("isolate", parentIn("incident-response", "triage")),
-			others: []*v1alpha1.DelegationHop{hop("triage", in("incident-response")), hop("triage", elsewhere)}, wantHops: []string{"triage", "isolate"},
+			hop:      hop("isolate", parentIn("incident-response", "triage")),
+			others:   []*v1alpha1.DelegationHop{hop("triage", in("incident-response")), hop("triage", elsewhere)},
+			wantHops: []string{"triage", "isolate"},
 		},
 		"a path without a namespace is one of the hop's own": {
 			hop: hop("isolate", parentIn("incident-response", "triage")),
@@ -91,8 +94,9 @@ func TestResolveChain(t *testing.T) {
 			wantBreak: broken(triage, "the chain comes back to hop agents/isolate: name a parent that does not descend from this hop"),
 		},
 		"a cycle further up": {
-			hop:    hop("report", withParent("triage")),
-			others: []*v1alpha1.DelegationHop{hop("triage", withParent("isolate")), hop("isolate", withParent("triage"))}, wantHops: []string{"isolate", "triage", "report"},
+			hop:       hop("report", withParent("triage")),
+			others:    []*v1alpha1.DelegationHop{hop("triage", withParent("isolate")), hop("isolate", withParent("triage"))},
+			wantHops:  []string{"isolate", "triage", "report"},
 			wantBreak: broken("hop agents/isolate", "the chain comes back to hop agents/triage: name a parent that does not descend from this hop"),
 		},
 		"a chain longer than any may be": {
@@ -116,17 +120,18 @@ func TestResolveChain(t *testing.T) {
 			hop: hop("isolate", withParent("triage")), others: []*v1alpha1.DelegationHop{hop("triage", deletedHop)}, wantHops: []string{"isolate"},
 			wantBreak: broken("", "parent hop agents/triage was deleted: make a new hop below one that exists"),
 		},
-		"a parent made anew under the old name": {
+		"a parent recreated under the old name": {
 			hop: hop("isolate", withParent("triage")), others: []*v1alpha1.DelegationHop{
 				hop("triage", withUID("second")),
 			}, wantHops: []string{"isolate"},
-			wantBreak: broken("", "parent hop agents/triage was made anew since this hop was linked to it: make this hop anew, too"),
+			wantBreak: broken("", "parent hop agents/triage was recreated since this hop was bound to it: recreate this hop, too"),
 		},
-		"a grandparent made anew under the old name": {
-			hop:    hop("report", withParent("isolate")),
-			others: []*v1alpha1.DelegationHop{hop("triage", withUID("second")), hop("isolate", withParent("triage"))}, wantHops: []string{"isolate", "report"},
+		"a grandparent recreated under the old name": {
+			hop:      hop("report", withParent("isolate")),
+			others:   []*v1alpha1.DelegationHop{hop("triage", withUID("second")), hop("isolate", withParent("triage"))},
+			wantHops: []string{"isolate", "report"},
 			wantBreak: broken(
-				"hop agents/isolate", "parent hop agents/triage was made anew since this hop was linked to it: make this hop anew, too",
+				"hop agents/isolate", "parent hop agents/triage was recreated since this hop was bound to it: recreate this hop, too",
 			),
 		},
 		"a parent of another path": {

@@ -20,10 +20,10 @@ func checkDenials(t *testing.T, denials map[string]denial) {
 	t.Helper()
 	for name, test := range denials {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(judgement{Deny, test.want}, judge(test.in)); diff != "" {
+			if diff := cmp.Diff(result{Deny, test.want}, evaluate(test.in)); diff != "" {
 				t.Errorf("denied (-want +got):\n%s", diff)
 			}
-			if diff := cmp.Diff(judgement{Outcome: Allow}, judge(test.twin)); diff != "" {
+			if diff := cmp.Diff(result{Outcome: Allow}, evaluate(test.twin)); diff != "" {
 				t.Errorf("the twin (-want +got):\n%s", diff)
 			}
 			for _, f := range Evaluate(test.in).Findings {
@@ -47,11 +47,11 @@ func TestEvaluatePath(t *testing.T) {
 		"a path that is being deleted": {
 			in: ask(path(deletedPath)), twin: ask(path()), want: []fault{{Reason: v1alpha1.ReasonPathNotFound}},
 		},
-		"a path that somebody revoked": {
+		"a path that a user revoked": {
 			in: ask(path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Revoked = revoked("false alarm") }))), twin: ask(path()),
 			want: []fault{{Reason: v1alpha1.ReasonRevoked, Field: "spec.revoked"}},
 		},
-		"a path that somebody suspended, and resumed": {
+		"a path that a user suspended, and resumed": {
 			in: ask(path(suspended(true))), twin: ask(path(suspended(false))), want: []fault{
 				{Reason: v1alpha1.ReasonSuspended, Field: "spec.suspend"},
 			},
@@ -60,7 +60,7 @@ func TestEvaluatePath(t *testing.T) {
 			in: ask(path(withPathLifetime(until(0)))), twin: ask(path(withPathLifetime(until(1e9)))),
 			want: []fault{{Reason: v1alpha1.ReasonExpired, Field: "spec.lifetime"}},
 		},
-		"a path that nobody stands behind": {
+		"a path without an origin": {
 			in: but(
 				ask(path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Origin = nil }))),
 				func(i *Input) { i.Facts.Origin = Answer{Outcome: Deny} },
@@ -108,7 +108,7 @@ func TestEvaluateHop(t *testing.T) {
 			in: ask(path(deletedPath), hop("isolate", withScope(pods("get")))), twin: ask(path(), hop("isolate", withScope(pods("get")))),
 			want: []fault{{Reason: v1alpha1.ReasonPathNotFound, Field: "spec.pathRef"}},
 		},
-		"a path that was made anew under the old name": {
+		"a path that was recreated under the old name": {
 			in: ask(path(func(p *v1alpha1.DelegationPath) { p.UID = "second" }), hop("isolate")), twin: inherited,
 			want: []fault{{Reason: v1alpha1.ReasonChainBroken, Field: "spec.pathRef"}},
 		},
@@ -116,18 +116,18 @@ func TestEvaluateHop(t *testing.T) {
 			in: ask(path(neverActive), hop("isolate", withoutStatus)), twin: ask(path(), hop("isolate", withoutStatus)),
 			want: []fault{{Reason: v1alpha1.ReasonNotYetValid, Node: thePath}},
 		},
-		"a path that somebody revoked takes a hop far below": {
+		"a path that a user revoked takes a hop far below": {
 			in: ask(path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Revoked = revoked("false alarm") })), below.Chain.Hops...), twin: below,
 			want: []fault{{Reason: v1alpha1.ReasonRevoked, Node: thePath, Field: "spec.revoked"}},
 		},
-		"a hop that somebody revoked": {
+		"a hop that a user revoked": {
 			in: ask(path(), hop("isolate", revokedHop)), twin: inherited, want: []fault{{Reason: v1alpha1.ReasonRevoked, Field: "spec.revoked"}},
 		},
-		"a parent that somebody revoked": {
+		"a parent that a user revoked": {
 			in: ask(path(), hop("triage", revokedHop), hop("isolate", withParent("triage"))), twin: below,
 			want: []fault{{Reason: v1alpha1.ReasonRevoked, Node: triage, Field: "spec.revoked"}},
 		},
-		"a child that somebody revoked leaves its parent alone": {
+		"a child that a user revoked leaves its parent alone": {
 			in: ask(path(), hop("triage"), hop("isolate", withParent("triage"), revokedHop)), twin: ask(path(), hop("triage")),
 			want: []fault{{Reason: v1alpha1.ReasonRevoked, Field: "spec.revoked"}},
 		},
@@ -169,7 +169,7 @@ func TestEvaluateHop(t *testing.T) {
 			twin: ask(path(hops(2, "agents", "old")), hop("triage", in("old")), hop("isolate", withParent("triage"))),
 			want: []fault{{Reason: v1alpha1.ReasonNamespaceNotAllowed, Node: "hop old/triage", Field: "metadata.namespace"}},
 		},
-		"a hop that nobody signed": {
+		"a hop without an author": {
 			in: ask(path(), hop("isolate", hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Author = nil }))), twin: inherited,
 			want: []fault{{Reason: v1alpha1.ReasonNotPermittedToDelegate, Field: "spec.author"}},
 		},
@@ -245,7 +245,7 @@ func TestEvaluateHopScope(t *testing.T) {
 				{Reason: v1alpha1.ReasonScopeExceedsPath, Node: triage, Field: "spec.scope"},
 			},
 		},
-		"a scope that cannot be judged allows its children nothing": {
+		"a scope that cannot be parsed allows its children nothing": {
 			in: ask(path(), hop("triage", withScope(pods())), isolate(withScope(pods("get")))), twin: ask(
 				path(), readers, isolate(withScope(pods("get"))),
 			),
@@ -300,7 +300,7 @@ func TestEvaluateGivesTheScopeOfTheHopAskedAbout(t *testing.T) {
 			ask(path(), hop("triage", withScope(pods("get"))), hop("isolate", withParent("triage"), withToken(""))),
 			"get pods in namespace payments",
 		},
-		"one that cannot be judged":   {ask(path(), hop("isolate", withScope(pods()))), ""},
+		"one that cannot be parsed":   {ask(path(), hop("isolate", withScope(pods()))), ""},
 		"of a path that is not there": {ask(nil, hop("isolate")), ""},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -348,7 +348,7 @@ func TestEvaluateWorkload(t *testing.T) {
 	const own = "dhop-isolate.0.0"
 	checkDenials(t, map[string]denial{
 		"a hop that is not there": {in: run(Input{Now: noon}), twin: run(job), want: []fault{{Reason: v1alpha1.ReasonHopNotFound}}},
-		"somebody who may not use the hop": {
+		"a user who may not use the hop": {
 			in: run(job, func(w *Workload) { w.Use = Answer{Outcome: Deny} }), twin: run(job), want: []fault{
 				{Reason: v1alpha1.ReasonNotPermittedToUse},
 			},
@@ -401,7 +401,7 @@ func TestEvaluateWorkload(t *testing.T) {
 			in: run(job, func(w *Workload) { w.Requires = []rbacv1.PolicyRule{{}} }), twin: run(job),
 			want: append(append(excessive, excessive...), excessive...),
 		},
-		"a need that nobody can read": {in: run(job, func(w *Workload) { w.RequiresProblem = "it is no YAML" }), twin: run(job), want: excessive},
+		"a need that cannot be read": {in: run(job, func(w *Workload) { w.RequiresProblem = "it is no YAML" }), twin: run(job), want: excessive},
 		"a hop that may not be granted may not be used": {
 			in: run(but(job, func(i *Input) { i.Facts.Ceiling = Answer{Outcome: Deny} })), twin: run(job), want: []fault{
 				{Reason: v1alpha1.ReasonScopeExceedsCeiling, Field: "spec.scope"},
@@ -450,8 +450,7 @@ func TestImagePatterns(t *testing.T) {
 	}
 }
 
-// TestEvaluatePutsTheWorstFirst: what never turns back before what somebody must mend, that before what passes, and last
-// what nobody could find out.
+// TestEvaluatePutsTheWorstFirst: final before fixable, fixable before waiting, and open questions last.
 func TestEvaluatePutsTheWorstFirst(t *testing.T) {
 	suspend := true
 	worst := ask(
@@ -462,7 +461,7 @@ func TestEvaluatePutsTheWorstFirst(t *testing.T) {
 			hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Revoked = revoked("no") }),
 		))
 	worst.Facts = Facts{}
-	want := judgement{Deny, []fault{
+	want := result{Deny, []fault{
 		{v1alpha1.ReasonExpired, thePath, "spec.lifetime"},
 		{v1alpha1.ReasonRevoked, "", "spec.revoked"},
 		{v1alpha1.ReasonNotPermittedToDelegate, triage, "spec.author"},
@@ -472,7 +471,7 @@ func TestEvaluatePutsTheWorstFirst(t *testing.T) {
 		{v1alpha1.ReasonUndetermined, "", "spec.author"},
 		{v1alpha1.ReasonUndetermined, "", "spec.scope"},
 	}}
-	if diff := cmp.Diff(want, judge(worst)); diff != "" {
+	if diff := cmp.Diff(want, evaluate(worst)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
 	}
 	v := Evaluate(worst)
@@ -486,7 +485,8 @@ func TestEvaluatePutsTheWorstFirst(t *testing.T) {
 
 func TestAGoodVerdictHasTheReasonThatItIsGiven(t *testing.T) {
 	v := Evaluate(ask(path(), hop("isolate")))
-	if v.Class() != v1alpha1.ClassGood || v.Reason(v1alpha1.ReasonGranted) != v1alpha1.ReasonGranted || v.Message() != "valid until 2026-07-01T12:30:00Z" {
+	reason := v.Reason(v1alpha1.ReasonGranted)
+	if v.Class() != v1alpha1.ClassGood || reason != v1alpha1.ReasonGranted || v.Message() != "valid until 2026-07-01T12:30:00Z" {
 		t.Errorf("%+v", v)
 	}
 	if f, ok := v.Find(v1alpha1.ReasonRevoked); ok {
@@ -527,13 +527,13 @@ func TestWhatNobodyAnsweredIsNeverAllowed(t *testing.T) {
 			t.Run(name+", "+how, func(t *testing.T) {
 				input := question()
 				test.take(&input, answer)
-				if diff := cmp.Diff(judgement{Undetermined, []fault{test.want}}, judge(input)); diff != "" {
+				if diff := cmp.Diff(result{Undetermined, []fault{test.want}}, evaluate(input)); diff != "" {
 					t.Errorf("(-want +got):\n%s", diff)
 				}
 			})
 		}
 	}
-	if diff := cmp.Diff(judgement{Outcome: Allow}, judge(question())); diff != "" {
+	if diff := cmp.Diff(result{Outcome: Allow}, evaluate(question())); diff != "" {
 		t.Errorf("with all answers (-want +got):\n%s", diff)
 	}
 	for name, input := range map[string]Input{

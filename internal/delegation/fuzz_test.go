@@ -283,7 +283,10 @@ func insideWhatIsWritten(t *testing.T, input Input, v Verdict) {
 	}
 }
 
-func held(t *testing.T, v Verdict, o metav1.Object, r *v1alpha1.Revocation, written *v1alpha1.Scope, l *v1alpha1.Lifetime, since, recorded *metav1.Time) {
+func held(
+	t *testing.T, v Verdict, o metav1.Object, r *v1alpha1.Revocation, written *v1alpha1.Scope, l *v1alpha1.Lifetime,
+	since, recorded *metav1.Time,
+) {
 	t.Helper()
 	if r != nil || o.GetDeletionTimestamp() != nil || recorded != nil && !noon.Before(recorded.Time) {
 		t.Errorf("%s is revoked, gone or over", o.GetName())
@@ -343,13 +346,13 @@ func unknowns(input Input) map[string]Input {
 }
 
 func final(v Verdict) []string {
-	var told []string
+	var texts []string
 	for _, f := range v.Findings {
 		if f.Reason.Class() == v1alpha1.ClassFinal {
-			told = append(told, f.String())
+			texts = append(texts, f.String())
 		}
 	}
-	return told
+	return texts
 }
 
 // FuzzResolveChainEnds walks graphs of hops of which each may name any other as its parent.
@@ -392,11 +395,11 @@ func FuzzResolveChainEnds(f *testing.F) {
 		seen := map[*v1alpha1.DelegationHop]bool{}
 		for i, h := range chain.Hops {
 			if seen[h] {
-				t.Errorf("hop %s stands twice in its chain", h.Name)
+				t.Errorf("hop %s is twice in its chain", h.Name)
 			}
 			seen[h] = true
 			if i > 0 && ParentKey(h) != HopKey(chain.Hops[i-1]) {
-				t.Errorf("hop %s stands below %s", h.Name, chain.Hops[i-1].Name)
+				t.Errorf("hop %s is below %s", h.Name, chain.Hops[i-1].Name)
 			}
 		}
 		if first := chain.Hops[0]; (first.Spec.ParentRef != nil) != (len(chain.Breaks) == 1) {
@@ -488,7 +491,7 @@ func inOrder(t *testing.T, steps []Step, rank map[Kind]int) []Object {
 		last = rank[step[0].Kind]
 		for _, o := range step {
 			if rank[o.Kind] != last {
-				t.Errorf("%v stands in a step of rank %d", o, last)
+				t.Errorf("%v is in a step of rank %d", o, last)
 			}
 		}
 		all = append(all, step...)
@@ -558,8 +561,8 @@ func FuzzEvaluateAnything(f *testing.F) {
 		if (v.Outcome == Allow) != (len(v.Findings) == 0) || v.Outcome == Allow && !v.NotAfter.After(a.Now) {
 			t.Errorf("%s until %v with %v", v.Outcome, v.NotAfter, v.Findings)
 		}
-		if told, kept := v.RelativeMessage(a.Now), v.Message(); len(told) > 1024 || len(kept) > 1024 {
-			t.Errorf("%d and %d bytes are told", len(told), len(kept))
+		if relative, absolute := v.RelativeMessage(a.Now), v.Message(); len(relative) > 1024 || len(absolute) > 1024 {
+			t.Errorf("messages of %d and %d bytes", len(relative), len(absolute))
 		}
 		_, _ = WrittenScope(input)
 		hop := input.Chain.Last()
@@ -567,7 +570,7 @@ func FuzzEvaluateAnything(f *testing.F) {
 			return
 		}
 		if NextChange(v, TokenDue(hop, a.Now), a.Now) <= 0 {
-			t.Error("nobody wakes when the grant ends")
+			t.Error("nothing is requeued when the grant ends")
 		}
 		if g := grantOf(a.Path, hop, 1, v); !PlanFor(g, true, g.Objects(true)).Empty() {
 			t.Errorf("the grant %v is not its own", g.Objects(true))

@@ -142,7 +142,7 @@ func (g Grant) rights() []Object {
 	return objects
 }
 
-// Namespaces are those in which the grant has rules, sorted; the empty one stands for the cluster.
+// Namespaces are those in which the grant has rules, sorted; the empty one means the cluster.
 func (g Grant) Namespaces() []string {
 	return slices.Sorted(maps.Keys(g.Rules))
 }

@@ -28,7 +28,7 @@ func TestAccountName(t *testing.T) {
 	}
 	for how, other := range map[string]string{
 		"another incarnation": AccountName(isolate, 2, end),
-		"a hop made anew":     AccountName(hop("isolate", withUID("second")), 1, end),
+		"a recreated hop":     AccountName(hop("isolate", withUID("second")), 1, end),
 		"another end":         AccountName(isolate, 1, end.Add(time.Second)),
 		"another hop":         AccountName(hop("isolate-2", withUID(isolate.UID)), 1, end),
 	} {
@@ -41,7 +41,7 @@ func TestAccountName(t *testing.T) {
 	}
 }
 
-// TestAccountNameIsOneForKubernetes: also for the longest hop, at the last time that an object can tell.
+// TestAccountNameIsOneForKubernetes: also for the longest hop, at the last time that an object can have.
 func TestAccountNameIsOneForKubernetes(t *testing.T) {
 	longest := AccountName(hop(strings.Repeat("x", 63)), 1<<62, time.Date(9999, 12, 31, 23, 59, 59, 0, time.UTC))
 	if problems := validation.ValidateServiceAccountName(longest, false); len(problems) > 0 || len(longest) > 253 {

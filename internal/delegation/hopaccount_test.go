@@ -24,7 +24,7 @@ func TestAHopIsNobodysOrigin(t *testing.T) {
 			"as author": {ask(path(), hop("isolate", author)), v1alpha1.ReasonNotPermittedToDelegate},
 		} {
 			if _, found := Evaluate(test.in).Find(test.reason); found != isHop {
-				t.Errorf("%s %s: refused %v, want %v", user, name, found, isHop)
+				t.Errorf("%s %s: denied %v, want %v", user, name, found, isHop)
 			}
 		}
 	}

@@ -9,7 +9,7 @@ import (
 	"github.com/wayleave/wayleave/internal/scope"
 )
 
-// Outcome is one of three answers. The zero value is Undetermined: what nobody answered is never a yes.
+// Outcome is one of three answers. The zero value is Undetermined: a question without an answer is never a yes.
 type Outcome string
 
 // The three answers.
@@ -27,7 +27,7 @@ func (o Outcome) String() string {
 	return string(o)
 }
 
-// Answer is what somebody found out who asked whether a right is there.
+// Answer is the answer to the question whether a right exists.
 type Answer struct {
 	Outcome Outcome
 	// Missing is what a Deny found missing, where that can be named.
@@ -36,7 +36,7 @@ type Answer struct {
 	Detail string
 }
 
-// Facts are what has to be looked up outside the objects themselves. A fact that nobody looked up is Undetermined.
+// Facts are what has to be looked up outside the objects themselves. A fact that was not looked up is Undetermined.
 type Facts struct {
 	// Origin: may the path's origin do now all that the path's scope says?
 	Origin Answer
@@ -50,7 +50,7 @@ func (f Facts) author(i int) Answer {
 	if i < len(f.Authors) {
 		return f.Authors[i]
 	}
-	return Answer{Detail: "nobody looked up the author's rights"}
+	return Answer{Detail: "the author's rights were not looked up"}
 }
 
 // Workload is a pod, or a pod template, that declares the last hop of the chain.
@@ -59,7 +59,7 @@ type Workload struct {
 	Kinds []v1alpha1.WorkloadKind
 	// Template is true for what makes pods, false for a pod.
 	Template bool
-	// ServiceAccountName is as it stands in the pod spec.
+	// ServiceAccountName is that of the pod spec.
 	ServiceAccountName string
 	// Images are those of all containers, of whatever sort.
 	Images []string

@@ -71,18 +71,18 @@ func TestLifetimesEnd(t *testing.T) {
 			in:   ask(path(), hop("triage", withLifetime(lasting(10*minute))), hop("isolate", withParent("triage"))),
 			twin: ask(path(), hop("triage", withLifetime(lasting(11*minute))), hop("isolate", withParent("triage"))), want: expired(triage),
 		},
-		"a path's end takes all, and is told once": {
+		"a path's end ends all, and is reported once": {
 			in:   ask(path(withPathLifetime(until(0))), hop("triage"), hop("isolate", withParent("triage"))),
 			twin: ask(path(withPathLifetime(until(minute))), hop("triage"), hop("isolate", withParent("triage"))), want: expired(thePath),
 		},
-		"two ends at two times are told both": {
+		"two ends at two times are both reported": {
 			in:   ask(path(withPathLifetime(until(-minute))), hop("isolate", withLifetime(until(-2*minute)))),
 			twin: ask(path(withPathLifetime(until(2*minute))), hop("isolate", withLifetime(until(minute)))), want: expired(thePath, ""),
 		},
-		"an end on record stands though the path was given longer": {
+		"an end on record stays though the path was given longer": {
 			in: ask(path(pathEnded(at(0)))), twin: ask(path(pathEnded(at(time.Second)))), want: expired(""),
 		},
-		"an end on record stands though the hop was given longer": {
+		"an end on record stays though the hop was given longer": {
 			in: ask(path(), hop("isolate", hopEnded(at(0)))), twin: ask(path(), hop("isolate", hopEnded(at(time.Second)))), want: expired(""),
 		},
 		"a parent's end on record takes its child": {
@@ -131,12 +131,12 @@ func TestNotAfterIsTheEarliestEndOfTheChain(t *testing.T) {
 		"a start within a second counts from its start": {but(
 			ask(path(neverActive)), func(i *Input) { i.Now = noon.Add(999 * time.Millisecond) },
 		), hour},
-		"a later end on record does not make it longer":  {ask(path(pathEnded(at(hour))), hop("isolate", hopEnded(at(hour)))), 30 * minute},
-		"an earlier end on record may be made later":     {ask(path(pathEnded(at(minute)))), 30 * minute},
-		"other time zones are the same time":             {ask(path(withPathLifetime(v1alpha1.Lifetime{NotAfter: inZone(at(minute))}))), minute},
-		"where nothing stands in the way but the parent": {ask(path(), triage(until(-minute)), isolate(until(minute))), -minute},
-		"an end on record that has come stays":           {ask(path(pathEnded(at(-minute)))), -minute},
-		"an end on record takes the child's along":       {ask(path(), hop("triage", hopEnded(at(-minute))), isolate(until(minute))), -minute},
+		"a later end on record does not make it longer": {ask(path(pathEnded(at(hour))), hop("isolate", hopEnded(at(hour)))), 30 * minute},
+		"an earlier end on record may be made later":    {ask(path(pathEnded(at(minute)))), 30 * minute},
+		"other time zones are the same time":            {ask(path(withPathLifetime(v1alpha1.Lifetime{NotAfter: inZone(at(minute))}))), minute},
+		"where only the parent prevents it":             {ask(path(), triage(until(-minute)), isolate(until(minute))), -minute},
+		"an end on record that has come stays":          {ask(path(pathEnded(at(-minute)))), -minute},
+		"an end on record takes the child's along":      {ask(path(), hop("triage", hopEnded(at(-minute))), isolate(until(minute))), -minute},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if diff := cmp.Diff(noon.Add(test.want), Evaluate(test.in).NotAfter); diff != "" {
@@ -151,7 +151,7 @@ func inZone(t *metav1.Time) *metav1.Time {
 	return &z
 }
 
-// TestWhatHasNotBegunHasNoEndOfItsOwn: a duration counts from the first Allow. Whoever recorded an end that is counted
+// TestWhatHasNotBegunHasNoEndOfItsOwn: a duration counts from the first Allow. Recording an end that is counted
 // from a Deny would have a hop expire, for good, while it waits for its path.
 func TestWhatHasNotBegunHasNoEndOfItsOwn(t *testing.T) {
 	short := withLifetime(lasting(15 * time.Minute))
@@ -169,7 +169,7 @@ func TestWhatHasNotBegunHasNoEndOfItsOwn(t *testing.T) {
 		"a hop that may not yet begin": {in: but(
 			ask(path(), hop("isolate", withoutStatus, short)), func(i *Input) { i.Facts.Ceiling = Answer{Outcome: Deny} },
 		), want: noon.Add(30 * time.Minute)},
-		"a hop of which nobody knows": {in: but(
+		"a hop with open questions": {in: but(
 			ask(path(), hop("isolate", withoutStatus, short)), func(i *Input) { i.Facts.Ceiling = Answer{} },
 		), want: noon.Add(30 * time.Minute)},
 		"a path that was suspended from the start": {in: ask(
@@ -206,8 +206,8 @@ func TestNothingIsAllowedWithoutAnEnd(t *testing.T) {
 		"a hop":                  {in: ask(endless, hop("isolate")), wantNode: thePath},
 		"a hop that has its own": {in: ask(endless, hop("isolate", withLifetime(until(time.Minute)))), wantNode: thePath},
 	} {
-		want := judgement{Undetermined, []fault{{v1alpha1.ReasonUndetermined, test.wantNode, "spec.lifetime"}}}
-		if diff := cmp.Diff(want, judge(test.in)); diff != "" {
+		want := result{Undetermined, []fault{{v1alpha1.ReasonUndetermined, test.wantNode, "spec.lifetime"}}}
+		if diff := cmp.Diff(want, evaluate(test.in)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
 	}
@@ -217,7 +217,7 @@ func TestLifetimeIsNotLongerThanThoseAbove(t *testing.T) {
 	const minute, hour = time.Minute, time.Hour
 	for name, test := range map[string]struct {
 		path, parent, hop v1alpha1.Lifetime
-		wantRefused       bool
+		wantDenied        bool
 	}{
 		"a longer duration than the path's":             {lasting(hour), lasting(hour), lasting(hour + 1), true},
 		"a duration as long as the path's":              {lasting(hour), lasting(hour), lasting(hour), false},
@@ -239,9 +239,9 @@ func TestLifetimeIsNotLongerThanThoseAbove(t *testing.T) {
 					hop("isolate", withParent("triage"), withLifetime(test.hop)),
 				),
 			)
-			f, refused := v.Find(v1alpha1.ReasonLifetimeExceedsParent)
-			if refused != test.wantRefused || refused && (f.Node != "" || f.Field != "spec.lifetime") {
-				t.Errorf("refused %v: %+v", refused, v.Findings)
+			f, denied := v.Find(v1alpha1.ReasonLifetimeExceedsParent)
+			if denied != test.wantDenied || denied && (f.Node != "" || f.Field != "spec.lifetime") {
+				t.Errorf("denied %v: %+v", denied, v.Findings)
 			}
 		})
 	}

@@ -51,7 +51,7 @@ func owned(o Object, by Ownership) Object {
 func TestPlan(t *testing.T) {
 	sa, secret := object(ServiceAccount, "agents", ""), object(Secret, "agents", "")
 	role, roleNow := object(Role, "a", "wanted"), object(Role, "a", "wide")
-	binding, bindingNow := object(RoleBinding, "a", "wanted"), object(RoleBinding, "a", "to somebody else")
+	binding, bindingNow := object(RoleBinding, "a", "wanted"), object(RoleBinding, "a", "to another user")
 	old := Object{Kind: ServiceAccount, Key: types.NamespacedName{Namespace: "agents", Name: "before"}, UID: "1"}
 	oldBinding := Object{Kind: RoleBinding, Key: types.NamespacedName{Namespace: "a", Name: "before"}, UID: "2", Content: "1"}
 	for name, test := range map[string]struct {
@@ -68,7 +68,7 @@ func TestPlan(t *testing.T) {
 				{object(Secret, "agents", "")},
 			}},
 		},
-		"a grant goes with its bindings first, of all namespaces at the same time, and its roles last": {
+		"a grant is removed with its bindings first, of all namespaces at the same time, and its roles last": {
 			observed: grantObjects(),
 			want: Plan{Remove: []Step{
 				{object(ClusterRoleBinding, "", "1"), object(RoleBinding, "a", "1"), object(RoleBinding, "b", "1")},
@@ -76,21 +76,21 @@ func TestPlan(t *testing.T) {
 				{object(ClusterRole, "", "1"), object(Role, "a", "1"), object(Role, "b", "1")},
 			}},
 		},
-		"a grant that stands is kept": {
+		"a grant that exists is kept": {
 			desired: []Object{role, sa, binding}, observed: []Object{binding, sa, role}, want: Plan{Keep: []Object{role, binding, sa}},
 		},
 		"a grant that was left half made is completed": {
 			desired: []Object{sa, role, binding, secret}, observed: []Object{sa, role},
 			want: Plan{Make: []Step{{binding}, {secret}}, Keep: []Object{role, sa}},
 		},
-		"a role that somebody widened is written over": {
+		"a role that a user widened is overwritten": {
 			desired: []Object{role, binding}, observed: []Object{roleNow, binding}, want: Plan{Make: []Step{{role}}, Keep: []Object{binding}},
 		},
-		"a binding that somebody turned is removed and made again": {
+		"a binding that a user changed is removed and recreated": {
 			desired: []Object{role, binding}, observed: []Object{role, bindingNow},
 			want: Plan{Remove: []Step{{bindingNow}}, Make: []Step{{binding}}, Keep: []Object{role}},
 		},
-		"the identity before goes as the next one comes": {
+		"the previous identity is removed when the next one is created": {
 			desired: []Object{sa, role, binding}, observed: []Object{old, oldBinding},
 			want: Plan{Remove: []Step{{oldBinding}, {old}}, Make: []Step{{sa}, {role}, {binding}}},
 		},
@@ -286,7 +286,7 @@ func TestGrantOnTheCluster(t *testing.T) {
 	}
 }
 
-// TestBindingContentTellsApart what would let somebody else in.
+// TestBindingContentTellsApart what would let another user in.
 func TestBindingContentTellsApart(t *testing.T) {
 	ref := rbacv1.RoleRef{APIGroup: "rbac.authorization.k8s.io", Kind: "Role", Name: "g"}
 	account := rbacv1.Subject{Kind: "ServiceAccount", Namespace: "agents", Name: "g"}

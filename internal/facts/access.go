@@ -2,7 +2,6 @@ package facts
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,7 +9,6 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	authorizationv1 "k8s.io/api/authorization/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -27,13 +25,13 @@ type Reviewer interface {
 const (
 	// reviewsAtOnce bounds the questions that one answer asks at the same time.
 	reviewsAtOnce = 8
-	// enoughDenied is how many refusals are named; then no more is asked. Without it, a scope of a thousand permissions that
+	// enoughDenied is how many missing permissions are named; then no more is asked. Without it, a scope of a thousand permissions that
 	// its origin does not hold would cost a thousand requests.
 	enoughDenied = 8
 )
 
 // May answers whether a subject may do all that a set names. RBAC is read from the cache first; what it does not cover
-// is asked of the API server, whose other authorizers may allow it. Audiences are nobody's right and are left out.
+// is asked of the API server, whose other authorizers may allow it. Audiences are no RBAC right and are left out.
 func (g *Gatherer) May(ctx context.Context, who v1alpha1.Subject, set scope.Set) delegation.Answer {
 	held, err := rbac.Reader{Cache: g.Cache}.Of(ctx, who)
 	if err != nil {
@@ -111,21 +109,12 @@ func (g *Gatherer) ask(ctx context.Context, who v1alpha1.Subject, a scope.Permis
 		}
 	}
 	if err := g.Access.Create(ctx, review); err != nil {
-		return false, fmt.Sprintf("asking whether %q may %s: %s", who.User, a, said(err))
+		return false, fmt.Sprintf("asking whether %q may %s: %s", who.User, a, delegation.APIMessage(err, "there was no answer"))
 	}
 	if !review.Status.Allowed && review.Status.EvaluationError != "" {
 		return false, fmt.Sprintf("asking whether %q may %s: %s", who.User, a, review.Status.EvaluationError)
 	}
 	return review.Status.Allowed, ""
-}
-
-// said is what the API server said. Of other errors nothing is told: one of the network names a port that is another
-// one on each try, and a text that changes each time is a status that changes each time.
-func said(err error) string {
-	if status := apierrors.APIStatus(nil); errors.As(err, &status) {
-		return status.Status().Message
-	}
-	return "there was no answer"
 }
 
 // inOrder returns those of the permissions that are in some, in the order of permissions: answers come in any order, messages do

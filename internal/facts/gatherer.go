@@ -93,12 +93,12 @@ func (g *Gatherer) origin(ctx context.Context, path *v1alpha1.DelegationPath) de
 	}
 	set, problems := scope.Parse(path.Spec.Scope)
 	if len(problems) > 0 {
-		return delegation.Answer{Detail: "the scope cannot be judged"}
+		return delegation.Answer{Detail: "the scope cannot be parsed"}
 	}
 	return g.May(ctx, *path.Spec.Origin, set)
 }
 
-// author answers whether a hop's author may delegate on the path: its origin may, and whoever holds the verb.
+// author answers whether a hop's author may delegate on the path: its origin may, and every holder of the verb.
 func (g *Gatherer) author(ctx context.Context, hop *v1alpha1.DelegationHop, path *v1alpha1.DelegationPath) delegation.Answer {
 	author, origin := hop.Spec.Author, path.Spec.Origin
 	if author == nil || origin == nil {
@@ -110,7 +110,7 @@ func (g *Gatherer) author(ctx context.Context, hop *v1alpha1.DelegationHop, path
 	return g.May(ctx, *author, virtual(v1alpha1.VerbDelegate, "delegationpaths", path.Namespace, path.Name))
 }
 
-// MayUse answers whether somebody may make workloads that declare a hop.
+// MayUse answers whether a user may create workloads that declare a hop.
 func (g *Gatherer) MayUse(ctx context.Context, who v1alpha1.Subject, hop types.NamespacedName) delegation.Answer {
 	return g.May(ctx, who, virtual(v1alpha1.VerbUse, "delegationhops", hop.Namespace, hop.Name))
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/wayleave/wayleave/internal/delegation"
 )
 
-// CreateAccount creates the account of a grant and returns its UID. It fails if one of that name exists, and deletes it: no status names it,
-// so a crash left it, or a user who guessed the name created it and may hold tokens for it.
+// CreateAccount creates the account of a grant and returns its UID. It fails if one of that name exists, and deletes it:
+// no status names it, so a crash left it, or a user who guessed the name created it and may hold tokens for it.
 func (m *Manager) CreateAccount(ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant) (types.UID, error) {
 	account := &corev1.ServiceAccount{
 		ObjectMeta: metav1.ObjectMeta{

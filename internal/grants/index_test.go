@@ -37,9 +37,11 @@ func TestHopOf(t *testing.T) {
 // The account of a hop is in the hop's namespace. One elsewhere is another tenant's that pretends to be it.
 func TestAccountElsewhere(t *testing.T) {
 	for namespace, want := range map[string]bool{"agents": true, "evil": false} {
-		o := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "dhop-isolate.86bb3358e0.1782910800", Labels: map[string]string{
+		labels := map[string]string{
 			v1alpha1.LabelHopName: "isolate", v1alpha1.LabelHopNamespace: "agents", v1alpha1.LabelHopUID: "1",
-		}}}
+		}
+		name := "dhop-isolate.86bb3358e0.1782910800"
+		o := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name, Labels: labels}}
 		if _, ok := HopOf(o); ok != want {
 			t.Errorf("in %s: %t", namespace, ok)
 		}

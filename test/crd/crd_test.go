@@ -38,8 +38,8 @@ func TestFilesAreWhole(t *testing.T) {
 	bases := map[string]bool{}
 	for _, f := range read(t, "base") {
 		bases[f.Name] = true
-		if len(f.Refused) > 0 || len(f.Objects) != 1 {
-			t.Errorf("%s: refused %q, %d objects", f.Name, f.Refused, len(f.Objects))
+		if len(f.Denied) > 0 || len(f.Objects) != 1 {
+			t.Errorf("%s: denied %q, %d objects", f.Name, f.Denied, len(f.Objects))
 		}
 	}
 	files := read(t, "")
@@ -59,8 +59,8 @@ func TestFilesAreWhole(t *testing.T) {
 		if f.Update {
 			want = 2
 		}
-		if len(f.Refused) == 0 || len(f.Objects) != want {
-			t.Errorf("%s: refused %q, %d objects of %d", f.Name, f.Refused, len(f.Objects), want)
+		if len(f.Denied) == 0 || len(f.Objects) != want {
+			t.Errorf("%s: denied %q, %d objects of %d", f.Name, f.Denied, len(f.Objects), want)
 		}
 	}
 }
@@ -69,7 +69,7 @@ func TestFilesAreWhole(t *testing.T) {
 func TestEveryRuleHasAFile(t *testing.T) {
 	broken := map[string]bool{}
 	for _, f := range read(t, "") {
-		for _, text := range f.Refused {
+		for _, text := range f.Denied {
 			broken[f.Objects[0].GetKind()+": "+text] = true
 		}
 	}
@@ -135,7 +135,7 @@ var notAtAdmission = map[v1alpha1.Reason]string{
 func TestEveryReasonHasAFile(t *testing.T) {
 	covered := map[v1alpha1.Reason]bool{}
 	for _, f := range read(t, "") {
-		for _, text := range f.Refused {
+		for _, text := range f.Denied {
 			for reason := range v1alpha1.Reasons() {
 				if strings.Contains(text, string(reason)) {
 					covered[reason] = true

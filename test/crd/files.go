@@ -19,8 +19,8 @@ import (
 type File struct {
 	// Name is the file's path within config/invalid, without the extension.
 	Name string
-	// Refused are the texts that the error must contain; none in a base.
-	Refused []string
+	// Denied are the texts that the error must contain; none in a base.
+	Denied []string
 	// Given are the names of the files that are applied first.
 	Given []string
 	// As is the user who applies the file; empty for the user who applies the others.
@@ -46,8 +46,8 @@ func Read(root, name string, replacer *strings.Replacer) (File, error) {
 		}
 		key, value, _ := strings.Cut(comment, ": ")
 		switch key {
-		case "refused":
-			f.Refused = append(f.Refused, value)
+		case "denied":
+			f.Denied = append(f.Denied, value)
 		case "given":
 			f.Given = append(f.Given, strings.TrimSuffix(value, ".yaml"))
 		case "as":

@@ -111,7 +111,7 @@ func TestHopWaitsWithoutAging(t *testing.T) {
 	f.nothingLeft(h)
 }
 
-// TestHopOfADeletedPath: the hop loses everything and stays, and a path made anew under the same name revives nothing.
+// TestHopOfADeletedPath: the hop loses everything and stays, and a path recreated under the same name revives nothing.
 func TestHopOfADeletedPath(t *testing.T) {
 	f := hopSetup(t)
 	p, first, second := f.path("contain"), f.hop("triage", "contain", ""), f.hop("isolate", "contain", "triage")
@@ -146,7 +146,7 @@ func TestHopFallsWithItsParent(t *testing.T) {
 			befall: func(f *fixture, parent *v1alpha1.DelegationHop) { f.remove(f.by, parent) },
 			want:   v1alpha1.ReasonChainBroken,
 		},
-		"made anew under its name": {
+		"recreated under its name": {
 			befall: func(f *fixture, parent *v1alpha1.DelegationHop) {
 				f.remove(f.by, parent)
 				f.apply(f.by, f.hop(parent.Name, "contain", ""))

@@ -158,7 +158,7 @@ func (g *gallery) rejects(t *testing.T, name string) {
 	if err == nil || apierrors.IsInternalError(err) {
 		t.Fatalf("answered: %v", orAllowed(err))
 	}
-	for _, text := range file.Refused {
+	for _, text := range file.Denied {
 		if !strings.Contains(err.Error(), text) {
 			t.Errorf("rejected: %v\nwithout: %s", err, text)
 		}

@@ -319,7 +319,7 @@ func TestWebhookDeniesABrokenChain(t *testing.T) {
 	f.apply(f.by, recreated)
 	f.state(recreated, v1alpha1.ReasonGranted)
 	f.usable("isolate")
-	f.wantDenied(f.creates(f.by, f.pod("dhop-run", "report")), "ChainBroken", "was made anew")
+	f.wantDenied(f.creates(f.by, f.pod("dhop-run", "report")), "ChainBroken", "was recreated")
 }
 
 // TestWebhookHoldsTheHopsBounds: kinds, images, requires, accounts and use, each beside what is within them.

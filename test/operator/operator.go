@@ -163,7 +163,7 @@ func (op *Operator) mountCertificate(ctx context.Context) {
 		if err := op.client.Get(ctx, client.ObjectKey{Namespace: Namespace, Name: "wayleave-webhook-cert"}, secret); err == nil {
 			for name, content := range secret.Data {
 				path := filepath.Join(op.certDir(), name)
-				if standing, err := os.ReadFile(path); err != nil || !bytes.Equal(standing, content) {
+				if current, err := os.ReadFile(path); err != nil || !bytes.Equal(current, content) {
 					_ = os.WriteFile(path, content, 0o600) // tried again in a moment
 				}
 			}
@@ -328,7 +328,7 @@ func (op *Operator) until(ctx context.Context, what string, done func(context.Co
 	}
 }
 
-// freePort finds a port on loopback that nobody listens on.
+// freePort finds a port on loopback without a listener.
 func freePort() (int, error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
