@@ -28,6 +28,7 @@ import (
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/rbac"
+	"github.com/wayleave/wayleave/internal/testutil"
 	"github.com/wayleave/wayleave/internal/workload"
 )
 
@@ -47,14 +48,6 @@ type world struct {
 	audit bytes.Buffer
 }
 
-// indexer lets rbac.Index fill the indexes of a fake client.
-type indexer struct{ *fake.ClientBuilder }
-
-func (i indexer) IndexField(_ context.Context, o client.Object, field string, extract client.IndexerFunc) error {
-	i.WithIndex(o, field, extract)
-	return nil
-}
-
 func newWorld(t *testing.T, objects ...client.Object) *world {
 	t.Helper()
 	scheme := runtime.NewScheme()
@@ -64,7 +57,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		}
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...)
-	if err := rbac.Index(t.Context(), indexer{builder}); err != nil {
+	if err := rbac.Index(t.Context(), testutil.Indexer{ClientBuilder: builder}); err != nil {
 		t.Fatal(err)
 	}
 	w := &world{T: t, allowed: map[string]bool{}}

@@ -33,7 +33,7 @@ func (c Chain) Last() *v1alpha1.DelegationHop {
 // Lookup finds a hop; nil means that there is none. An error means that it could not be found out.
 type Lookup func(types.NamespacedName) (*v1alpha1.DelegationHop, error)
 
-// Node follows the parents of a hop to the first one. It always ends. It fails only if the lookup does.
+// ResolveChain follows the parents of a hop to the first one. It always ends. It fails only if the lookup does.
 func ResolveChain(hop *v1alpha1.DelegationHop, lookup Lookup) (Chain, error) {
 	chain := Chain{Hops: []*v1alpha1.DelegationHop{hop}}
 	seen := map[types.NamespacedName]bool{HopKey(hop): true}

@@ -533,10 +533,13 @@ func FuzzEvaluateAnything(f *testing.F) {
 	add(anything{Now: noon, Hops: []v1alpha1.DelegationHop{*hop("isolate", withParent("isolate"))}, Workload: &Workload{}})
 	add(anything{Path: &v1alpha1.DelegationPath{}, Hops: []v1alpha1.DelegationHop{{}}, Workload: &Workload{Requires: []rbacv1.PolicyRule{{}}}})
 	f.Add(
-		`{"Path":{"spec":{"lifetime":{"duration":"2562047h"},"scope":{"namespaced":[{"namespaces":["*"],"rules":[{}]}],"cluster":[{}]},"hops":{"maxDepth":-1}}},"Facts":{"Origin":{"Outcome":"Allow"}}}`,
+		`{"Path":{"spec":{"lifetime":{"duration":"2562047h"},"scope":{"namespaced":[{"namespaces":["*"],"rules":[{}]}],"cluster":[{}]},` +
+			`"hops":{"maxDepth":-1}}},` +
+			`"Facts":{"Origin":{"Outcome":"Allow"}}}`,
 	)
 	f.Add(
-		`{"Now":"9999-12-31T23:59:59Z","Path":{"spec":{"lifetime":{"notAfter":"0001-01-01T00:00:00Z"},"revoked":{},"origin":{}}},"Hops":[{"spec":{"scope":{},"token":{},"workload":{},"lifetime":{},"parentRef":{}},"status":{"credential":{}}}]}`,
+		`{"Now":"9999-12-31T23:59:59Z","Path":{"spec":{"lifetime":{"notAfter":"0001-01-01T00:00:00Z"},"revoked":{},"origin":{}}},` +
+			`"Hops":[{"spec":{"scope":{},"token":{},"workload":{},"lifetime":{},"parentRef":{}},"status":{"credential":{}}}]}`,
 	)
 	f.Fuzz(func(t *testing.T, raw string) {
 		var a anything

@@ -143,25 +143,18 @@ func planFor(desired, observed []Object) Plan {
 	for _, o := range observed {
 		id := identity{o.Kind, o.Key}
 		d, wanted := want[id]
-		switch {
-		case o.Ownership == OwnedByOthers:
-			if wanted {
-				plan.Blocked = append(plan.Blocked, o)
-				done[id] = true
-			}
-		case !wanted && o.Unlabelled:
+		switch fateOf(o, d, wanted) {
+		case blocks:
+			plan.Blocked = append(plan.Blocked, o)
+			done[id] = true
+		case stays:
+			plan.Keep = append(plan.Keep, o)
+			done[id] = true
+		case discarded:
 			plan.Discard = append(plan.Discard, o)
-		case !wanted:
+		case removed:
 			remove = append(remove, o)
-		case d.matches(o):
-			done[id] = !o.Unlabelled
-			if !o.Unlabelled {
-				plan.Keep = append(plan.Keep, o)
-			}
-		case o.Kind == ServiceAccount || o.Kind == Secret:
-			plan.Discard = append(plan.Discard, o)
-		case o.isBinding():
-			remove = append(remove, o)
+		case rewritten, ignored:
 		}
 	}
 	for id, o := range want {
@@ -175,6 +168,41 @@ func planFor(desired, observed []Object) Plan {
 		slices.SortFunc(list, compareObjects)
 	}
 	return plan
+}
+
+// fate is what a plan does with an observed object.
+type fate int
+
+const (
+	ignored fate = iota
+	blocks
+	stays
+	discarded
+	removed
+	// rewritten is an object that is applied again.
+	rewritten
+)
+
+func fateOf(o, desired Object, wanted bool) fate {
+	switch {
+	case o.Ownership == OwnedByOthers && wanted:
+		return blocks
+	case o.Ownership == OwnedByOthers:
+		return ignored
+	case !wanted && o.Unlabelled:
+		return discarded
+	case !wanted:
+		return removed
+	case desired.matches(o) && !o.Unlabelled:
+		return stays
+	case desired.matches(o):
+		return rewritten
+	case o.Kind == ServiceAccount || o.Kind == Secret:
+		return discarded
+	case o.isBinding():
+		return removed
+	}
+	return rewritten
 }
 
 // steps groups objects by their rank.

@@ -226,7 +226,7 @@ func (s *site) configureAllow(ctx context.Context, url string) (func() error, er
 		}
 	}
 	if len(bareMutating.Webhooks) != 1 || len(bareValidating.Webhooks) != 1 {
-		return nil, errors.New("Wayleave's webhook configurations have no webhook for pods with the expected names")
+		return nil, errors.New("the webhook configurations of Wayleave have no webhook for pods with the expected names")
 	}
 	for _, o := range []client.Object{bareMutating, bareValidating} {
 		if err := s.admin.Create(ctx, o); err != nil {

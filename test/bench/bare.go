@@ -36,12 +36,12 @@ func (s *site) installBareHops(ctx context.Context, root string) error {
 	}
 	unstructured.RemoveNestedField(crd.Object, "spec", "names", "shortNames")
 	unstructured.RemoveNestedField(crd.Object, "spec", "names", "categories")
-	meta := metav1.ObjectMeta{Name: "bench-bare"}
+	named := metav1.ObjectMeta{Name: "bench-bare"}
 	role := &rbacv1.ClusterRole{
-		ObjectMeta: meta, Rules: []rbacv1.PolicyRule{rule(bareGroup, "delegationhops/status", "patch")},
+		ObjectMeta: named, Rules: []rbacv1.PolicyRule{rule(bareGroup, "delegationhops/status", "patch")},
 	}
 	binding := &rbacv1.ClusterRoleBinding{
-		ObjectMeta: meta, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: meta.Name},
+		ObjectMeta: named, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: named.Name},
 		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: operator.Namespace, Name: controller}},
 	}
 	for _, o := range []client.Object{crd, role, binding} {

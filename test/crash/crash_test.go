@@ -1,7 +1,7 @@
 //go:build unix
 
 // Package crash shows that it does not matter when the operator dies. It runs the controllers on a real API server,
-// ends them at each of their writes in turn, starts them again, and compares what stands in the end with what an
+// ends them at each of their writes in turn, starts them again, and compares the end state with what an
 // undisturbed run leaves.
 package crash
 
@@ -58,7 +58,7 @@ func runAll(m *testing.M) int {
 	return m.Run()
 }
 
-// install applies kinds and rights. There are no webhooks: the tests say themselves who stands behind their objects.
+// install applies kinds and rights. There are no webhooks: the tests say themselves who the origin and the authors are.
 func install(ctx context.Context, c *cluster.Cluster) error {
 	admin := c.Config()
 	admin.QPS = -1
@@ -103,7 +103,7 @@ const (
 
 // scenario is something that a controller has to bring to its end.
 type scenario struct {
-	// given are the objects that are there, and settled, before.
+	// given are the objects that exist, and are stable, before.
 	given func(*run) []client.Object
 	// change is what happens then.
 	change func(context.Context, *run) error
@@ -148,7 +148,7 @@ func patch(ctx context.Context, o client.Object, with string) error {
 }
 
 // TestCrash has something happen to the controller at each of its writes, one run for each, until a run needs no more of
-// them. A death before the answer leaves what a death before the next write leaves, so it is played only where
+// them. A diesBefore before the answer leaves what a diesBefore before the next write leaves, so it is played only where
 // WAYLEAVE_CRASH_ALL is set.
 func TestCrash(t *testing.T) {
 	for name, s := range scenarios {
@@ -158,11 +158,11 @@ func TestCrash(t *testing.T) {
 			wrote := r.process.written()
 			t.Logf("%d writes undisturbed: %s", len(wrote), strings.Join(wrote, ", "))
 			r.end(t)
-			mishaps := []mishap{death, deaf}
-			if os.Getenv("WAYLEAVE_CRASH_ALL") != "" { // deadly leaves the same cluster as a death before the next write
-				mishaps = append(mishaps, deadly)
+			faults := []fault{diesBefore, answerLost}
+			if os.Getenv("WAYLEAVE_CRASH_ALL") != "" { // diesAfter leaves the same cluster as a diesBefore before the next write
+				faults = append(faults, diesAfter)
 			}
-			for _, m := range mishaps {
+			for _, m := range faults {
 				t.Run(m.String(), func(t *testing.T) {
 					for n := 0; crashAt(t, s, n, m, want); n++ {
 						if n > 200 {
@@ -175,30 +175,30 @@ func TestCrash(t *testing.T) {
 	}
 }
 
-// crashAt has a mishap befall the controller at its n-th write, starts another one if it is dead, and compares. It says
-// whether the controller came to that write at all.
-func crashAt(t *testing.T, s scenario, n int, m mishap, want string) bool {
+// crashAt injects a fault into the controller at its n-th write, starts another one if it is dead, and compares. It says
+// whether the controller did that write at all.
+func crashAt(t *testing.T, s scenario, n int, m fault, want string) bool {
 	t.Helper()
 	r := begin(t, s)
 	defer r.end(t)
 	r.process.arm(n, m)
 	r.must(t, s.change(t.Context(), r))
 	deadline := time.Now().Add(patience)
-	for !r.process.came() {
+	for !r.process.wasInjected() {
 		if got, err := r.state(t.Context()); err == nil && got == want {
 			t.Logf("these %d writes were enough: %s", n, strings.Join(r.process.written(), ", "))
 			return false
 		} else if time.Now().After(deadline) {
-			t.Fatalf("write %d: the controller came neither there nor to the end: %v\n%s", n, err, cmp.Diff(want, got))
+			t.Fatalf("write %d: the controller reached neither that write nor the end: %v\n%s", n, err, cmp.Diff(want, got))
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	if m != deaf {
+	if m != answerLost {
 		r.process.stop(t)
 		r.process = startProcess(t, suite.controller)
 	}
 	if diff := r.reaches(t, want); diff != "" {
-		t.Errorf("after %s, number %d, something else stands in the end (-undisturbed +now):\n%s", m, n, diff)
+		t.Errorf("after %s, number %d, the end state differs (-undisturbed +now):\n%s", m, n, diff)
 	}
 	return true
 }
@@ -210,7 +210,7 @@ type run struct {
 	number  int
 	process *process
 	bound   []client.Object
-	uids    map[string]string // of the objects that were there before, and what they stand for
+	uids    map[string]string // of the objects that were there before, and what they mean
 }
 
 // namespaces of a run: the first for the objects, the others for what hops do.
@@ -231,7 +231,10 @@ func begin(t *testing.T, s scenario) *run {
 		r.must(t, suite.admin.Create(ctx, &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: namespace}}))
 	}
 	r.bound = []client.Object{
-		&rbacv1.ClusterRoleBinding{ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("ceiling-%d", r.number)}, RoleRef: role, Subjects: append(controller, user...)},
+		&rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("ceiling-%d", r.number)}, RoleRef: role,
+			Subjects: append(controller, user...),
+		},
 	}
 	for _, o := range r.bound {
 		r.must(t, suite.admin.Create(ctx, o))
@@ -241,13 +244,13 @@ func begin(t *testing.T, s scenario) *run {
 	given := s.given(r)
 	for i, o := range given {
 		if _, last := o.(*batchv1.Job); last { // it may run only once its hop holds something
-			r.settled(t, given[i-1])
+			r.awaitStable(t, given[i-1])
 		}
 		r.must(t, suite.admin.Create(ctx, o))
 		r.uids[string(o.GetUID())] = "UID(" + o.GetName() + ")"
 	}
 	for _, o := range given {
-		r.settled(t, o)
+		r.awaitStable(t, o)
 	}
 	return r
 }
@@ -259,8 +262,8 @@ func (r *run) must(t *testing.T, err error) {
 	}
 }
 
-// settled waits until the controller has done its part.
-func (r *run) settled(t *testing.T, o client.Object) {
+// awaitStable waits until the controller has done its part.
+func (r *run) awaitStable(t *testing.T, o client.Object) {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) {
 		r.must(t, suite.admin.Get(t.Context(), client.ObjectKeyFromObject(o), o))
@@ -277,12 +280,12 @@ func (r *run) settled(t *testing.T, o client.Object) {
 			return
 		}
 		if time.Now().After(deadline) {
-			t.Fatalf("%T %s does not settle: %+v", o, o.GetName(), o)
+			t.Fatalf("%T %s does not become stable: %+v", o, o.GetName(), o)
 		}
 	}
 }
 
-// reaches waits until what stands is what is wanted, ends the controller, and looks once more. It returns the difference.
+// reaches waits until the state is the wanted one, ends the controller, and looks once more. It returns the difference.
 func (r *run) reaches(t *testing.T, want string) string {
 	t.Helper()
 	for deadline := time.Now().Add(patience); ; time.Sleep(20 * time.Millisecond) {
@@ -304,10 +307,16 @@ func (r *run) end(t *testing.T) {
 	for i, namespace := range r.namespaces() {
 		kinds := []client.Object{&rbacv1.RoleBinding{}, &rbacv1.Role{}}
 		if i == 0 {
-			kinds = []client.Object{&v1alpha1.DelegationHop{}, &v1alpha1.DelegationPath{}, &batchv1.Job{}, &corev1.Pod{}, &corev1.ServiceAccount{}, &corev1.Secret{}}
+			kinds = []client.Object{
+				&v1alpha1.DelegationHop{}, &v1alpha1.DelegationPath{}, &batchv1.Job{}, &corev1.Pod{}, &corev1.ServiceAccount{},
+				&corev1.Secret{},
+			}
 		}
 		for _, kind := range kinds {
-			r.must(t, suite.admin.DeleteAllOf(ctx, kind, client.InNamespace(namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)))
+			r.must(
+				t,
+				suite.admin.DeleteAllOf(ctx, kind, client.InNamespace(namespace), client.PropagationPolicy(metav1.DeletePropagationBackground)),
+			)
 		}
 	}
 	for _, kind := range []client.Object{&rbacv1.ClusterRoleBinding{}, &rbacv1.ClusterRole{}} {
@@ -380,7 +389,7 @@ func logTo() io.Writer {
 	return io.Discard
 }
 
-// undisturbed makes the change with nothing in its way, and returns what stands in the end.
+// undisturbed makes the change with nothing in its way, and returns the end state.
 func (r *run) undisturbed(t *testing.T, s scenario) string {
 	t.Helper()
 	r.process.arm(0, never)

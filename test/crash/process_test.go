@@ -29,21 +29,21 @@ import (
 	"github.com/wayleave/wayleave/test/operator"
 )
 
-// mishap is what happens to a process at one of its writes.
-type mishap int
+// fault is what happens to a process at one of its writes.
+type fault int
 
 const (
 	// never: nothing happens.
-	never mishap = iota
-	// death: the process dies between two writes.
-	death
-	// deadly: the write goes through, and the process dies before it hears of it.
-	deadly
-	// deaf: the write goes through, and the process is told that it did not. It lives on.
-	deaf
+	never fault = iota
+	// diesBefore: the process dies between two writes.
+	diesBefore
+	// diesAfter: the write goes through, and the process dies before it gets the answer.
+	diesAfter
+	// answerLost: the write goes through, and the process gets an error instead. It goes on.
+	answerLost
 )
 
-func (m mishap) String() string {
+func (m fault) String() string {
 	return [...]string{"nothing", "death between two writes", "death before the answer to a write", "a lost answer to a write"}[m]
 }
 
@@ -52,30 +52,30 @@ var (
 	errLost = errors.New("the answer was lost")
 )
 
-// gate counts the writes of one process and has a mishap befall it at one of them.
+// gate counts the writes of one process and injects a fault into it at one of them.
 type gate struct {
 	kill context.CancelFunc
 
 	mu       sync.Mutex
-	mishap   mishap
+	fault    fault
 	left     int
-	befallen bool
+	injected bool
 	dead     bool
 	wrote    []string
 }
 
-// arm has a mishap befall the process at its n-th write from now on.
-func (g *gate) arm(n int, m mishap) {
+// arm injects a fault into the process at its n-th write from now on.
+func (g *gate) arm(n int, m fault) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.mishap, g.left, g.wrote = m, n, nil
+	g.fault, g.left, g.wrote = m, n, nil
 }
 
-// came says whether the mishap has come.
-func (g *gate) came() bool {
+// wasInjected says whether the fault was injected.
+func (g *gate) wasInjected() bool {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	return g.befallen
+	return g.injected
 }
 
 // written are the writes that went through since the gate was armed.
@@ -94,19 +94,19 @@ func (g *gate) do(verb string, o any, write func() error) error {
 	}
 	now := never
 	if g.left == 0 {
-		now = g.mishap
+		now = g.fault
 	}
 	g.left--
-	g.befallen = g.befallen || now != never
-	if now == death || now == deadly {
+	g.injected = g.injected || now != never
+	if now == diesBefore || now == diesAfter {
 		g.dead = true
 		g.kill()
 	}
-	if now != death {
+	if now != diesBefore {
 		g.wrote = append(g.wrote, fmt.Sprintf("%s %T", verb, o))
 	}
 	g.mu.Unlock()
-	if now == death {
+	if now == diesBefore {
 		return errDead
 	}
 	if err := write(); err != nil || now == never {
@@ -116,7 +116,7 @@ func (g *gate) do(verb string, o any, write func() error) error {
 }
 
 // intercept has all writes of a client go through the gate. Questions in the form of a write are none, and neither is
-// a rehearsal.
+// a dry run.
 func (g *gate) intercept(c client.WithWatch) client.Client {
 	return interceptor.NewClient(c, interceptor.Funcs{
 		Create: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.CreateOption) error {
@@ -143,16 +143,28 @@ func (g *gate) intercept(c client.WithWatch) client.Client {
 			}
 			return g.do("apply", o, func() error { return c.Apply(ctx, o, opts...) })
 		},
-		SubResourceCreate: func(ctx context.Context, c client.Client, name string, o, sub client.Object, opts ...client.SubResourceCreateOption) error {
+		SubResourceCreate: func(
+			ctx context.Context, c client.Client, name string, o, sub client.Object,
+			opts ...client.SubResourceCreateOption,
+		) error {
 			return g.do("create "+name+" of", o, func() error { return c.SubResource(name).Create(ctx, o, sub, opts...) })
 		},
-		SubResourceUpdate: func(ctx context.Context, c client.Client, name string, o client.Object, opts ...client.SubResourceUpdateOption) error {
+		SubResourceUpdate: func(
+			ctx context.Context, c client.Client, name string, o client.Object,
+			opts ...client.SubResourceUpdateOption,
+		) error {
 			return g.do("update "+name+" of", o, func() error { return c.SubResource(name).Update(ctx, o, opts...) })
 		},
-		SubResourcePatch: func(ctx context.Context, c client.Client, name string, o client.Object, patch client.Patch, opts ...client.SubResourcePatchOption) error {
+		SubResourcePatch: func(
+			ctx context.Context, c client.Client, name string, o client.Object, patch client.Patch,
+			opts ...client.SubResourcePatchOption,
+		) error {
 			return g.do("patch "+name+" of", o, func() error { return c.SubResource(name).Patch(ctx, o, patch, opts...) })
 		},
-		SubResourceApply: func(ctx context.Context, c client.Client, name string, o runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption) error {
+		SubResourceApply: func(
+			ctx context.Context, c client.Client, name string, o runtime.ApplyConfiguration,
+			opts ...client.SubResourceApplyOption,
+		) error {
 			return g.do("apply "+name+" of", o, func() error { return c.SubResource(name).Apply(ctx, o, opts...) })
 		},
 	})

@@ -23,10 +23,10 @@ import (
 )
 
 // state reads all that there is of a run and writes it down so that two runs compare: names and times that differ from
-// run to run are replaced by what they stand for. What stands for nothing is left as it is, and shows up as a
+// run to run are replaced by what they mean. What means nothing is left as it is, and shows up as a
 // difference: a ServiceAccount that no status names is an orphan.
 func (r *run) state(ctx context.Context) (string, error) {
-	names := r.stable()
+	names := r.readNames()
 	var lines []string
 	add := func(what string, facts map[string]any) error {
 		raw, err := yaml.Marshal(facts)
@@ -89,7 +89,9 @@ func (r *run) concerns(o client.Object) bool {
 		return slices.Contains(r.namespaces(), o.GetLabels()[v1alpha1.LabelHopNamespace])
 	}
 	_, secret := o.(*corev1.Secret)
-	return secret || o.GetLabels()[v1alpha1.LabelHop] != "" || o.GetLabels()[v1alpha1.LabelHopName] != "" || strings.HasPrefix(o.GetName(), v1alpha1.AccountPrefix) || isJob(o)
+	return secret || o.GetLabels()[v1alpha1.LabelHop] != "" || o.GetLabels()[v1alpha1.LabelHopName] != "" || strings.HasPrefix(
+		o.GetName(), v1alpha1.AccountPrefix,
+	) || isJob(o)
 }
 
 func isJob(o client.Object) bool {
@@ -97,28 +99,28 @@ func isJob(o client.Object) bool {
 	return ok
 }
 
-// names are what differs from run to run, and what it stands for.
+// names are what differs from run to run, and what it means.
 type names struct {
 	run      *run
 	replaced []string
 	accounts map[string]string // by hop: the account that its status names
 }
 
-// stable reads the hops first, since they say what the rest is called.
-func (r *run) stable() *names {
+// readNames reads the hops first, since they say what the rest is called.
+func (r *run) readNames() *names {
 	n := &names{run: r, accounts: map[string]string{}}
 	for i, namespace := range r.namespaces() {
 		n.replaced = append(n.replaced, namespace, fmt.Sprintf("NAMESPACE%d", i))
 	}
-	for uid, stands := range r.uids {
-		n.know(uid, stands)
+	for uid, meaning := range r.uids {
+		n.know(uid, meaning)
 	}
 	return n
 }
 
-func (n *names) know(value, stands string) {
+func (n *names) know(value, meaning string) {
 	if value != "" {
-		n.replaced = append([]string{value, stands}, n.replaced...)
+		n.replaced = append([]string{value, meaning}, n.replaced...)
 	}
 }
 
@@ -149,11 +151,14 @@ func (n *names) status(o client.Object) (map[string]any, error) {
 		n.know(string(o.UID), "UID("+o.Name+")")
 		n.know(o.Status.ServiceAccountName, "ACCOUNT("+o.Name+")")
 		facts := map[string]any{
-			"conditions": conditionsOf(o.Status.Conditions), "active": o.Status.ActiveSince != nil, "path": o.Status.PathUID, "parent": o.Status.ParentUID,
+			"conditions": conditionsOf(o.Status.Conditions), "active": o.Status.ActiveSince != nil,
+			"path": o.Status.PathUID, "parent": o.Status.ParentUID,
 			"observed": o.Status.ObservedGeneration == o.Generation, "account": o.Status.ServiceAccountName,
 		}
 		if o.Status.ExpiresAt != nil && o.Status.ServiceAccountName != "" {
-			facts["ends in the account's name"] = strings.HasSuffix(o.Status.ServiceAccountName, "."+strconv.FormatInt(o.Status.ExpiresAt.Unix(), 10))
+			facts["ends in the account's name"] = strings.HasSuffix(
+				o.Status.ServiceAccountName, "."+strconv.FormatInt(o.Status.ExpiresAt.Unix(), 10),
+			)
 		}
 		if c := o.Status.Credential; c != nil {
 			n.know(c.ID, "CREDENTIAL("+o.Name+")")
@@ -168,12 +173,12 @@ func (n *names) status(o client.Object) (map[string]any, error) {
 }
 
 func conditionsOf(conditions []metav1.Condition) []string {
-	var told []string
+	var lines []string
 	for _, c := range conditions {
-		told = append(told, fmt.Sprintf("%s=%s %s %d %q", c.Type, c.Status, c.Reason, c.ObservedGeneration, c.Message))
+		lines = append(lines, fmt.Sprintf("%s=%s %s %d %q", c.Type, c.Status, c.Reason, c.ObservedGeneration, c.Message))
 	}
-	slices.Sort(told)
-	return told
+	slices.Sort(lines)
+	return lines
 }
 
 // content is what an object says.
