@@ -31,17 +31,26 @@ func (l hopLister) all(ctx context.Context, opts ...client.ListOption) ([]*v1alp
 	return hops, nil
 }
 
-// withDescendants returns the keys of a hop and of all hops below it. It ends on a cycle, too.
+// withDescendants returns the keys of a hop and of the hops below it, as deep as a chain may be: what is deeper never holds
+// anything. A hop is below one of its own path only, so that hops of other paths, which anyone may create, cost nothing.
+// It ends on a cycle, too.
 func (l hopLister) withDescendants(ctx context.Context, hop types.NamespacedName) ([]types.NamespacedName, error) {
 	keys, seen := []types.NamespacedName{hop}, map[types.NamespacedName]bool{hop: true}
-	for i := 0; i < len(keys); i++ {
-		children, err := l.all(ctx, client.MatchingFields{parentIndex: keys[i].String()})
-		if err != nil {
-			return nil, err
-		}
-		for _, child := range children {
-			if key := delegation.HopKey(child); !seen[key] {
-				seen[key] = true
+	paths := map[types.NamespacedName]types.NamespacedName{} // by hop; unknown for the first, which may be deleted
+	for level, from := 1, 0; level < delegation.MaxChain && from < len(keys); level++ {
+		parents := keys[from:]
+		from = len(keys)
+		for _, parent := range parents {
+			children, err := l.all(ctx, client.MatchingFields{parentIndex: parent.String()})
+			if err != nil {
+				return nil, err
+			}
+			for _, child := range children {
+				key, path := delegation.HopKey(child), delegation.PathKey(child)
+				if above, known := paths[parent]; seen[key] || known && above != path {
+					continue
+				}
+				seen[key], paths[key] = true, path
 				keys = append(keys, key)
 			}
 		}

@@ -32,6 +32,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.DelegationPathSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DelegationPathStatus"):
 		return &apiv1alpha1.DelegationPathStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Ended"):
+		return &apiv1alpha1.EndedApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HopBounds"):
 		return &apiv1alpha1.HopBoundsApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("HopCounts"):

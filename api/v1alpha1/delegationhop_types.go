@@ -169,6 +169,11 @@ type DelegationHopStatus struct {
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
+	// ended is the final reason for which the hop has ended. It is written once, so that the hop stays ended when the object
+	// that the reason was derived from is deleted or changed.
+	// +optional
+	Ended *Ended `json:"ended,omitempty"`
+
 	// undeterminedSince is since when a question that decides about the hop has had no answer; absent while all have one.
 	// A hop that holds a grant loses it when this is longer ago than the controller's --max-fact-age.
 	// +optional
@@ -188,6 +193,25 @@ type DelegationHopStatus struct {
 	// credential describes the token in the Secret; it never contains the token.
 	// +optional
 	Credential *Credential `json:"credential,omitempty"`
+}
+
+// Ended says why and since when a hop has ended.
+type Ended struct {
+	// reason is a final reason.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason Reason `json:"reason,omitempty"`
+
+	// at is when the controller found it.
+	// +required
+	At metav1.Time `json:"at,omitempty,omitzero"`
+
+	// message says what ended the hop.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	Message string `json:"message,omitempty"`
 }
 
 // Credential describes a token.

@@ -2,6 +2,7 @@ package delegation
 
 import (
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -20,6 +21,7 @@ func Evaluate(in Input) Verdict {
 		e.checkHop(i)
 	}
 	e.findings = append(e.findings, in.Chain.Breaks...)
+	e.checkEnded()
 	e.checkCeiling()
 	e.checkWorkload()
 	return e.verdict()
@@ -48,6 +50,8 @@ type node struct {
 	// asked is true for the object that the question is about.
 	asked bool
 }
+
+func isOpenQuestion(f Finding) bool { return f.Reason == v1alpha1.ReasonUndetermined }
 
 // pathPrefix begins the Node of a finding about the path.
 const pathPrefix = "path "
@@ -127,8 +131,15 @@ func (e *evaluation) reportAnswer(a Answer, denied Finding, question string) {
 	}
 }
 
+// HasEnded says whether the objects of an input alone, without any fact that has to be looked up, give a final reason:
+// something was revoked, or is past its end.
+func HasEnded(in Input) bool { return Evaluate(in).Class() == v1alpha1.ClassFinal }
+
 func (e *evaluation) verdict() Verdict {
 	worstFirst(e.findings)
+	if len(e.findings) > 0 && isFinal(e.findings[0]) {
+		e.findings = slices.DeleteFunc(e.findings, isOpenQuestion) // nothing depends on them any more, and they are not asked
+	}
 	v := Verdict{Outcome: Allow, Findings: e.findings, NotAfter: e.end, Scope: e.scope}
 	if len(e.findings) > 0 {
 		v.NotAfter = e.begun

@@ -1,6 +1,7 @@
 package delegation
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -450,7 +451,8 @@ func TestImagePatterns(t *testing.T) {
 	}
 }
 
-// TestEvaluatePutsTheWorstFirst: final before fixable, fixable before waiting, and open questions last.
+// TestEvaluatePutsTheWorstFirst: final before fixable, fixable before waiting, and open questions last. Beside a final
+// reason there are none: nothing depends on their answers any more.
 func TestEvaluatePutsTheWorstFirst(t *testing.T) {
 	suspend := true
 	worst := ask(
@@ -467,12 +469,22 @@ func TestEvaluatePutsTheWorstFirst(t *testing.T) {
 		{v1alpha1.ReasonNotPermittedToDelegate, triage, "spec.author"},
 		{v1alpha1.ReasonScopeExceedsParent, "", "spec.scope"},
 		{v1alpha1.ReasonSuspended, thePath, "spec.suspend"},
-		{v1alpha1.ReasonUndetermined, thePath, "spec.scope"},
-		{v1alpha1.ReasonUndetermined, "", "spec.author"},
-		{v1alpha1.ReasonUndetermined, "", "spec.scope"},
 	}}
 	if diff := cmp.Diff(want, evaluate(worst)); diff != "" {
 		t.Errorf("(-want +got):\n%s", diff)
+	}
+	notFinal := worst
+	notFinal.Path = worst.Path.DeepCopy()
+	notFinal.Path.Spec.Lifetime = until(3600e9)
+	notFinal.Chain.Hops = []*v1alpha1.DelegationHop{worst.Chain.Hops[0], worst.Chain.Hops[1].DeepCopy()}
+	notFinal.Chain.Hops[1].Spec.Revoked = nil
+	want = result{Deny, append(slices.Clone(want.Faults[2:]),
+		fault{v1alpha1.ReasonUndetermined, thePath, "spec.scope"},
+		fault{v1alpha1.ReasonUndetermined, "", "spec.author"},
+		fault{v1alpha1.ReasonUndetermined, "", "spec.scope"},
+	)}
+	if diff := cmp.Diff(want, evaluate(notFinal)); diff != "" {
+		t.Errorf("without a final reason (-want +got):\n%s", diff)
 	}
 	v := Evaluate(worst)
 	if v.Class() != v1alpha1.ClassFinal || v.Reason(v1alpha1.ReasonGranted) != v1alpha1.ReasonExpired {

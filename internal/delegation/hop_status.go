@@ -23,6 +23,7 @@ func PinReferences(in Input, v Verdict) *v1alpha1.DelegationHopStatus {
 	}
 	begin(&next.ActiveSince, v, in.Now)
 	recordEnd(&next.ExpiresAt, v, next.ActiveSince, in.Now)
+	latchEnd(&next.Ended, v, in.Now)
 	if v.Outcome != Undetermined {
 		next.UndeterminedSince = nil
 	} else if next.UndeterminedSince == nil {

@@ -29,13 +29,13 @@ func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop) *v1alpha1.D
 		next.History = next.History[max(0, len(next.History)-maxHistory):]
 	}
 	s := conditionSetter{conditions: &next.Conditions, generation: path.Generation, now: now}
-	setOriginAuthorized(s, v)
+	setOriginAuthorized(s, in.Facts.Origin, v)
 	s.setSummary(reason, v.Message())
 	return next
 }
 
-// setOriginAuthorized states what a verdict says about the origin.
-func setOriginAuthorized(s conditionSetter, v Verdict) {
+// setOriginAuthorized states what was answered about the origin, and what a verdict says about it.
+func setOriginAuthorized(s conditionSetter, answer Answer, v Verdict) {
 	set := func(status metav1.ConditionStatus, f Finding) {
 		s.set(v1alpha1.ConditionOriginAuthorized, status, f.Reason, f.String())
 	}
@@ -47,6 +47,11 @@ func setOriginAuthorized(s conditionSetter, v Verdict) {
 	}
 	if f, found := v.Find(v1alpha1.ReasonUndetermined); found {
 		set(metav1.ConditionUnknown, f)
+		return
+	}
+	if answer.Outcome != Allow {
+		s.set(v1alpha1.ConditionOriginAuthorized, metav1.ConditionUnknown, v.Reason(v1alpha1.ReasonActive),
+			"the path has ended, so what its origin may do is not asked any more")
 		return
 	}
 	s.set(

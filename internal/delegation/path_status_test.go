@@ -14,10 +14,12 @@ import (
 func TestOriginAuthorizedHasReasonsOfItsOwn(t *testing.T) {
 	for name, c := range map[string]struct {
 		findings []Finding
+		notAsked bool
 		want     string
 	}{
 		"allowed":          {want: "True OriginAuthorized"},
-		"revoked":          {findings: []Finding{{Reason: v1alpha1.ReasonRevoked}}, want: "True OriginAuthorized"},
+		"suspended":        {findings: []Finding{{Reason: v1alpha1.ReasonSuspended}}, want: "True OriginAuthorized"},
+		"revoked":          {findings: []Finding{{Reason: v1alpha1.ReasonRevoked}}, notAsked: true, want: "Unknown Revoked"},
 		"no origin":        {findings: []Finding{{Reason: v1alpha1.ReasonOriginUnauthorized}}, want: "False OriginUnauthorized"},
 		"too little":       {findings: []Finding{{Reason: v1alpha1.ReasonScopeExceedsOrigin}}, want: "False ScopeExceedsOrigin"},
 		"an open question": {findings: []Finding{{Reason: v1alpha1.ReasonUndetermined}}, want: "Unknown Undetermined"},
@@ -26,7 +28,11 @@ func TestOriginAuthorizedHasReasonsOfItsOwn(t *testing.T) {
 		if len(c.findings) > 0 {
 			v.Outcome = Deny
 		}
-		got := meta.FindStatusCondition(PathStatus(ask(path()), v, nil).Conditions, v1alpha1.ConditionOriginAuthorized)
+		in := ask(path())
+		if c.notAsked {
+			in.Facts.Origin = Answer{}
+		}
+		got := meta.FindStatusCondition(PathStatus(in, v, nil).Conditions, v1alpha1.ConditionOriginAuthorized)
 		if state := string(got.Status) + " " + got.Reason; state != c.want {
 			t.Errorf("%s: %s, want %s", name, state, c.want)
 		}

@@ -33,12 +33,11 @@ type Gatherer struct {
 
 // Path gathers what the verdict on a path depends on.
 func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input {
-	return delegation.Input{
-		Now:               now,
-		Path:              path,
-		OperatorNamespace: g.OperatorNamespace,
-		Facts:             delegation.Facts{Origin: g.origin(ctx, path)},
+	in := delegation.Input{Now: now, Path: path, OperatorNamespace: g.OperatorNamespace}
+	if !delegation.HasEnded(in) {
+		in.Facts.Origin = g.origin(ctx, path)
 	}
+	return in
 }
 
 // Hop gathers what the verdict on a hop depends on. It fails only where objects could not be read; a question that
@@ -57,6 +56,9 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 		return delegation.Input{}, fmt.Errorf("reading path %s: %w", delegation.PathKey(hop), err)
 	}
 	in := delegation.Input{Now: now, Path: path, Chain: chain, OperatorNamespace: g.OperatorNamespace}
+	if delegation.HasEnded(in) {
+		return in, nil // a final fact needs no other, and must not wait for any
+	}
 	if path != nil {
 		in.Facts.Origin = g.origin(ctx, path)
 		for _, h := range chain.Hops {
@@ -125,11 +127,15 @@ func (g *Gatherer) ceiling(ctx context.Context, hop *v1alpha1.DelegationHop, in 
 	if len(problems) > 0 {
 		return delegation.Answer{Outcome: delegation.Allow}
 	}
-	given, err := rbac.Reader{Cache: g.Cache}.Ceiling(ctx, g.Controller)
+	given, complete, err := rbac.Reader{Cache: g.Cache}.Ceiling(ctx, g.Controller, set.Namespaces())
 	if err != nil {
 		return delegation.Answer{Detail: fmt.Sprintf("reading the ceiling of hop %s: %v", delegation.HopKey(hop), err)}
 	}
-	return answerMissing(set.MissingFrom(given))
+	missing := set.MissingFrom(given)
+	if len(missing) > 0 && !complete {
+		return delegation.Answer{Detail: "more roles are bound to the controller than are read for one answer"}
+	}
+	return answerMissing(missing)
 }
 
 func answerMissing(missing []scope.Permission) delegation.Answer {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -39,16 +40,25 @@ func (m *Manager) Withdraw(ctx context.Context, key types.NamespacedName, hop *v
 	if err := m.removeInOrder(ctx, append(earlier, live...)); err != nil {
 		return err
 	}
-	if live, err = m.observeLive(ctx, hop); err != nil {
+	after, err := m.observeLive(ctx, hop)
+	if err != nil {
 		return err
 	}
-	return stillExists(live)
+	return stillExists(live, after)
 }
 
-// stillExists fails if any object of a hop exists.
-func stillExists(live []delegation.Object) error {
-	for _, step := range delegation.RemovalOf(live) {
-		return delegation.LeftoverError{Object: step[0]}
+// stillExists fails if an object that was removed still exists and counts. A Role or binding that is being deleted and
+// held by a finalizer does not: any tenant can create one with our labels, and it gives nothing to an account that no
+// longer exists. The account itself counts, and so does the Secret.
+func stillExists(removed, after []delegation.Object) error {
+	for _, step := range delegation.RemovalOf(after) {
+		for _, o := range step {
+			planned := slices.ContainsFunc(removed, func(r delegation.Object) bool { return r.UID == o.UID })
+			authenticates := o.Kind == delegation.ServiceAccount || o.Kind == delegation.Secret
+			if planned && (authenticates || !o.Deleting) {
+				return delegation.LeftoverError{Object: o}
+			}
+		}
 	}
 	return nil
 }

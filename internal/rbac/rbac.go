@@ -47,77 +47,23 @@ type Reader struct {
 	Cache client.Reader
 }
 
-// Of returns what RBAC allows a subject, by all bindings and all forms in which they can name it. Other authorizers may
-// allow more.
-func (r Reader) Of(ctx context.Context, s v1alpha1.Subject) (scope.Rights, error) {
-	return r.collect(ctx, keysOf(s), func(*rbacv1.ClusterRole) bool { return true })
+// Of returns what RBAC allows a subject in some namespaces and on the cluster, by all bindings and all forms in which they
+// can name it. Other authorizers may allow more. It is incomplete where reading it all would cost too much.
+func (r Reader) Of(ctx context.Context, s v1alpha1.Subject, namespaces []string) (rights scope.Rights, complete bool, err error) {
+	return r.collect(ctx, keysOf(s), namespaces, func(*rbacv1.ClusterRole) bool { return true })
 }
 
-// Ceiling returns what the controller, a user name, may grant: the rules of the ClusterRoles labelled as a ceiling,
-// where they are bound to it. Its other permissions do not count.
-func (r Reader) Ceiling(ctx context.Context, controller string) (scope.Rights, error) {
-	return r.collect(ctx, keysOf(v1alpha1.Subject{User: controller}), func(role *rbacv1.ClusterRole) bool {
+// Ceiling returns what the controller, a user name, may grant in some namespaces and on the cluster: the rules of the
+// ClusterRoles labelled as a ceiling, where they are bound to it. Its other permissions do not count. It is incomplete
+// where reading it all would cost too much.
+func (r Reader) Ceiling(ctx context.Context, controller string, namespaces []string) (rights scope.Rights, complete bool, err error) {
+	return r.collect(ctx, keysOf(v1alpha1.Subject{User: controller}), namespaces, func(role *rbacv1.ClusterRole) bool {
 		return role != nil && IsCeiling(role)
 	})
 }
 
 // IsCeiling reports whether an object has the label of a ceiling.
 func IsCeiling(o client.Object) bool { return o.GetLabels()[v1alpha1.LabelCeiling] == "true" }
-
-// collect gathers the rules of all bindings with one of the keys whose role counts. counts gets nil for a Role.
-func (r Reader) collect(ctx context.Context, keys []string, counts func(*rbacv1.ClusterRole) bool) (scope.Rights, error) {
-	rights := scope.Rights{Namespaced: map[string][]rbacv1.PolicyRule{}}
-	for _, key := range keys {
-		var bindings rbacv1.RoleBindingList
-		if err := r.Cache.List(ctx, &bindings, client.MatchingFields{SubjectIndex: key}, client.UnsafeDisableDeepCopy); err != nil {
-			return scope.Rights{}, fmt.Errorf("listing RoleBindings of %s: %w", key, err)
-		}
-		for i := range bindings.Items {
-			b := &bindings.Items[i]
-			rules, err := r.rules(ctx, b.RoleRef, b.Namespace, counts)
-			if err != nil {
-				return scope.Rights{}, err
-			}
-			if len(rules) > 0 {
-				rights.Namespaced[b.Namespace] = append(rights.Namespaced[b.Namespace], rules...)
-			}
-		}
-		var clusterBindings rbacv1.ClusterRoleBindingList
-		if err := r.Cache.List(ctx, &clusterBindings, client.MatchingFields{SubjectIndex: key}, client.UnsafeDisableDeepCopy); err != nil {
-			return scope.Rights{}, fmt.Errorf("listing ClusterRoleBindings of %s: %w", key, err)
-		}
-		for i := range clusterBindings.Items {
-			rules, err := r.rules(ctx, clusterBindings.Items[i].RoleRef, "", counts)
-			if err != nil {
-				return scope.Rights{}, err
-			}
-			rights.Cluster = append(rights.Cluster, rules...)
-		}
-	}
-	return rights, nil
-}
-
-// rules returns the rules that a binding refers to. A role that does not exist grants nothing.
-func (r Reader) rules(
-	ctx context.Context, ref rbacv1.RoleRef, namespace string, counts func(*rbacv1.ClusterRole) bool,
-) ([]rbacv1.PolicyRule, error) {
-	if ref.Kind == "Role" {
-		if !counts(nil) {
-			return nil, nil
-		}
-		var role rbacv1.Role
-		err := r.Cache.Get(ctx, types.NamespacedName{Namespace: namespace, Name: ref.Name}, &role)
-		return role.Rules, ignoreNotFound(err, ref)
-	}
-	var role rbacv1.ClusterRole
-	if err := r.Cache.Get(ctx, types.NamespacedName{Name: ref.Name}, &role); err != nil {
-		return nil, ignoreNotFound(err, ref)
-	}
-	if !counts(&role) {
-		return nil, nil
-	}
-	return role.Rules, nil
-}
 
 func ignoreNotFound(err error, ref rbacv1.RoleRef) error {
 	if err == nil || apierrors.IsNotFound(err) {

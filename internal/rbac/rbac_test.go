@@ -3,6 +3,7 @@ package rbac
 import (
 	"context"
 	"errors"
+	"fmt"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -72,6 +73,9 @@ func group(name string) rbacv1.Subject {
 func account(namespace, name string) rbacv1.Subject {
 	return rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: namespace, Name: name}
 }
+
+// everywhere are the namespaces of these tests.
+var everywhere = []string{"a", "b", "c", "ci", "d"}
 
 func nothing() scope.Rights { return scope.Rights{Namespaced: map[string][]rbacv1.PolicyRule{}} }
 
@@ -211,9 +215,9 @@ func TestOf(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := reader(t, test.objects).Of(t.Context(), test.who)
-			if err != nil {
-				t.Fatal(err)
+			got, complete, err := reader(t, test.objects).Of(t.Context(), test.who, everywhere)
+			if err != nil || !complete {
+				t.Fatal(complete, err)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -273,9 +277,9 @@ func TestCeiling(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			got, err := reader(t, test.objects).Ceiling(t.Context(), controller)
-			if err != nil {
-				t.Fatal(err)
+			got, complete, err := reader(t, test.objects).Ceiling(t.Context(), controller, everywhere)
+			if err != nil || !complete {
+				t.Fatal(complete, err)
 			}
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
@@ -303,7 +307,7 @@ func TestErrorsAreNoAnswer(t *testing.T) {
 					return down
 				}
 				return c.List(ctx, list, o...)
-			}}, "listing RoleBindings of user/alice: the cache is not there",
+			}}, "listing RoleBindings of user/alice in namespace a: the cache is not there",
 		},
 		"listing ClusterRoleBindings": {
 			interceptor.Funcs{List: func(ctx context.Context, c client.WithWatch, list client.ObjectList, o ...client.ListOption) error {
@@ -340,7 +344,7 @@ func TestErrorsAreNoAnswer(t *testing.T) {
 			if !ok {
 				t.Fatal("the fake client cannot be intercepted")
 			}
-			got, err := Reader{Cache: interceptor.NewClient(whole, test.fails)}.Of(t.Context(), v1alpha1.Subject{User: "alice"})
+			got, _, err := Reader{Cache: interceptor.NewClient(whole, test.fails)}.Of(t.Context(), v1alpha1.Subject{User: "alice"}, everywhere)
 			if !errors.Is(err, down) || err.Error() != test.want {
 				t.Errorf("error %v, want %s", err, test.want)
 			}
@@ -421,5 +425,41 @@ func TestNames(t *testing.T) {
 				t.Errorf("names it: %v", got)
 			}
 		})
+	}
+}
+
+// A stranger's Role with as many names as fit, bound to everybody again and again, costs an answer about other namespaces
+// nothing, and one about its own no more than the bound.
+func TestWorkOfAnAnswerIsBounded(t *testing.T) {
+	everybody := rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: "system:authenticated"}
+	names := make([]string, 60_000)
+	for i := range names {
+		names[i] = "n"
+	}
+	huge := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: "evil", Name: "huge"}, Rules: append(may("get"), rbacv1.PolicyRule{
+		APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"delete"}, ResourceNames: names,
+	})}
+	objects := []client.Object{huge, role("a", "own", "get"), binding("a", "own", ref("Role", "own"), everybody)}
+	for i := range maxBindings + 1 {
+		objects = append(objects, binding("evil", fmt.Sprintf("b%d", i), ref("Role", "huge"), everybody))
+	}
+	r, alice := reader(t, objects), v1alpha1.Subject{User: "alice"}
+	elsewhere, complete, err := r.Of(t.Context(), alice, []string{"a"})
+	if diff := cmp.Diff(in("a", may("get")), elsewhere); diff != "" || !complete || err != nil {
+		t.Errorf("complete %t, %v (-want +got):\n%s", complete, err, diff)
+	}
+	there, complete, err := r.Of(t.Context(), alice, []string{"evil"})
+	if diff := cmp.Diff(in("evil", may("get")), there); diff != "" || complete || err != nil {
+		t.Errorf("complete %t, %v (-want +got):\n%s", complete, err, diff)
+	}
+}
+
+// RBAC knows two kinds of roles; a binding to anything else gives nothing.
+func TestOtherKindsOfRoleGiveNothing(t *testing.T) {
+	alice := rbacv1.Subject{Kind: rbacv1.UserKind, APIGroup: rbacv1.GroupName, Name: "alice"}
+	r := reader(t, []client.Object{clusterRole("a", "get", ""), binding("a", "own", ref("Group", "a"), alice)})
+	got, _, err := r.Of(t.Context(), v1alpha1.Subject{User: "alice"}, everywhere)
+	if diff := cmp.Diff(nothing(), got); diff != "" || err != nil {
+		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }

@@ -37,6 +37,18 @@ func Parse(s v1alpha1.Scope) (Set, []Problem) {
 	return newSet(permissions), nil
 }
 
+// Namespaces are the namespaces of the permissions, sorted; not the cluster.
+func (s Set) Namespaces() []string {
+	var namespaces []string
+	for _, p := range s.permissions {
+		if p.Namespace != "" {
+			namespaces = append(namespaces, p.Namespace)
+		}
+	}
+	slices.Sort(namespaces)
+	return slices.Compact(namespaces)
+}
+
 // newSet sorts permissions in place. A permission with a name is dropped if the same one without a name, which sorts
 // directly before it, is in the list: so two scopes that allow the same have the same Set.
 func newSet(permissions []Permission) Set {

@@ -136,6 +136,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: credential
       type:
         namedType: com.github.wayleave.wayleave.api.v1alpha1.Credential
+    - name: ended
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.Ended
     - name: expiresAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -228,6 +231,18 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+- name: com.github.wayleave.wayleave.api.v1alpha1.Ended
+  map:
+    fields:
+    - name: at
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: message
+      type:
+        scalar: string
+    - name: reason
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.Reason
 - name: com.github.wayleave.wayleave.api.v1alpha1.HopBounds
   map:
     fields:

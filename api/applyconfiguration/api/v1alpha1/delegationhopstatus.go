@@ -26,6 +26,9 @@ type DelegationHopStatusApplyConfiguration struct {
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
 	// expiresAt is when the hop expires: the earliest end along its chain.
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// ended is the final reason for which the hop has ended. It is written once, so that the hop stays ended when the object
+	// that the reason was derived from is deleted or changed.
+	Ended *EndedApplyConfiguration `json:"ended,omitempty"`
 	// undeterminedSince is since when a question that decides about the hop has had no answer; absent while all have one.
 	// A hop that holds a grant loses it when this is longer ago than the controller's --max-fact-age.
 	UndeterminedSince *metav1.Time `json:"undeterminedSince,omitempty"`
@@ -93,6 +96,14 @@ func (b *DelegationHopStatusApplyConfiguration) WithActiveSince(value metav1.Tim
 // If called multiple times, the ExpiresAt field is set to the value of the last call.
 func (b *DelegationHopStatusApplyConfiguration) WithExpiresAt(value metav1.Time) *DelegationHopStatusApplyConfiguration {
 	b.ExpiresAt = &value
+	return b
+}
+
+// WithEnded sets the Ended field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Ended field is set to the value of the last call.
+func (b *DelegationHopStatusApplyConfiguration) WithEnded(value *EndedApplyConfiguration) *DelegationHopStatusApplyConfiguration {
+	b.Ended = value
 	return b
 }
 
