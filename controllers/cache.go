@@ -13,9 +13,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
-	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/grants"
-	"github.com/wayleave/wayleave/internal/rbac"
 )
 
 // CacheOptions are those of the cache that the controllers need. Of ServiceAccounts and pods it holds only those that
@@ -38,33 +37,15 @@ func withLabel(key string) labels.Selector {
 	return labels.NewSelector().Add(*exists)
 }
 
-// Field indexes of the cache. Each value is a namespace/name.
-const (
-	pathIndex     = "path"     // hops by their path
-	parentIndex   = "parent"   // hops by their parent hop
-	declaredIndex = "declared" // pods by the hop that they declare
-)
+// declaredIndex is the field index, a namespace/name, of pods by the hop that they declare.
+const declaredIndex = "declared"
 
 func index(ctx context.Context, indexer client.FieldIndexer) error {
-	if err := rbac.Index(ctx, indexer); err != nil {
+	if err := facts.Index(ctx, indexer); err != nil {
 		return err
 	}
 	if err := grants.Index(ctx, indexer); err != nil {
 		return err
-	}
-	hopKeys := map[string]func(*v1alpha1.DelegationHop) types.NamespacedName{
-		pathIndex: delegation.PathKey, parentIndex: delegation.ParentKey,
-	}
-	for name, key := range hopKeys {
-		if err := indexer.IndexField(ctx, &v1alpha1.DelegationHop{}, name, func(o client.Object) []string {
-			hop, ok := o.(*v1alpha1.DelegationHop)
-			if k := (types.NamespacedName{}); !ok || key(hop) == k {
-				return nil
-			}
-			return []string{key(hop).String()}
-		}); err != nil {
-			return fmt.Errorf("indexing hops by %s: %w", name, err)
-		}
 	}
 	if err := indexer.IndexField(ctx, podMetadata(), declaredIndex, func(o client.Object) []string {
 		if key, ok := declaredHop(o); ok {

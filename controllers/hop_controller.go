@@ -21,7 +21,7 @@ import (
 
 // HopReconciler gives each valid hop its grant, and withdraws it from each hop that is not valid.
 type HopReconciler struct {
-	hops       hopLister
+	hops       facts.Hops
 	live       client.Reader
 	gather     *facts.Gatherer
 	grants     *grants.Manager
@@ -123,7 +123,7 @@ func (r *HopReconciler) withdraw(
 	keys := []types.NamespacedName{key}
 	var found error
 	if cascade {
-		if all, err := r.hops.withDescendants(ctx, key); err != nil {
+		if all, err := r.hops.WithDescendants(ctx, key); err != nil {
 			found = err
 		} else {
 			keys = all

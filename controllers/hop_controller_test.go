@@ -20,6 +20,7 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/grants"
 	"github.com/wayleave/wayleave/internal/testutil"
 )
@@ -49,7 +50,7 @@ func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object)
 	c := builder.Build()
 	recorded := events.NewFakeRecorder(16)
 	return &HopReconciler{
-		hops: hopLister{c}, live: c, clock: testclock.NewFakePassiveClock(t0), maxFactAge: 10 * time.Minute,
+		hops: facts.Hops{Reader: c}, live: c, clock: testclock.NewFakePassiveClock(t0), maxFactAge: 10 * time.Minute,
 		grants:  &grants.Manager{Client: c, Live: c},
 		stopper: workloadStopper{client: c, live: c, events: recorded},
 		record:  &recorder{status: c.Status(), events: recorded, audit: audit.New(io.Discard)},

@@ -13,6 +13,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/grants"
 	"github.com/wayleave/wayleave/internal/rbac"
 )
@@ -48,7 +49,7 @@ func mapTo(hop func(client.Object) (types.NamespacedName, bool)) handler.MapFunc
 
 // mapToDescendants leads to all hops below a hop: each of them depends on it.
 func (r *HopReconciler) mapToDescendants(ctx context.Context, o client.Object) []reconcile.Request {
-	keys, err := r.hops.withDescendants(ctx, client.ObjectKeyFromObject(o))
+	keys, err := r.hops.WithDescendants(ctx, client.ObjectKeyFromObject(o))
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot find the descendants of a hop", "hop", client.ObjectKeyFromObject(o))
 		return nil
@@ -57,12 +58,12 @@ func (r *HopReconciler) mapToDescendants(ctx context.Context, o client.Object) [
 }
 
 func (r *HopReconciler) mapToHopsOfPath(ctx context.Context, o client.Object) []reconcile.Request {
-	hops, err := r.hops.ofPath(ctx, client.ObjectKeyFromObject(o))
+	hops, err := r.hops.OfPath(ctx, client.ObjectKeyFromObject(o))
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot find the hops of a path", "path", client.ObjectKeyFromObject(o))
 		return nil
 	}
-	return requestsFor(keysOf(hops))
+	return requestsFor(facts.KeysOf(hops))
 }
 
 // mapCeiling leads to all hops from an object that is part of what the controller may grant.
@@ -70,12 +71,12 @@ func (r *HopReconciler) mapCeiling(ctx context.Context, o client.Object) []recon
 	if !r.isPartOfCeiling(ctx, o) {
 		return nil
 	}
-	hops, err := r.hops.all(ctx)
+	hops, err := r.hops.All(ctx)
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot list the hops that a change of the ceiling concerns")
 		return nil
 	}
-	return requestsFor(keysOf(hops))
+	return requestsFor(facts.KeysOf(hops))
 }
 
 func (r *HopReconciler) isPartOfCeiling(ctx context.Context, o client.Object) bool {

@@ -22,7 +22,7 @@ import (
 
 // PathReconciler reports the state of each path, and removes the bindings of all its hops immediately when it ends.
 type PathReconciler struct {
-	hops   hopLister
+	hops   facts.Hops
 	gather *facts.Gatherer
 	grants *grants.Manager
 	record *recorder
@@ -60,21 +60,21 @@ func (r *PathReconciler) setup(mgr ctrl.Manager) error {
 // before anything else of any hop: without a binding the API server denies requests within milliseconds. The reconciles
 // of the hops do the rest.
 func (r *PathReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	hops, err := r.hops.ofPath(ctx, req.NamespacedName)
+	hops, err := r.hops.OfPath(ctx, req.NamespacedName)
 	if err != nil {
 		return ctrl.Result{}, err
 	}
 	path := &v1alpha1.DelegationPath{}
 	if err := r.hops.Get(ctx, req.NamespacedName, path); apierrors.IsNotFound(err) {
 		r.record.forget(objectKey{kindPath, req.NamespacedName})
-		return ctrl.Result{}, r.grants.Unbind(ctx, keysOf(hops))
+		return ctrl.Result{}, r.grants.Unbind(ctx, facts.KeysOf(hops))
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading the path: %w", err)
 	}
 	in := r.gather.Path(ctx, path, r.clock.Now())
 	v := delegation.Evaluate(in)
 	if v.Outcome == delegation.Deny {
-		if err := r.grants.Unbind(ctx, keysOf(hops)); err != nil {
+		if err := r.grants.Unbind(ctx, facts.KeysOf(hops)); err != nil {
 			return ctrl.Result{}, err
 		}
 	}

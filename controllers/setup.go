@@ -50,12 +50,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	c, live, events := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("wayleave")
 	manager := &grants.Manager{Client: c, Live: live, Kubeconfig: o.Kubeconfig}
 	record := &recorder{status: c.Status(), events: events, audit: o.Audit}
-	path := &PathReconciler{hops: hopLister{c}, gather: o.Gather, grants: manager, record: record, clock: o.Clock}
+	path := &PathReconciler{hops: facts.Hops{Reader: c}, gather: o.Gather, grants: manager, record: record, clock: o.Clock}
 	if err := path.setup(mgr); err != nil {
 		return fmt.Errorf("setting up the path controller: %w", err)
 	}
 	hop := &HopReconciler{
-		hops: hopLister{c}, live: live, gather: o.Gather, grants: manager, record: record, clock: o.Clock, maxFactAge: o.MaxFactAge,
+		hops: facts.Hops{Reader: c}, live: live, gather: o.Gather, grants: manager, record: record, clock: o.Clock, maxFactAge: o.MaxFactAge,
 		stopper: workloadStopper{client: c, live: live, events: events},
 	}
 	if err := hop.setup(mgr, o.Concurrency); err != nil {

@@ -9,6 +9,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/equality"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -22,6 +23,7 @@ type delegationFacts interface {
 	impersonation
 	Path(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input
 	Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error)
+	Below(ctx context.Context, hop types.NamespacedName) (int, error)
 }
 
 // delegationValidator denies paths and hops for what CEL cannot say: sums and products over lists, other objects, the
@@ -73,6 +75,9 @@ func (v *delegationValidator) hop(ctx context.Context, req admission.Request, ho
 	}
 	in, err := v.facts.Hop(ctx, hop, v.clock.Now())
 	if err != nil {
+		return failed(err)
+	}
+	if in.Below, err = v.facts.Below(ctx, delegation.HopKey(hop)); err != nil {
 		return failed(err)
 	}
 	if f := v.vouched(ctx, req, "spec.author", hop.Spec.Author); f != nil {

@@ -27,7 +27,6 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/facts"
-	"github.com/wayleave/wayleave/internal/rbac"
 	"github.com/wayleave/wayleave/internal/testutil"
 	"github.com/wayleave/wayleave/internal/workload"
 )
@@ -57,7 +56,7 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		}
 	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...)
-	if err := rbac.Index(t.Context(), testutil.Indexer{ClientBuilder: builder}); err != nil {
+	if err := facts.Index(t.Context(), testutil.Indexer{ClientBuilder: builder}); err != nil {
 		t.Fatal(err)
 	}
 	w := &world{T: t, allowed: map[string]bool{}}

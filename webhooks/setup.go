@@ -13,7 +13,6 @@ import (
 
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/facts"
-	"github.com/wayleave/wayleave/internal/rbac"
 )
 
 // The HTTP paths that the webhook configurations name.
@@ -36,7 +35,7 @@ type Options struct {
 
 // Setup registers the webhooks with a manager's server.
 func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
-	if err := rbac.Index(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := facts.Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return fmt.Errorf("setting up the webhooks: %w", err)
 	}
 	Register(mgr.GetWebhookServer(), o)

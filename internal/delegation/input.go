@@ -79,6 +79,9 @@ type Input struct {
 	Path *v1alpha1.DelegationPath
 	// Chain leads to the hop asked about; empty where the question is about the path.
 	Chain Chain
+	// Below is how many levels of hops are below the hop asked about, where that was counted: at its admission, since hops can
+	// be created leaf first.
+	Below int
 	// Facts are what was looked up.
 	Facts Facts
 	// OperatorNamespace is where Wayleave itself runs; empty means scope.DefaultOperatorNamespace.

@@ -19,7 +19,7 @@ import (
 
 // Gatherer gathers inputs. It only reads, but for SubjectAccessReviews, which are questions in the form of a create.
 type Gatherer struct {
-	// Cache holds our kinds and RBAC, with the indexes of rbac.Index.
+	// Cache holds our kinds and RBAC, with the indexes of Index.
 	Cache client.Reader
 	// Live is asked for what the cache does not hold (yet).
 	Live client.Reader
@@ -67,6 +67,11 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	}
 	in.Facts.Ceiling = g.ceiling(ctx, hop, in)
 	return in, nil
+}
+
+// Below counts the levels of hops below a hop, for its admission.
+func (g *Gatherer) Below(ctx context.Context, hop types.NamespacedName) (int, error) {
+	return Hops{Reader: g.Cache}.LevelsBelow(ctx, hop)
 }
 
 // FindHop finds a hop; nil means that there is none.
