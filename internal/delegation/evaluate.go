@@ -20,6 +20,7 @@ func Evaluate(in Input) Verdict {
 		e.checkHop(i)
 	}
 	e.findings = append(e.findings, in.Chain.Breaks...)
+	e.checkHopNamespace()
 	e.checkCeiling()
 	e.checkWorkload()
 	return e.verdict()

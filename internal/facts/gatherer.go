@@ -56,7 +56,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	} else if err != nil {
 		return delegation.Input{}, fmt.Errorf("reading path %s: %w", delegation.PathKey(hop), err)
 	}
-	in := delegation.Input{Now: now, Path: path, Chain: chain, OperatorNamespace: g.OperatorNamespace}
+	in := delegation.Input{Now: now, Path: path, Chain: chain, OperatorNamespace: g.OperatorNamespace, Controller: g.Controller}
 	if path != nil {
 		in.Facts.Origin = g.origin(ctx, path)
 		for _, h := range chain.Hops {
@@ -64,6 +64,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 		}
 	}
 	in.Facts.Ceiling = g.ceiling(ctx, hop, in)
+	in.Facts.HopNamespace = g.hopNamespace(ctx, hop.Namespace)
 	return in, nil
 }
 
@@ -128,6 +129,20 @@ func (g *Gatherer) ceiling(ctx context.Context, hop *v1alpha1.DelegationHop, in 
 	given, err := rbac.Reader{Cache: g.Cache}.Ceiling(ctx, g.Controller)
 	if err != nil {
 		return delegation.Answer{Detail: fmt.Sprintf("reading the ceiling of hop %s: %v", delegation.HopKey(hop), err)}
+	}
+	return answerMissing(set.MissingFrom(given))
+}
+
+// hopNamespace answers whether the controller was given what it does in the namespaces of hops. Only RBAC can give it, so
+// only RBAC is asked.
+func (g *Gatherer) hopNamespace(ctx context.Context, namespace string) delegation.Answer {
+	set, problems := scope.Parse(delegation.HopNamespaceRights(namespace))
+	if len(problems) > 0 {
+		return delegation.Answer{Detail: "the namespace cannot be named in a scope"}
+	}
+	given, err := rbac.Reader{Cache: g.Cache}.Bound(ctx, g.Controller, delegation.HopNamespaceRole)
+	if err != nil {
+		return delegation.Answer{Detail: fmt.Sprintf("reading what the controller may do in namespace %s: %v", namespace, err)}
 	}
 	return answerMissing(set.MissingFrom(given))
 }

@@ -154,6 +154,7 @@ func setup() []client.Object {
 	objects := []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: agents}},
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: payments}},
+		operator.HopNamespace(agents),
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: payments, Name: "settings"}},
 		&rbacv1.ClusterRole{
 			ObjectMeta: metav1.ObjectMeta{Name: "bench-ceiling", Labels: map[string]string{v1alpha1.LabelCeiling: "true"}},
