@@ -268,10 +268,9 @@ func TestHopNamespaceNotBound(t *testing.T) {
 	}
 
 	f.make(operator.HopNamespace(f.ns))
-	f.grantedAnew(h, before)
+	f.granted(h)
 
 	// Revoked while the namespace is not bound: the rights go, and the rest once it is bound.
-	hop = f.withToken(f.token(h))
 	f.eventually("the hop to read", func() error { return f.read(hop) })
 	unbind()
 	f.change(f.by, p, revoke)
