@@ -55,6 +55,9 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		return requeueOnConflict(ctx, applied.Err)
 	}
 	delegation.SetHopConditions(next, in, v, applied)
+	if delegation.OnlyUnbound(v, applied.Err) { // the binding leads here again; what is left is in the status
+		applied = delegation.Applied{Denied: &v.Findings[0]}
+	}
 	if err := errors.Join(applied.Err, r.record.hop(ctx, in, v, next)); err != nil {
 		return requeueOnConflict(ctx, err)
 	}

@@ -22,15 +22,15 @@ import (
 // object and about the new one, so what stops to concern a hop leads to it as well.
 func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int) error {
 	upstream := builder.WithPredicates(upstreamChanges)
-	ceiling := handler.EnqueueRequestsFromMapFunc(r.mapCeiling)
+	given := handler.EnqueueRequestsFromMapFunc(r.mapGiven)
 	b := ctrl.NewControllerManagedBy(mgr).
 		Named("hop").
 		For(&v1alpha1.DelegationHop{}).
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapToDescendants), upstream).
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), upstream).
-		Watches(&rbacv1.ClusterRole{}, ceiling).
-		Watches(&rbacv1.RoleBinding{}, ceiling).
-		Watches(&rbacv1.ClusterRoleBinding{}, ceiling).
+		Watches(&rbacv1.ClusterRole{}, given).
+		Watches(&rbacv1.RoleBinding{}, given).
+		Watches(&rbacv1.ClusterRoleBinding{}, given).
 		WatchesMetadata(podMetadata(), handler.EnqueueRequestsFromMapFunc(mapTo(declaredHop)), builder.WithPredicates(podChanges))
 	for _, o := range grants.WatchedTypes() {
 		b = b.Watches(o, handler.EnqueueRequestsFromMapFunc(mapTo(grants.HopOf)))
@@ -64,6 +64,15 @@ func (r *HopReconciler) mapToHopsOfPath(ctx context.Context, o client.Object) []
 		return nil
 	}
 	return requestsFor(facts.KeysOf(hops))
+}
+
+// mapGiven leads to the hops for which a change of what the controller was given matters: what it may do in their
+// namespace, and what it may grant.
+func (r *HopReconciler) mapGiven(ctx context.Context, o client.Object) []reconcile.Request {
+	if namespace, ok := r.hopNamespaceOf(o); ok {
+		return r.mapToHopsIn(ctx, namespace)
+	}
+	return r.mapCeiling(ctx, o)
 }
 
 // mapCeiling leads to all hops from an object that is part of what the controller may grant.

@@ -9,6 +9,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/rbac"
 )
@@ -63,5 +64,32 @@ func TestMapCeiling(t *testing.T) {
 	}
 	if got := r.mapCeiling(t.Context(), &rbacv1.ClusterRole{}); len(got) != 0 {
 		t.Errorf("another role leads to %v", got)
+	}
+}
+
+// What lets the controller work in a namespace leads to the hops of that namespace alone.
+func TestMapHopNamespace(t *testing.T) {
+	path, hop, _ := grantedHop()
+	r := reconciler(t, interceptor.Funcs{}, path, hop)
+	r.gather = &facts.Gatherer{Controller: rbac.ServiceAccountUser("wayleave-system", "wayleave-controller")}
+	controller := []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "wayleave-system", Name: "wayleave-controller"}}
+	to := rbacv1.RoleRef{Kind: "ClusterRole", Name: delegation.HopNamespaceRole}
+	in := func(namespace string, ref rbacv1.RoleRef, subjects []rbacv1.Subject) *rbacv1.RoleBinding {
+		return &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: "x"}, RoleRef: ref, Subjects: subjects}
+	}
+	for name, c := range map[string]struct {
+		object client.Object
+		want   int
+	}{
+		"a binding in its namespace":   {in(hop.Namespace, to, controller), 1},
+		"a binding in another":         {in("elsewhere", to, controller), 0},
+		"a binding of another subject": {in(hop.Namespace, to, []rbacv1.Subject{{Kind: rbacv1.UserKind, Name: "bob"}}), 0},
+		"a Role of the same name":      {in(hop.Namespace, rbacv1.RoleRef{Kind: "Role", Name: to.Name}, controller), 0},
+		"a binding for the cluster":    {&rbacv1.ClusterRoleBinding{RoleRef: to, Subjects: controller}, 1},
+		"the role":                     {&rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: to.Name}}, 1},
+	} {
+		if got := r.mapGiven(t.Context(), c.object); len(got) != c.want {
+			t.Errorf("%s leads to %v", name, got)
+		}
 	}
 }

@@ -209,7 +209,7 @@ func mustFix(f delegation.Finding, chain delegation.Chain) bool {
 		return true // each hop below one that is too deep is deeper still
 	case f.Reason == v1alpha1.ReasonChainBroken && closesCycle(chain):
 		return true
-	case f.Node != "" || f.Reason == v1alpha1.ReasonScopeExceedsCeiling:
+	case f.Node != "" || f.Reason == v1alpha1.ReasonScopeExceedsCeiling || f.Reason == v1alpha1.ReasonHopNamespaceNotBound:
 		return false
 	}
 	return f.Reason.Class() == v1alpha1.ClassFixable || f.Reason == v1alpha1.ReasonUndetermined

@@ -26,6 +26,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/audit"
+	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/testutil"
 	"github.com/wayleave/wayleave/internal/workload"
@@ -213,7 +214,20 @@ func granted(change ...func(*v1alpha1.DelegationPath, *v1alpha1.DelegationHop)) 
 			{Kind: rbacv1.UserKind, Name: "alice"},
 		},
 	}
-	return []client.Object{path, hop, role, binding}
+	return append([]client.Object{path, hop, role, binding}, hopNamespace("agents")...)
+}
+
+// hopNamespace is what lets the controller work in a namespace.
+func hopNamespace(namespace string) []client.Object {
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: delegation.HopNamespaceRole}}
+	for _, r := range delegation.HopNamespaceRights(namespace).Namespaced[0].Rules {
+		role.Rules = append(role.Rules, rbacv1.PolicyRule{APIGroups: r.APIGroups, Resources: r.Resources, Verbs: r.Verbs})
+	}
+	return []client.Object{role, &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: role.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "wayleave-system", Name: "wayleave-controller"}},
+	}}
 }
 
 func ownerJob() metav1.OwnerReference {

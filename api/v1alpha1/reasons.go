@@ -42,6 +42,9 @@ const (
 	ReasonScopeExceedsOrigin Reason = "ScopeExceedsOrigin"
 	// ReasonScopeExceedsCeiling: the scope of a hop exceeds what the controller may grant.
 	ReasonScopeExceedsCeiling Reason = "ScopeExceedsCeiling"
+	// ReasonHopNamespaceNotBound: the controller may not make accounts and end workloads in the namespace of a hop, since
+	// no RoleBinding gives it ClusterRole wayleave-hop-namespace there.
+	ReasonHopNamespaceNotBound Reason = "HopNamespaceNotBound"
 	// ReasonLifetimeExceedsParent: a hop declares a longer lifetime than its path or a hop above it.
 	ReasonLifetimeExceedsParent Reason = "LifetimeExceedsParent"
 	// ReasonDepthExceeded: the chain is longer than the path allows.
@@ -106,6 +109,7 @@ var classes = map[Reason]Class{
 	ReasonScopeExceedsPath:       ClassFixable,
 	ReasonScopeExceedsOrigin:     ClassFixable,
 	ReasonScopeExceedsCeiling:    ClassFixable,
+	ReasonHopNamespaceNotBound:   ClassFixable,
 	ReasonLifetimeExceedsParent:  ClassFixable,
 	ReasonDepthExceeded:          ClassFixable,
 	ReasonNamespaceNotAllowed:    ClassFixable,

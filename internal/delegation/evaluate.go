@@ -22,6 +22,7 @@ func Evaluate(in Input) Verdict {
 	}
 	e.findings = append(e.findings, in.Chain.Breaks...)
 	e.checkEnded()
+	e.checkHopNamespace()
 	e.checkCeiling()
 	e.checkWorkload()
 	return e.verdict()

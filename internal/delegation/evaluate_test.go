@@ -186,6 +186,11 @@ func TestEvaluateHop(t *testing.T) {
 			in: but(inherited, func(i *Input) { i.Facts.Origin = Answer{Outcome: Deny} }), twin: inherited,
 			want: []fault{{Reason: v1alpha1.ReasonScopeExceedsOrigin, Node: thePath, Field: "spec.scope"}},
 		},
+		"a namespace in which the controller may not work": {
+			in: but(inherited, func(i *Input) {
+				i.Facts.HopNamespace = Answer{Outcome: Deny, Missing: []scope.Permission{{Resource: "serviceaccounts", Verb: "create"}}}
+			}), twin: inherited, want: []fault{{Reason: v1alpha1.ReasonHopNamespaceNotBound, Field: "metadata.namespace"}},
+		},
 		"a scope above what the controller was given": {
 			in: but(inherited, func(i *Input) {
 				i.Facts.Ceiling = Answer{Outcome: Deny, Missing: []scope.Permission{{Resource: "nodes", Verb: "get"}}}
@@ -481,6 +486,7 @@ func TestEvaluatePutsTheWorstFirst(t *testing.T) {
 	want = result{Deny, append(slices.Clone(want.Faults[2:]),
 		fault{v1alpha1.ReasonUndetermined, thePath, "spec.scope"},
 		fault{v1alpha1.ReasonUndetermined, "", "spec.author"},
+		fault{v1alpha1.ReasonUndetermined, "", "metadata.namespace"},
 		fault{v1alpha1.ReasonUndetermined, "", "spec.scope"},
 	)}
 	if diff := cmp.Diff(want, evaluate(notFinal)); diff != "" {
@@ -526,6 +532,9 @@ func TestWhatNobodyAnsweredIsNeverAllowed(t *testing.T) {
 		}},
 		"of an author not looked up": {func(i *Input, _ Answer) { i.Facts.Authors = i.Facts.Authors[:1] }, fault{
 			v1alpha1.ReasonUndetermined, "", "spec.author",
+		}},
+		"of the hop's namespace": {func(i *Input, a Answer) { i.Facts.HopNamespace = a }, fault{
+			v1alpha1.ReasonUndetermined, "", "metadata.namespace",
 		}},
 		"of the ceiling":      {func(i *Input, a Answer) { i.Facts.Ceiling = a }, fault{v1alpha1.ReasonUndetermined, "", "spec.scope"}},
 		"of who uses the hop": {func(i *Input, a Answer) { i.Workload.Use = a }, fault{Reason: v1alpha1.ReasonUndetermined}},

@@ -198,7 +198,7 @@ func (s *source) question() Input {
 		last = s.hop(i, last, &above)
 		known[HopKey(last)] = last
 	}
-	input.Facts = Facts{Origin: s.answer(), Ceiling: s.answer()}
+	input.Facts = Facts{Origin: s.answer(), Ceiling: s.answer(), HopNamespace: s.answer()}
 	if last == nil {
 		return input
 	}
@@ -334,6 +334,7 @@ func unknowns(input Input) map[string]Input {
 			i.Facts.Authors = slices.Clone(i.Facts.Authors)
 			i.Facts.Authors[n] = Answer{}
 		})
+		without["the hop's namespace"] = but(input, func(i *Input) { i.Facts.HopNamespace = Answer{} })
 		without["the ceiling"] = but(input, func(i *Input) { i.Facts.Ceiling = Answer{} })
 	}
 	if input.Workload != nil {

@@ -63,7 +63,10 @@ func SetHopConditions(next *v1alpha1.DelegationHopStatus, in Input, v Verdict, a
 	granted, grantedMessage := grantedStatus(next, v, applied, reason), message
 	if applied.Err != nil && reason.Class() != v1alpha1.ClassGood && next.ServiceAccountName != "" {
 		granted = metav1.ConditionUnknown
-		if v.Outcome != Allow || applied.Denied != nil {
+		switch {
+		case OnlyUnbound(v, applied.Err):
+			grantedMessage = leftBehind(next, v)
+		case v.Outcome != Allow || applied.Denied != nil:
 			grantedMessage = incomplete("the withdrawal", applied.Err)
 		}
 	}

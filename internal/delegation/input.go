@@ -44,6 +44,8 @@ type Facts struct {
 	Authors []Answer
 	// Ceiling: may the controller grant the scope of the hop asked about?
 	Ceiling Answer
+	// HopNamespace: may the controller make accounts and end workloads in the namespace of the hop asked about?
+	HopNamespace Answer
 }
 
 func (f Facts) author(i int) Answer {
@@ -86,6 +88,8 @@ type Input struct {
 	Facts Facts
 	// OperatorNamespace is where Wayleave itself runs; empty means scope.DefaultOperatorNamespace.
 	OperatorNamespace string
+	// Controller is the user name of the controller, for messages that say whom to bind; empty means its default.
+	Controller string
 	// Workload is what wants to run under the hop; nil where the question is about the hop itself.
 	Workload *Workload
 }

@@ -80,10 +80,14 @@ func clip(s string, n int) string {
 }
 
 // Cascades says whether what a hop is withdrawn for holds for the hops below it, too. What the controller was given to
-// grant is asked for each hop, and a question without an answer waits for each hop.
+// grant, and where it may work, is asked for each hop, and a question without an answer waits for each hop.
 func (v Verdict) Cascades() bool {
 	return slices.ContainsFunc(v.Findings, func(f Finding) bool {
-		return f.Reason != v1alpha1.ReasonScopeExceedsCeiling && f.Reason != v1alpha1.ReasonUndetermined
+		switch f.Reason {
+		case v1alpha1.ReasonScopeExceedsCeiling, v1alpha1.ReasonHopNamespaceNotBound, v1alpha1.ReasonUndetermined:
+			return false
+		}
+		return true
 	})
 }
 

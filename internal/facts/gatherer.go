@@ -55,7 +55,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	} else if err != nil {
 		return delegation.Input{}, fmt.Errorf("reading path %s: %w", delegation.PathKey(hop), err)
 	}
-	in := delegation.Input{Now: now, Path: path, Chain: chain, OperatorNamespace: g.OperatorNamespace}
+	in := delegation.Input{Now: now, Path: path, Chain: chain, OperatorNamespace: g.OperatorNamespace, Controller: g.Controller}
 	if delegation.HasEnded(in) {
 		return in, nil // a final fact needs no other, and must not wait for any
 	}
@@ -66,6 +66,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 		}
 	}
 	in.Facts.Ceiling = g.ceiling(ctx, hop, in)
+	in.Facts.HopNamespace = g.hopNamespace(ctx, hop.Namespace)
 	return in, nil
 }
 
@@ -136,15 +137,29 @@ func (g *Gatherer) ceiling(ctx context.Context, hop *v1alpha1.DelegationHop, in 
 	if err != nil {
 		return delegation.Answer{Detail: fmt.Sprintf("reading the ceiling of hop %s: %v", delegation.HopKey(hop), err)}
 	}
-	missing := set.MissingFrom(given)
-	if len(missing) > 0 && !complete {
-		return delegation.Answer{Detail: "more roles are bound to the controller than are read for one answer"}
-	}
-	return answerMissing(missing)
+	return answerGiven(set.MissingFrom(given), complete)
 }
 
-func answerMissing(missing []scope.Permission) delegation.Answer {
-	if len(missing) > 0 {
+// hopNamespace answers whether the controller was given what it does in the namespaces of hops. Only RBAC can give it, so
+// only RBAC is asked.
+func (g *Gatherer) hopNamespace(ctx context.Context, namespace string) delegation.Answer {
+	set, problems := scope.Parse(delegation.HopNamespaceRights(namespace))
+	if len(problems) > 0 {
+		return delegation.Answer{Detail: "the namespace cannot be named in a scope"}
+	}
+	given, complete, err := rbac.Reader{Cache: g.Cache}.Bound(ctx, g.Controller, delegation.HopNamespaceRole, set.Namespaces())
+	if err != nil {
+		return delegation.Answer{Detail: fmt.Sprintf("reading what the controller may do in namespace %s: %v", namespace, err)}
+	}
+	return answerGiven(set.MissingFrom(given), complete)
+}
+
+// answerGiven answers what the controller was given: nothing is missing for certain where not all of it was read.
+func answerGiven(missing []scope.Permission, complete bool) delegation.Answer {
+	switch {
+	case len(missing) > 0 && !complete:
+		return delegation.Answer{Detail: "more roles are bound to the controller than are read for one answer"}
+	case len(missing) > 0:
 		return delegation.Answer{Outcome: delegation.Deny, Missing: missing}
 	}
 	return delegation.Answer{Outcome: delegation.Allow}

@@ -33,11 +33,12 @@ func (m *Manager) Withdraw(ctx context.Context, key types.NamespacedName, hop *v
 	if err != nil {
 		return err
 	}
-	live, err := m.observeLive(ctx, hop)
-	if err != nil || len(earlier)+len(live) == 0 {
-		return err
+	// What could be read is removed also if the rest could not: in a namespace that is bound no more, Secrets cannot be read.
+	live, unread := m.observeLive(ctx, hop)
+	if len(earlier)+len(live) == 0 {
+		return unread
 	}
-	if err := m.removeInOrder(ctx, append(earlier, live...)); err != nil {
+	if err := errors.Join(unread, m.removeInOrder(ctx, append(earlier, live...))); err != nil {
 		return err
 	}
 	after, err := m.observeLive(ctx, hop)

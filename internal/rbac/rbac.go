@@ -62,6 +62,15 @@ func (r Reader) Ceiling(ctx context.Context, controller string, namespaces []str
 	})
 }
 
+// Bound returns what one ClusterRole gives a user, where it is bound to that user. Other permissions do not count.
+func (r Reader) Bound(
+	ctx context.Context, user, role string, namespaces []string,
+) (rights scope.Rights, complete bool, err error) {
+	return r.collect(ctx, keysOf(v1alpha1.Subject{User: user}), namespaces, func(c *rbacv1.ClusterRole) bool {
+		return c != nil && c.Name == role
+	})
+}
+
 // IsCeiling reports whether an object has the label of a ceiling.
 func IsCeiling(o client.Object) bool { return o.GetLabels()[v1alpha1.LabelCeiling] == "true" }
 

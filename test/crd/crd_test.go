@@ -127,8 +127,9 @@ func rulesOf(schema any) []string {
 // notAtAdmission are the fixable reasons for which admission denies nothing: another user's action can fix the cause
 // without a change of the object.
 var notAtAdmission = map[v1alpha1.Reason]string{
-	v1alpha1.ReasonScopeExceedsCeiling: "the platform team may bind more to the controller; until then the hop is not granted",
-	v1alpha1.ReasonSecretTaken:         "only the controller reads Secrets",
+	v1alpha1.ReasonScopeExceedsCeiling:  "the platform team may bind more to the controller; until then the hop is not granted",
+	v1alpha1.ReasonHopNamespaceNotBound: "the platform team may bind the namespace; until then the hop is not granted",
+	v1alpha1.ReasonSecretTaken:          "only the controller reads Secrets",
 }
 
 // TestEveryReasonHasAFile: each reason for which admission denies, by its name.

@@ -10,6 +10,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/test/operator"
 )
 
 func lasting(d time.Duration) func(*v1alpha1.DelegationHop) {
@@ -173,6 +174,7 @@ func TestHopFallsWithItsParent(t *testing.T) {
 			f := hopSetup(t)
 			other := f.ns + "-other"
 			f.namespace(other)
+			f.make(operator.HopNamespace(other))
 			f.bind(other, f.by, rule("delegation.wayleave.dev", "delegationhops", "get,create,patch,delete"))
 			p := f.path("contain", func(p *v1alpha1.DelegationPath) { p.Spec.Hops.Namespaces = []string{f.ns, other} })
 			parent := f.hop("triage", "contain", "")

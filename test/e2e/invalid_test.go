@@ -15,6 +15,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/test/crd"
+	"github.com/wayleave/wayleave/test/operator"
 )
 
 // everyWorkload is whatever may run.
@@ -39,6 +40,7 @@ func newGallery(t *testing.T) *gallery {
 	g := &gallery{fixture: f, bob: strings.Replace(f.by, "alice", "bob", 1), applied: map[string][]client.Object{}}
 	agents := strings.Replace(f.ns, "agents", "elsewhere", 1)
 	f.namespace(agents)
+	f.make(operator.HopNamespace(agents))
 	g.replacer = strings.NewReplacer("incident-response", f.ns, "payments", f.on, "namespace: agents", "namespace: "+agents,
 		`namespace "agents"`, `namespace "`+agents+`"`, "alice@example.com", f.by, "bob@example.com", g.bob)
 	f.bind(f.on, f.by, rule("", "pods", "deletecollection"))

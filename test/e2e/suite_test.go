@@ -91,14 +91,15 @@ type fixture struct {
 	by string // who is the origin of its path
 }
 
-// setup makes two namespaces, a user who may make paths and hops in the first and owns the second, and the ceiling that
-// lets the controller grant in the second.
+// setup makes two namespaces, a user who may make paths and hops in the first and owns the second, what
+// lets the controller work in the first, and the ceiling that lets it grant in the second.
 func setup(t *testing.T) *fixture {
 	t.Helper()
 	n := counter.Add(1)
 	f := &fixture{T: t, ns: fmt.Sprintf("agents-%d", n), on: fmt.Sprintf("payments-%d", n), by: fmt.Sprintf("alice-%d@example.com", n)}
 	f.namespace(f.ns)
 	f.namespace(f.on)
+	f.make(operator.HopNamespace(f.ns))
 	f.ceiling(f.on)
 	f.bind(f.ns, f.by, rule("delegation.wayleave.dev", "delegationpaths,delegationhops", "get,list,watch,create,update,patch,delete"),
 		rule("batch", "jobs,cronjobs", "get,list,create,update,patch,delete"), rule("", "pods", "get,list,create,update,patch,delete"),
