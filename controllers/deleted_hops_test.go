@@ -1,0 +1,63 @@
+package controllers
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+)
+
+// TestDeletedHops: what a deleted hop's Secrets are called is known until they are removed, and no longer.
+func TestDeletedHops(t *testing.T) {
+	withToken := func(secret string) *v1alpha1.DelegationHop {
+		return &v1alpha1.DelegationHop{
+			ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "isolate", UID: "uid"},
+			Spec:       v1alpha1.DelegationHopSpec{Token: &v1alpha1.Token{SecretName: secret}},
+		}
+	}
+	var d deletedHops
+	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	defer q.ShutDown()
+	key := delegation.HopKey(withToken(""))
+	for _, hop := range []*v1alpha1.DelegationHop{
+		withToken("first"), withToken("second"), {ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "bare"}},
+	} {
+		d.handler().Delete(t.Context(), event.DeleteEvent{Object: hop}, q)
+	}
+	if q.Len() != 1 { // both of the same name; a hop without a token needs no reconcile from here
+		t.Errorf("%d requests, want 1", q.Len())
+	}
+	var removed []string
+	fails := true
+	remove := func(_ context.Context, hop *v1alpha1.DelegationHop) error {
+		if hop.Spec.Token.SecretName == "second" && fails {
+			return errors.New("refused")
+		}
+		removed = append(removed, hop.Spec.Token.SecretName)
+		return nil
+	}
+	if err := d.removeSecrets(t.Context(), key, remove); err == nil {
+		t.Error("the failure is lost")
+	}
+	fails = false
+	for range 2 {
+		if err := d.removeSecrets(t.Context(), key, remove); err != nil {
+			t.Error(err)
+		}
+	}
+	if diff := cmp.Diff([]string{"first", "second"}, removed); diff != "" {
+		t.Errorf("removed (-want +got):\n%s", diff)
+	}
+	if len(d.hops) != 0 {
+		t.Errorf("%v is still remembered", d.hops)
+	}
+}
