@@ -45,7 +45,7 @@ func TestKill(t *testing.T) {
 	}
 	seed := uint64(time.Now().UnixNano())
 	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 0)) //nolint:gosec // moments, no secrets
+	random := rand.New(rand.NewPCG(seed, 0))
 
 	r.must(t, suite.admin.Create(t.Context(), r.path()))
 	var hops []*v1alpha1.DelegationHop

@@ -48,8 +48,8 @@ func TestBindingsGoFirst(t *testing.T) {
 			hops[i] = f.hop(fmt.Sprintf("flat-%d", i), "flat", "")
 		}
 		p := f.path("flat")
-		first, rest := f.grantAll(p, hops[0], hops[1:])
-		accounts := append(rest, first)
+		first, accounts := f.grantAll(p, hops[0], hops[1:])
+		accounts = append(accounts, first)
 		seen := f.deletions(accounts, func() { f.change(f.by, p, revoke) })
 		var last time.Time
 		for _, event := range seen.bindings {
@@ -104,6 +104,7 @@ func TestRevokedIsForbidden(t *testing.T) {
 
 // in is the fixture in a subtest.
 func (f *fixture) in(t *testing.T) *fixture {
+	t.Helper()
 	return &fixture{T: t, ns: f.ns, on: f.on, by: f.by}
 }
 
