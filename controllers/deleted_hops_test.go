@@ -6,8 +6,12 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/util/workqueue"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -58,5 +62,26 @@ func TestDeletedHops(t *testing.T) {
 	}
 	if len(d.hops) != 0 {
 		t.Errorf("%v is still remembered", d.hops)
+	}
+}
+
+// TestSecretOfDeletedHop: the controller removes the Secret of a hop that was deleted, and no other.
+func TestSecretOfDeletedHop(t *testing.T) {
+	path, hop, _ := grantedHop()
+	hop.Spec.Token = &v1alpha1.Token{SecretName: "own"}
+	hop.Status.Credential = &v1alpha1.Credential{SecretName: "foreign"}
+	own := &corev1.Secret{ObjectMeta: account(path, hop).ObjectMeta}
+	own.Name, own.UID = "own", "own"
+	foreign := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "foreign", UID: "foreign"}}
+	r := reconciler(t, interceptor.Funcs{}, own, foreign)
+	r.deleted.add(hop)
+	if _, err := r.Reconcile(t.Context(), reconcile.Request{NamespacedName: delegation.HopKey(hop)}); err != nil {
+		t.Fatal(err)
+	}
+	if err := r.live.Get(t.Context(), client.ObjectKeyFromObject(own), own); !apierrors.IsNotFound(err) {
+		t.Errorf("its own Secret: %v, want not found", err)
+	}
+	if err := r.live.Get(t.Context(), client.ObjectKeyFromObject(foreign), foreign); err != nil {
+		t.Errorf("the foreign Secret: %v", err)
 	}
 }
