@@ -93,6 +93,11 @@ test: cluster-ready fuzz ## Run every test, with the control plane, and fuzz the
 fuzz: ## Fuzz the laws of scope and delegation; FUZZTIME=600 for ten minutes
 	hack/fuzz.sh $(FUZZTIME) ./internal/scope ./internal/delegation
 
+.PHONY: nightly
+nightly: FUZZTIME = 1200
+nightly: cluster-ready fuzz ## Play a crash at every write in every way, and fuzz the laws for twenty minutes
+	WAYLEAVE_CRASH_ALL=1 go test -count=1 -timeout=90m $(TESTARGS) ./test/crash
+
 .PHONY: bench
 bench: ## Measure what Wayleave costs beside a bare API server, as a table of ratios; BENCHARGS=-h shows the sizes
 	go run ./test/bench $(BENCHARGS)

@@ -30,6 +30,7 @@ type HopReconciler struct {
 	clock      clock.PassiveClock
 	maxFactAge time.Duration
 	denials    denialCache
+	deleted    deletedHops
 }
 
 // hopDeleted is why everything is withdrawn from a hop that does not exist any more.
@@ -44,6 +45,8 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading the hop: %w", err)
 	}
+	// Those of an earlier hop of the name. A failure must not keep this hop from being reconciled.
+	predecessor := r.deleted.removeSecrets(ctx, req.NamespacedName, r.grants.RemoveSecrets)
 	in, err := r.gather.Hop(ctx, hop, r.clock.Now())
 	if err != nil {
 		return ctrl.Result{}, err
@@ -58,7 +61,7 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	if delegation.OnlyUnbound(v, applied.Err) { // the binding leads here again; what is left is in the status
 		applied = delegation.Applied{Denied: &v.Findings[0]}
 	}
-	if err := errors.Join(applied.Err, r.record.hop(ctx, in, v, next)); err != nil {
+	if err := errors.Join(applied.Err, r.record.hop(ctx, in, v, next), predecessor); err != nil {
 		return requeueOnConflict(ctx, err)
 	}
 	due := delegation.TokenDue(hop, in.Now)
@@ -132,5 +135,6 @@ func (r *HopReconciler) withdraw(
 			keys = all
 		}
 	}
-	return errors.Join(found, r.grants.Unbind(ctx, keys), r.grants.Withdraw(ctx, key, hop), r.stopper.stop(ctx, key, hop, why))
+	return errors.Join(found, r.grants.Unbind(ctx, keys), r.deleted.removeSecrets(ctx, key, r.grants.RemoveSecrets),
+		r.grants.Withdraw(ctx, key, hop), r.stopper.stop(ctx, key, hop, why))
 }

@@ -27,6 +27,7 @@ func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int) error {
 		Named("hop").
 		For(&v1alpha1.DelegationHop{}).
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapToDescendants), upstream).
+		Watches(&v1alpha1.DelegationHop{}, r.deleted.handler()).
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), upstream).
 		Watches(&rbacv1.ClusterRole{}, given).
 		Watches(&rbacv1.RoleBinding{}, given).

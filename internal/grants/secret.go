@@ -63,6 +63,15 @@ func ownershipOf(secret *metav1.PartialObjectMetadata, hop *v1alpha1.DelegationH
 	return delegation.OwnedByOthers
 }
 
+// RemoveSecrets removes the token Secrets of a hop that was deleted, as it last was. Those of others are not touched.
+func (m *Manager) RemoveSecrets(ctx context.Context, deleted *v1alpha1.DelegationHop) error {
+	secrets, err := m.observeSecrets(ctx, deleted)
+	if err != nil {
+		return err
+	}
+	return m.Remove(ctx, slices.DeleteFunc(secrets, func(o delegation.Object) bool { return o.Ownership != delegation.OwnedByHop }))
+}
+
 // secret reads the metadata of a Secret; nil if it does not exist.
 func (m *Manager) secret(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
 	secret := &metav1.PartialObjectMetadata{}

@@ -34,7 +34,9 @@ rules:
 - level: Metadata
 `
 
-// startControlPlane starts all parts together; each waits for those it needs.
+// startControlPlane starts etcd and the API server together: the API server waits for etcd. The controller manager is
+// started last. It gives up when /healthz does not answer it within ten seconds, and RBAC's default roles, which let it
+// ask, can take longer than that to be written on a busy machine.
 func (c *Cluster) startControlPlane(ctx context.Context) error {
 	ports, err := freePorts(c.network.host, 3)
 	if err != nil {
@@ -51,10 +53,13 @@ func (c *Cluster) startControlPlane(ctx context.Context) error {
 	if err := c.run("kube-apiserver", c.apiServerArgs(ports[0], ports[1])...); err != nil {
 		return err
 	}
-	if err := c.run("kube-controller-manager", c.controllerManagerArgs()...); err != nil {
+	if err := c.makeAdministrator(ctx); err != nil {
 		return err
 	}
-	if err := c.makeAdministrator(ctx); err != nil {
+	if err := c.waitAPIServer(ctx); err != nil {
+		return err
+	}
+	if err := c.run("kube-controller-manager", c.controllerManagerArgs()...); err != nil {
 		return err
 	}
 	return c.waitReady(ctx)
@@ -208,19 +213,28 @@ func bind(name, role, kind, subject string) *rbacv1.ClusterRoleBinding {
 // waitReady waits until the API server is ready and the controller manager
 // works, which the default ServiceAccount shows. Pods cannot be made before.
 func (c *Cluster) waitReady(ctx context.Context) error {
-	client, err := kubernetes.NewForConfig(c.admin)
-	if err != nil {
+	if err := c.waitAPIServer(ctx); err != nil {
 		return err
 	}
-	err = c.until(ctx, "the API server to be ready", func(ctx context.Context) error {
-		return client.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
-	})
+	client, err := kubernetes.NewForConfig(c.admin)
 	if err != nil {
 		return err
 	}
 	return c.until(ctx, "the default ServiceAccount", func(ctx context.Context) error {
 		_, err := client.CoreV1().ServiceAccounts(metav1.NamespaceDefault).Get(ctx, "default", metav1.GetOptions{})
 		return err
+	})
+}
+
+// waitAPIServer waits until the API server is ready. That includes RBAC's default roles, which a hook writes after its
+// start.
+func (c *Cluster) waitAPIServer(ctx context.Context) error {
+	client, err := kubernetes.NewForConfig(c.admin)
+	if err != nil {
+		return err
+	}
+	return c.until(ctx, "the API server to be ready", func(ctx context.Context) error {
+		return client.RESTClient().Get().AbsPath("/readyz").Do(ctx).Error()
 	})
 }
 

@@ -205,7 +205,8 @@ func startProcess(t *testing.T, cfg *rest.Config) *process {
 	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Gather: gatherer, Audit: audit.New(io.Discard), Kubeconfig: grants.Kubeconfig{Server: cfg.Host, CA: cfg.CAData},
-		MaxFactAge: 10 * time.Minute, SweepEvery: 200 * time.Millisecond, Concurrency: 16,
+		// It sweeps when it starts and not again: a sweep would do what a controller that goes on has lost.
+		MaxFactAge: 10 * time.Minute, SweepEvery: time.Hour, Concurrency: 16,
 	}); err != nil {
 		t.Fatal(err)
 	}
