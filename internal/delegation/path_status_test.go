@@ -63,6 +63,8 @@ func TestHistoryHasTransitionsOnly(t *testing.T) {
 func TestWhoIsUnknown(t *testing.T) {
 	suspended := Verdict{Outcome: Deny, Findings: []Finding{{Reason: v1alpha1.ReasonSuspended}}}
 	stamped := map[string]string{v1alpha1.AnnotationChangedBy: bob, v1alpha1.AnnotationChangedGeneration: "2"}
+	byOlder := map[string]string{v1alpha1.AnnotationChangedBy: bob}
+	denied := func(f Finding) Verdict { return Verdict{Outcome: Deny, Findings: []Finding{f}} }
 	for name, c := range map[string]struct {
 		annotations map[string]string
 		generation  int64
@@ -72,14 +74,14 @@ func TestWhoIsUnknown(t *testing.T) {
 		"stamped":                  {annotations: stamped, generation: 2, verdict: suspended, want: bob},
 		"stamped one change ago":   {annotations: stamped, generation: 3, verdict: suspended, want: Unknown},
 		"never stamped":            {generation: 3, verdict: suspended, want: Unknown},
-		"stamped by an older one":  {annotations: map[string]string{v1alpha1.AnnotationChangedBy: bob}, generation: 2, verdict: suspended, want: Unknown},
-		"no change, but an expiry": {generation: 1, verdict: Verdict{Outcome: Deny, Findings: []Finding{{Reason: v1alpha1.ReasonExpired}}}, want: Controller},
+		"stamped by an older one":  {annotations: byOlder, generation: 2, verdict: suspended, want: Unknown},
+		"no change, but an expiry": {generation: 1, verdict: denied(Finding{Reason: v1alpha1.ReasonExpired}), want: Controller},
 		"revoked, stamped": {
 			annotations: stamped, generation: 3, want: alice,
-			verdict: Verdict{Outcome: Deny, Findings: []Finding{{Reason: v1alpha1.ReasonRevoked, Actor: alice}}},
+			verdict: denied(Finding{Reason: v1alpha1.ReasonRevoked, Actor: alice}),
 		},
 		"revoked, not stamped": {
-			annotations: stamped, generation: 1, want: Unknown, verdict: Verdict{Outcome: Deny, Findings: []Finding{{Reason: v1alpha1.ReasonRevoked}}},
+			annotations: stamped, generation: 1, want: Unknown, verdict: denied(Finding{Reason: v1alpha1.ReasonRevoked}),
 		},
 	} {
 		p := path()
