@@ -120,6 +120,15 @@ func (r recorder) record(
 	return response
 }
 
+// noted records an update that is allowed in any case: no one is kept from revoking by a line that cannot be written.
+func (r recorder) noted(req admission.Request, in delegation.Input, reason v1alpha1.Reason) admission.Response {
+	response := r.record(req, in, reason, admission.Allowed(""))
+	if !response.Allowed {
+		return admission.Allowed("").WithWarnings("no audit line of this request was written: " + response.Result.Message)
+	}
+	return response
+}
+
 // recordedName is the name of the object in a request; where the API server has not generated it yet, its beginning.
 func recordedName(req admission.Request) string {
 	name, generateName := objectNames(req)

@@ -209,6 +209,17 @@ func TestWhatCannotBeRecordedIsNotAllowed(t *testing.T) {
 	}
 }
 
+func TestRevocationIsAllowedUnrecorded(t *testing.T) {
+	w := newWorld(t)
+	w.Audit = audit.New(broken{})
+	stored, revoked := below("isolate", ""), below("isolate", "")
+	revoked.Spec.Revoked = &v1alpha1.Revocation{Reason: "false alarm"}
+	got := newDelegationValidator(w.Options).Handle(t.Context(), request(t, "alice", "DelegationHop", revoked, stored))
+	if !got.Allowed || !strings.Contains(strings.Join(got.Warnings, ""), "the disk is full") {
+		t.Errorf("allowed %t: %q", got.Allowed, got.Warnings)
+	}
+}
+
 func TestRecord(t *testing.T) {
 	generated := pod(assigned, func(p *corev1.Pod) { p.Name, p.GenerateName = "", "dhop-x-" })
 	w := newWorld(t, granted()...)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"strconv"
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -188,24 +189,28 @@ func (m *delegationMutator) stampRevocation(who v1alpha1.Subject, spec, oldSpec 
 	revoked["by"], revoked["at"] = who.User, m.clock.Now().UTC().Format(time.RFC3339)
 }
 
-// stampChange records who changed the spec last. No request can write the annotation itself.
+// stampChange records who changed the spec last, and which generation that made. No request can write these annotations.
 func stampChange(who v1alpha1.Subject, object, old *unstructured.Unstructured, changed bool) {
-	by := who.User
-	if !changed && old != nil {
-		by = old.GetAnnotations()[v1alpha1.AnnotationChangedBy]
+	stamps := map[string]string{v1alpha1.AnnotationChangedBy: who.User, v1alpha1.AnnotationChangedGeneration: "1"}
+	if old != nil { // as the API server will count it: any change of the spec makes one
+		stamps[v1alpha1.AnnotationChangedGeneration] = strconv.FormatInt(old.GetGeneration()+1, 10)
 	}
-	annotations := object.GetAnnotations()
-	if annotations[v1alpha1.AnnotationChangedBy] == by {
-		return
-	}
+	annotations := maps.Clone(object.GetAnnotations())
 	if annotations == nil {
 		annotations = map[string]string{}
 	}
-	annotations[v1alpha1.AnnotationChangedBy] = by
-	if by == "" {
-		delete(annotations, v1alpha1.AnnotationChangedBy)
+	for key, value := range stamps {
+		if !changed && old != nil {
+			value = old.GetAnnotations()[key]
+		}
+		annotations[key] = value
+		if value == "" {
+			delete(annotations, key)
+		}
 	}
-	object.SetAnnotations(annotations)
+	if !maps.Equal(annotations, object.GetAnnotations()) {
+		object.SetAnnotations(annotations)
+	}
 }
 
 func subjectFrom(raw any) (v1alpha1.Subject, error) {

@@ -243,3 +243,36 @@ func TestTakingOverIsReported(t *testing.T) {
 		}
 	}
 }
+
+// TestStampsTheGeneration says for which generation of the object the stamp of who changed it is.
+func TestStampsTheGeneration(t *testing.T) {
+	spec := object{"reason": "Alert", "origin": object{"user": "bob"}}
+	suspended := with(spec, object{"suspend": true})
+	path := func(spec, notes object) object {
+		return object{
+			"apiVersion": v1alpha1.SchemeGroupVersion.String(), "kind": "DelegationPath",
+			"metadata": object{"name": "contain", "generation": int64(7), "annotations": notes}, "spec": spec,
+		}
+	}
+	stamps := func(by, generation string) object {
+		return object{v1alpha1.AnnotationChangedBy: by, v1alpha1.AnnotationChangedGeneration: generation}
+	}
+	for name, test := range map[string]struct {
+		given object
+		old   any
+		want  object
+	}{
+		"created":               {given: path(spec, nil), want: stamps("bob", "1")},
+		"changed":               {given: path(suspended, stamps("alice", "7")), old: path(spec, stamps("alice", "7")), want: stamps("bob", "8")},
+		"changed, never before": {given: path(suspended, nil), old: path(spec, nil), want: stamps("bob", "8")},
+		"forged":                {given: path(spec, stamps("alice", "8")), old: path(spec, stamps("alice", "7")), want: stamps("alice", "7")},
+		"removed":               {given: path(spec, nil), old: path(spec, stamps("alice", "7")), want: stamps("alice", "7")},
+	} {
+		w := newWorld(t)
+		got := newDelegationMutator(w.Options).Handle(t.Context(), request(t, "bob", "DelegationPath", test.given, test.old))
+		notes, _ := applyAll(t, test.given, got.Patches)["metadata"].(object)["annotations"].(object)
+		if diff := cmp.Diff(test.want, notes); diff != "" {
+			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}

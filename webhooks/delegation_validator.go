@@ -59,7 +59,7 @@ func (v *delegationValidator) Handle(ctx context.Context, req admission.Request)
 
 func (v *delegationValidator) path(ctx context.Context, req admission.Request, path, old *v1alpha1.DelegationPath) admission.Response {
 	if old != nil && samePath(path, old) {
-		return v.record(req, delegation.Input{Path: path}, pathReason(path), admission.Allowed(""))
+		return v.noted(req, delegation.Input{Path: path}, pathReason(path))
 	}
 	in := v.facts.Path(ctx, path, v.clock.Now())
 	if f := v.vouched(ctx, req, "spec.origin", path.Spec.Origin); f != nil {
@@ -71,7 +71,7 @@ func (v *delegationValidator) path(ctx context.Context, req admission.Request, p
 func (v *delegationValidator) hop(ctx context.Context, req admission.Request, hop, old *v1alpha1.DelegationHop) admission.Response {
 	if old != nil && sameHop(hop, old) {
 		in := delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
-		return v.record(req, in, hopReason(hop, old), admission.Allowed(""))
+		return v.noted(req, in, hopReason(hop, old))
 	}
 	in, err := v.facts.Hop(ctx, hop, v.clock.Now())
 	if err != nil {

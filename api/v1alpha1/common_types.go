@@ -49,13 +49,15 @@ type Revocation struct {
 	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason,omitempty"`
 
-	// by is the user who revoked. Stamped at admission; a value in the request is overwritten.
+	// by is the user who revoked. Stamped at admission; a value in the request is overwritten. If no webhook answers, it
+	// stays absent, and a request that names another user is rejected.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512
 	By string `json:"by,omitempty"`
 
-	// at is when it was revoked. Stamped at admission; a value in the request is overwritten.
+	// at is when it was revoked. Stamped at admission; a value in the request is overwritten. If no webhook answers, it
+	// is what the request says.
 	// +optional
 	At *metav1.Time `json:"at,omitempty"`
 }

@@ -126,7 +126,8 @@ type Transition struct {
 	// +required
 	Time metav1.Time `json:"time,omitempty,omitzero"`
 
-	// actor is the user who caused it, as far as the API server knew; otherwise the controller itself.
+	// actor is the user who caused it; "unknown" where no admission webhook answered that could have recorded the user,
+	// and the controller itself where no user did.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=512

@@ -23,6 +23,9 @@ const (
 	AnnotationRequires = GroupName + "/requires"
 	// AnnotationChangedBy is stamped at admission with the user who last changed the spec.
 	AnnotationChangedBy = GroupName + "/changed-by"
+	// AnnotationChangedGeneration is stamped beside it with the generation that the change made. An object of another
+	// generation was changed by an unknown user, while no webhook answered.
+	AnnotationChangedGeneration = GroupName + "/changed-generation"
 	// AnnotationCredentialID names, on the Secret of a token, the token that it holds.
 	AnnotationCredentialID = GroupName + "/credential-id"
 	// AnnotationAudience names, on the Secret of a token, the audience of the token; empty is the API server's.

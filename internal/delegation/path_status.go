@@ -1,6 +1,8 @@
 package delegation
 
 import (
+	"strconv"
+
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -8,6 +10,9 @@ import (
 
 // Controller is the actor of audit lines and of the history where no user caused a transition.
 const Controller = "wayleave"
+
+// Unknown is the actor where a user caused a transition while no webhook answered that could have stamped who.
+const Unknown = "unknown"
 
 // maxHistory is how many transitions a path's status keeps, as its schema bounds them.
 const maxHistory = 32
@@ -77,11 +82,19 @@ func countHops(hops []*v1alpha1.DelegationHop) *v1alpha1.HopCounts {
 
 // PathActor is who caused the path's present state, as far as admission recorded it.
 func PathActor(path *v1alpha1.DelegationPath, v Verdict) string {
-	changed := path.Generation != path.Status.ObservedGeneration
-	if by := path.Annotations[v1alpha1.AnnotationChangedBy]; changed && by != "" && v.actor() == "" {
-		return by
+	if path.Generation != path.Status.ObservedGeneration && v.actor() == "" {
+		return changedBy(path)
 	}
 	return HopActor(v)
+}
+
+// changedBy is who made the path's present generation.
+func changedBy(path *v1alpha1.DelegationPath) string {
+	by, generation := path.Annotations[v1alpha1.AnnotationChangedBy], path.Annotations[v1alpha1.AnnotationChangedGeneration]
+	if by == "" || generation != strconv.FormatInt(path.Generation, 10) {
+		return Unknown
+	}
+	return by
 }
 
 // HopActor is who caused a hop's present state.

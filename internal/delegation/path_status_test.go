@@ -43,7 +43,9 @@ func TestOriginAuthorizedHasReasonsOfItsOwn(t *testing.T) {
 func TestHistoryHasTransitionsOnly(t *testing.T) {
 	p := path()
 	p.Generation, p.Status.ObservedGeneration = 2, 1
-	p.Annotations = map[string]string{v1alpha1.AnnotationChangedBy: "alice@example.com"}
+	p.Annotations = map[string]string{
+		v1alpha1.AnnotationChangedBy: "alice@example.com", v1alpha1.AnnotationChangedGeneration: "2",
+	}
 	p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: string(v1alpha1.ReasonActive)}}
 	if next := PathStatus(ask(p), Verdict{Outcome: Allow, NotAfter: noon}, nil); len(next.History) != 0 {
 		t.Errorf("nothing changed: %+v", next.History)
@@ -60,5 +62,38 @@ func TestHistoryHasTransitionsOnly(t *testing.T) {
 	p.Status.ObservedGeneration = 2
 	if history := PathStatus(ask(p), suspended, nil).History; history[len(history)-1].Actor != Controller {
 		t.Errorf("without a change: %+v", history[len(history)-1])
+	}
+}
+
+// TestWhoIsUnknown: a change that no webhook stamped is nobody's, and least of all that of who changed the path before.
+func TestWhoIsUnknown(t *testing.T) {
+	suspended := Verdict{Outcome: Deny, Findings: []Finding{{Reason: v1alpha1.ReasonSuspended}}}
+	stamped := map[string]string{v1alpha1.AnnotationChangedBy: bob, v1alpha1.AnnotationChangedGeneration: "2"}
+	byOlder := map[string]string{v1alpha1.AnnotationChangedBy: bob}
+	denied := func(f Finding) Verdict { return Verdict{Outcome: Deny, Findings: []Finding{f}} }
+	for name, c := range map[string]struct {
+		annotations map[string]string
+		generation  int64
+		verdict     Verdict
+		want        string
+	}{
+		"stamped":                  {annotations: stamped, generation: 2, verdict: suspended, want: bob},
+		"stamped one change ago":   {annotations: stamped, generation: 3, verdict: suspended, want: Unknown},
+		"never stamped":            {generation: 3, verdict: suspended, want: Unknown},
+		"stamped by an older one":  {annotations: byOlder, generation: 2, verdict: suspended, want: Unknown},
+		"no change, but an expiry": {generation: 1, verdict: denied(Finding{Reason: v1alpha1.ReasonExpired}), want: Controller},
+		"revoked, stamped": {
+			annotations: stamped, generation: 3, want: alice,
+			verdict: denied(Finding{Reason: v1alpha1.ReasonRevoked, Actor: alice}),
+		},
+		"revoked, not stamped": {
+			annotations: stamped, generation: 1, want: Unknown, verdict: denied(Finding{Reason: v1alpha1.ReasonRevoked}),
+		},
+	} {
+		p := path()
+		p.Generation, p.Status.ObservedGeneration, p.Annotations = c.generation, 1, c.annotations
+		if got := PathActor(p, c.verdict); got != c.want {
+			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
 	}
 }

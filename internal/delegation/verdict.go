@@ -96,7 +96,11 @@ func (v Verdict) actor() string {
 	if len(v.Findings) == 0 {
 		return ""
 	}
-	return v.Findings[0].Actor
+	worst := v.Findings[0]
+	if worst.Reason == v1alpha1.ReasonRevoked && worst.Actor == "" {
+		return Unknown
+	}
+	return worst.Actor
 }
 
 // Find returns the first finding with a reason, and whether there is one.

@@ -601,50 +601,6 @@ func TestWebhookLetsControllersWork(t *testing.T) {
 	)
 }
 
-// TestWebhookFailsClosed: without the webhook, workloads that declare a hop are rejected and all others continue. It stops the
-// webhook that the tests share, and therefore runs alone.
-func TestWebhookFailsClosed(t *testing.T) {
-	f := setup(t)
-	p, h := f.chain()
-	f.usable(h.Name)
-	plain := func(name string) *corev1.Pod { return f.pod(name, "", func(p *corev1.Pod) { p.Labels = nil }) }
-	running := f.pod("dhop-running", h.Name)
-	f.apply(f.by, running, plain("running"))
-	suite.operator.Kill("webhook")
-	restarted := false
-	restart := func() {
-		if !restarted {
-			restarted = true
-			if err := suite.operator.StartWebhook(f.Context()); err != nil {
-				t.Fatal(err)
-			}
-		}
-	}
-	defer restart()
-
-	f.wantAllowed(f.creates(f.by, plain("plain")))
-	f.wantAllowed(f.patch(f.by, plain("running"), `{"metadata":{"labels":{"team":"sre"}}}`))
-	f.wantAllowed(f.creates(f.by, f.job("plain", "", func(s *corev1.PodTemplateSpec) { s.Labels = nil })))
-	for name, err := range map[string]error{
-		"a pod":     f.creates(f.by, f.pod("dhop-run", h.Name)),
-		"a Job":     f.creates(f.by, f.job("run", h.Name)),
-		"a CronJob": f.creates(f.by, f.cronJob("run", h.Name)),
-		"a hop's account": f.creates(
-			f.by,
-			f.pod("dhop-run", "", func(p *corev1.Pod) { p.Labels, p.Spec.ServiceAccountName = nil, h.Status.ServiceAccountName }),
-		),
-		"the label of a pod":  f.patch(f.by, running.DeepCopy(), fmt.Sprintf(`{"metadata":{"labels":{%q:null}}}`, v1alpha1.LabelHop)),
-		"the scope of a path": f.patch(f.by, p.DeepCopy(), `{"spec":{"lifetime":{"duration":"2h"}}}`),
-		"another hop":         f.creates(f.by, f.hop("other", "contain", "")),
-	} {
-		if err == nil || !strings.Contains(err.Error(), "failed calling webhook") {
-			t.Errorf("without the webhook, %s: answered: %v", name, orAllowed(err))
-		}
-	}
-	restart()
-	f.usable(h.Name)
-}
-
 // TestWebhookValidatesDryRuns: a dry run reports nothing that the real request would not.
 func TestWebhookValidatesDryRuns(t *testing.T) {
 	f := setup(t)
