@@ -9,6 +9,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:validation:XValidation:rule="has(self.parentRef) == has(oldSelf.parentRef) && (!has(self.parentRef) || self.parentRef == oldSelf.parentRef)",message="parentRef is immutable: create a new hop",fieldPath=".parentRef",reason="FieldValueForbidden"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.revoked) || (has(self.revoked) && self.revoked == oldSelf.revoked)",message="revoked is final: it can be set, never changed or unset",fieldPath=".revoked",reason="FieldValueForbidden"
 // +kubebuilder:validation:XValidation:rule="!has(self.token) || !has(self.token.audience) || !has(self.scope) || (has(self.scope.audiences) && self.token.audience in self.scope.audiences)",message="the token's audience must be one of scope.audiences",fieldPath=".token.audience"
+// +kubebuilder:validation:XValidation:rule="!has(self.scope) || !has(self.scope.acceptedRisks)",message="a hop accepts no risks: those of its path apply, so name them there",fieldPath=".scope.acceptedRisks",reason="FieldValueForbidden"
 type DelegationHopSpec struct {
 	// pathRef names the path that this hop belongs to.
 	// +required

@@ -155,6 +155,7 @@ type Transition struct {
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expiresAt`
 // +kubebuilder:printcolumn:name="Origin",type=string,JSONPath=`.spec.origin.user`,priority=1
+// +kubebuilder:printcolumn:name="Risks",type=string,JSONPath=`.spec.scope.acceptedRisks`,priority=1
 // +kubebuilder:printcolumn:name="For",type=string,JSONPath=`.spec.reason`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`
 // +kubebuilder:validation:XValidation:rule="size(self.metadata.name) <= 63",message="the name must be at most 63 characters: it is used in labels"

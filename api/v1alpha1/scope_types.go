@@ -3,10 +3,19 @@ package v1alpha1
 // The bounds below cap each list; internal/scope caps their product in Go, since CEL cannot afford to multiply them.
 // Without both, one object could name millions of permissions and stall every process that reads it.
 
+// Risk names permissions with which a bearer could leave its path, and which have legitimate uses all the same.
+//
+// +kubebuilder:validation:Enum=Streams
+type Risk string
+
+// RiskStreams is to watch, and to read logs: an open stream outlives revocation.
+const RiskStreams Risk = "Streams"
+
 // Scope is a bound on authority: its holder may do what it names and nothing else. It is a plain list of what is
 // allowed, without wildcards.
 //
 // +kubebuilder:validation:MinProperties=1
+// +kubebuilder:validation:XValidation:rule="has(self.namespaced) || has(self.cluster) || has(self.audiences) || !has(self.acceptedRisks)",message="acceptedRisks allows nothing by itself: say what may be done in namespaced, cluster or audiences"
 type Scope struct {
 	// namespaced lists what may be done in which namespaces.
 	// +optional
@@ -32,6 +41,15 @@ type Scope struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
 	Audiences []string `json:"audiences,omitempty"`
+
+	// acceptedRisks names the risks that the path accepts, for itself and all its hops; a hop cannot name any. Streams
+	// allows watch and pods/log, for hops without a token: a stream that is open when the path is revoked goes on until
+	// the API server ends it.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=8
+	AcceptedRisks []Risk `json:"acceptedRisks,omitempty"`
 }
 
 // NamespacedScope allows each of its rules in each of its namespaces.

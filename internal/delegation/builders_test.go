@@ -80,6 +80,16 @@ func withPathScope(s v1alpha1.Scope) pathOption {
 	return func(p *v1alpha1.DelegationPath) { p.Spec.Scope = s }
 }
 
+// accepts makes a path accept risks, after its scope is set.
+func accepts(risks ...v1alpha1.Risk) pathOption {
+	return func(p *v1alpha1.DelegationPath) { p.Spec.Scope.AcceptedRisks = risks }
+}
+
+func withRisks(s v1alpha1.Scope, risks ...v1alpha1.Risk) v1alpha1.Scope {
+	s.AcceptedRisks = risks
+	return s
+}
+
 func withPathLifetime(l v1alpha1.Lifetime) pathOption {
 	return func(p *v1alpha1.DelegationPath) { p.Spec.Lifetime = l }
 }
@@ -206,4 +216,5 @@ func evaluate(input Input) result {
 const (
 	thePath = "path incident-response/contain-4711"
 	triage  = "hop agents/triage"
+	contain = "path incident-response/contain-4711"
 )

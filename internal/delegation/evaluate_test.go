@@ -202,7 +202,10 @@ func TestEvaluateHop(t *testing.T) {
 func TestEvaluateHopScope(t *testing.T) {
 	exceedsPath := []fault{{Reason: v1alpha1.ReasonScopeExceedsPath, Field: "spec.scope"}}
 	exceedsParent := []fault{{Reason: v1alpha1.ReasonScopeExceedsParent, Field: "spec.scope"}}
-	watching := path(withPathScope(pods("get", "watch")))
+	watching := path(withPathScope(pods("get", "watch")), accepts(v1alpha1.RiskStreams))
+	unaware := path(withPathScope(pods("get", "watch")))
+	log := pods("get")
+	log.Namespaced[0].Rules[0].Resources = []string{"pods/log"}
 	readers := hop("triage", withScope(pods("get", "list")))
 	isolate := func(options ...hopOption) *v1alpha1.DelegationHop {
 		return hop("isolate", append(options, withParent("triage"))...)
@@ -259,6 +262,43 @@ func TestEvaluateHopScope(t *testing.T) {
 				{Reason: v1alpha1.ReasonScopeInvalid, Node: triage, Field: "spec.scope.namespaced[0].rules[0].verbs"},
 				{Reason: v1alpha1.ReasonScopeExceedsParent, Field: "spec.scope"},
 			},
+		},
+		"a path that may watch and accepts no risk": {
+			in: ask(unaware), twin: ask(watching),
+			want: []fault{{Reason: v1alpha1.ReasonScopeAmplifies, Field: "spec.scope.namespaced[0].rules[0].verbs[1]"}},
+		},
+		"a hop that may watch, of a path that accepts no risk": {
+			in:   ask(unaware, hop("isolate", withScope(pods("watch")))),
+			twin: ask(watching, hop("isolate", withScope(pods("watch")))),
+			want: []fault{
+				{Reason: v1alpha1.ReasonScopeAmplifies, Node: contain, Field: "spec.scope.namespaced[0].rules[0].verbs[1]"},
+				{Reason: v1alpha1.ReasonScopeAmplifies, Field: "spec.scope.namespaced[0].rules[0].verbs[0]"},
+			},
+		},
+		"a hop that inherits watch from a path that accepts no risk": {
+			in: ask(unaware, hop("isolate")), twin: ask(watching, hop("isolate")),
+			want: []fault{{Reason: v1alpha1.ReasonScopeAmplifies, Node: contain, Field: "spec.scope.namespaced[0].rules[0].verbs[1]"}},
+		},
+		"a hop that reads logs, of a path that accepts no risk": {
+			in:   ask(path(withPathScope(log)), hop("isolate", withScope(log))),
+			twin: ask(path(withPathScope(log), accepts(v1alpha1.RiskStreams)), hop("isolate", withScope(log))),
+			want: []fault{
+				{Reason: v1alpha1.ReasonScopeAmplifies, Node: contain, Field: "spec.scope.namespaced[0].rules[0].resources[0]"},
+				{Reason: v1alpha1.ReasonScopeAmplifies, Field: "spec.scope.namespaced[0].rules[0].resources[0]"},
+			},
+		},
+		"a hop that accepts a risk for itself, which the schema rejects": {
+			in:   ask(unaware, hop("isolate", withScope(withRisks(pods("watch"), v1alpha1.RiskStreams)))),
+			twin: ask(watching, hop("isolate", withScope(pods("watch")))),
+			want: []fault{
+				{Reason: v1alpha1.ReasonScopeAmplifies, Node: contain, Field: "spec.scope.namespaced[0].rules[0].verbs[1]"},
+				{Reason: v1alpha1.ReasonScopeAmplifies, Field: "spec.scope.namespaced[0].rules[0].verbs[0]"},
+			},
+		},
+		"a hop that is applied before its path, whose risks are not known": {
+			in:   ask(nil, hop("isolate", withScope(pods("watch")))),
+			twin: ask(watching, hop("isolate", withScope(pods("watch")))),
+			want: []fault{{Reason: v1alpha1.ReasonPathNotFound, Field: "spec.pathRef"}},
 		},
 		"a token that may watch": {
 			in:   ask(watching, hop("isolate", withScope(pods("get", "watch")), withToken(""))),

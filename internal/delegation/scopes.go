@@ -62,9 +62,18 @@ func (e *evaluation) parseScope(written v1alpha1.Scope, token bool, n node) scop
 		e.reportScope(v1alpha1.ReasonScopeInvalid, problems, n)
 		return set
 	}
-	bearer := scope.Bearer{Token: token, OperatorNamespace: e.in.OperatorNamespace}
+	bearer := scope.Bearer{Token: token, Accepted: e.acceptedRisks(), OperatorNamespace: e.in.OperatorNamespace}
 	e.reportScope(v1alpha1.ReasonScopeAmplifies, scope.EscalationRisks(written, bearer), n)
 	return set
+}
+
+// acceptedRisks are the risks that the path accepts. What a path that does not exist accepts is not known yet: a hop that
+// is applied before its path must not be denied for it, and it is granted nothing.
+func (e *evaluation) acceptedRisks() []v1alpha1.Risk {
+	if e.in.Path == nil {
+		return scope.AcceptableRisks
+	}
+	return e.in.Path.Spec.Scope.AcceptedRisks
 }
 
 func (e *evaluation) reportScope(reason v1alpha1.Reason, problems []scope.Problem, n node) {

@@ -1,6 +1,7 @@
 package scope
 
 import (
+	"slices"
 	"strings"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -14,6 +15,8 @@ type Bearer struct {
 	// Token is whether it gets a token in a Secret (spec.token of a hop). Its process is then not a pod that Wayleave can
 	// end.
 	Token bool
+	// Accepted are the risks that the path of the bearer accepts.
+	Accepted []Risk
 	// OperatorNamespace is where Wayleave itself runs; empty means DefaultOperatorNamespace.
 	OperatorNamespace string
 }
@@ -103,7 +106,7 @@ func (f *riskFinder) rule(l located) {
 func (f *riskFinder) request(r request) {
 	r.bearer = f.bearer
 	for i, row := range escalationRisks {
-		if !row.meets(r) {
+		if row.risk != "" && slices.Contains(f.bearer.Accepted, row.risk) || !row.meets(r) {
 			continue
 		}
 		if !f.seen[i] && len(f.problems) < maxProblems {

@@ -47,7 +47,7 @@ func TestEscalationRisks(t *testing.T) {
 				{"namespaced[0].rules[1].resources[0]", ""}, {"namespaced[0].rules[2].resources[0]", ""},
 				{"namespaced[0].rules[3].resources[0]", ""},
 			},
-			fits: scopeOf(inOne("a", may("get", "", "pods/log"), may("get", "apps", "deployments/scale"))),
+			fits: scopeOf(inOne("a", may("get", "", "pods/status"), may("get", "apps", "deployments/scale"))),
 		},
 		"wildcard name": {
 			scope: scopeOf(inOne("a", may("get", "", "configmaps", "app", "app-*"))),
@@ -97,7 +97,7 @@ func TestEscalationRisks(t *testing.T) {
 			want: []verdict{
 				{"namespaced[0].rules[0].verbs[0]", ""}, {"namespaced[0].rules[1].verbs[0]", ""}, {"namespaced[0].rules[2].verbs[0]", ""},
 			},
-			fits: scopeOf(inOne("a", may("get", ownGroup, "delegationhops"), may("watch", ownGroup, "delegationpaths"))),
+			fits: scopeOf(inOne("a", may("get", ownGroup, "delegationhops"), may("list", ownGroup, "delegationpaths"))),
 		},
 
 		"tokens of accounts": {
@@ -123,7 +123,7 @@ func TestEscalationRisks(t *testing.T) {
 		"secrets without names": {
 			scope: scopeOf(inOne("a", may("get", "", "secrets"), may("deletecollection", "", "secrets"))),
 			want:  []verdict{{"namespaced[0].rules[0].resources[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""}},
-			fits:  scopeOf(inOne("a", may("get", "", "secrets", "db"), may("watch", "", "secrets", "db"))),
+			fits:  scopeOf(inOne("a", may("get", "", "secrets", "db"), may("list", "", "secrets", "db"))),
 		},
 		"certificates": {
 			scope: scopeOf(inOne("a", may("create", certificatesGroup, "podcertificaterequests")),
@@ -142,7 +142,7 @@ func TestEscalationRisks(t *testing.T) {
 			want: []verdict{{"cluster[0].resources[0]", ""}, {"cluster[1].resources[0]", ""}, {"cluster[2].resources[0]", ""}},
 			fits: scopeOf(cluster(
 				may("list", admissionGroup, "validatingadmissionpolicybindings"),
-				may("get", "apiextensions.k8s.io", "customresourcedefinitions"), may("watch", "apiregistration.k8s.io", "apiservices"),
+				may("get", "apiextensions.k8s.io", "customresourcedefinitions"), may("list", "apiregistration.k8s.io", "apiservices"),
 			)),
 		},
 		"nodes and volumes": {
@@ -213,7 +213,7 @@ func TestEscalationRisks(t *testing.T) {
 			want: []verdict{
 				{"namespaced[0].rules[0].resources[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""}, {"cluster[0].resources[0]", ""},
 			},
-			fits: scopeOf(inOne("a", may("get", "", "services"), may("get", "", "pods/log"))),
+			fits: scopeOf(inOne("a", may("get", "", "services"), may("get", "", "pods/status"))),
 		},
 		"every pod of a node": {
 			scope: scopeOf(cluster(may("get", "", "nodes/log"), may("create", "", "nodes/checkpoint"), may("get", "", "nodes/pods"))),
@@ -228,7 +228,7 @@ func TestEscalationRisks(t *testing.T) {
 		"where Services lead": {
 			scope: scopeOf(inOne("a", may("update", "", "endpoints"), may("create", "discovery.k8s.io", "endpointslices"))),
 			want:  []verdict{{"namespaced[0].rules[0].resources[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""}},
-			fits:  scopeOf(inOne("a", may("update", "", "services"), may("watch", "discovery.k8s.io", "endpointslices"))),
+			fits:  scopeOf(inOne("a", may("update", "", "services"), may("list", "discovery.k8s.io", "endpointslices"))),
 		},
 		"false status": {
 			scope: scopeOf(inOne("a", may("patch", "", "pods/status"), may("patch", "", "services/status"), may("patch", "batch", "jobs/status"))),
@@ -269,7 +269,7 @@ func TestEscalationRisks(t *testing.T) {
 				{"namespaced[0].rules[0].resources[0]", RiskExec}, {"namespaced[0].rules[1].resources[0]", RiskExec},
 				{"namespaced[0].rules[2].resources[0]", RiskExec}, {"namespaced[0].rules[3].resources[0]", RiskExec},
 			},
-			fits: scopeOf(inOne("a", may("get", "", "pods"), may("get", "", "pods/log"))),
+			fits: scopeOf(inOne("a", may("get", "", "pods"), may("get", "", "pods/status"))),
 		},
 		"pods and templates": {
 			scope: scopeOf(inOne("a", may("create", "", "pods"), may("patch", "apps", "deployments"), may("update", "batch", "cronjobs"),
@@ -289,7 +289,7 @@ func TestEscalationRisks(t *testing.T) {
 				{"namespaced[0].rules[0].resources[0]", RiskCustomResources}, {"namespaced[0].rules[1].resources[0]", RiskCustomResources},
 				{"namespaced[0].rules[2].resources[0]", RiskCustomResources},
 			},
-			fits: scopeOf(inOne("a", may("watch", "argoproj.io", "workflows"), may("get", "example.com", "widgets/scale"),
+			fits: scopeOf(inOne("a", may("list", "argoproj.io", "workflows"), may("get", "example.com", "widgets/scale"),
 				may("get", "example.com", "widgets/status"), may("list", "metrics.k8s.io", "pods"))),
 		},
 		"unreviewed kinds of built-in groups": {
@@ -308,8 +308,35 @@ func TestEscalationRisks(t *testing.T) {
 			},
 			fits: scopeOf(inOne("a", may("list", "", "pods"), may("delete", "", "pods")), urls("get", "/metrics"), forAudiences("vault")),
 		},
+		"streams with a token, though the path accepts them": {
+			scope:  scopeOf(inOne("a", may("watch", "", "pods"), may("get", "", "pods/log"))),
+			bearer: Bearer{Token: true, Accepted: []Risk{v1alpha1.RiskStreams}},
+			want:   []verdict{{"namespaced[0].rules[0].verbs[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""}},
+			fits:   scopeOf(inOne("a", may("list", "", "pods"))),
+		},
 		"streams without one": {
-			fits: scopeOf(inOne("a", may("watch", "", "pods"), may("get", "", "pods/log"))),
+			scope: scopeOf(inOne("a", may("watch", "", "pods"), may("get", "", "pods/log"), may("watch", ownGroup, "delegationhops")),
+				cluster(may("watch", "", "nodes"))),
+			want: []verdict{
+				{"namespaced[0].rules[0].verbs[0]", v1alpha1.RiskStreams}, {"namespaced[0].rules[1].resources[0]", v1alpha1.RiskStreams},
+				{"namespaced[0].rules[2].verbs[0]", v1alpha1.RiskStreams}, {"cluster[0].verbs[0]", v1alpha1.RiskStreams},
+			},
+			fits: scopeOf(inOne("a", may("list", "", "pods"), may("get", "", "pods"))),
+		},
+		"streams that the path accepts": {
+			// It accepts no other risk with them, and nothing that never fits.
+			scope:  scopeOf(inOne("a", may("watch", "", "secrets"), may("delete", "", "pods/log"), may("get", "", "pods/exec"))),
+			bearer: Bearer{Accepted: []Risk{v1alpha1.RiskStreams}},
+			want: []verdict{
+				{"namespaced[0].rules[0].resources[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""},
+				{"namespaced[0].rules[2].resources[0]", RiskExec},
+			},
+			fits: scopeOf(inOne("a", may("watch", "", "pods"), may("get", "", "pods/log"), may("watch", "", "secrets", "db"),
+				may("watch", ownGroup, "delegationhops")), cluster(may("watch", "", "nodes"))),
+		},
+		"no risk at all is accepted by an empty name": {
+			scope: scopeOf(inOne("a", may("get", "", "secrets"))), bearer: Bearer{Accepted: []Risk{""}},
+			want: []verdict{{"namespaced[0].rules[0].resources[0]", ""}},
 		},
 
 		"one fault in a rule is reported once": {

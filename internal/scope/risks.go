@@ -1,9 +1,11 @@
 package scope
 
-// Risk names an escalation risk with legitimate uses, which a path may accept in a later version.
-type Risk string
+import "github.com/wayleave/wayleave/api/v1alpha1"
 
-// The risks.
+// Risk names an escalation risk with legitimate uses.
+type Risk = v1alpha1.Risk
+
+// The risks that a path may accept in a later version.
 const (
 	// RiskExec is to exec into running pods.
 	RiskExec Risk = "Exec"
@@ -12,6 +14,9 @@ const (
 	// RiskCustomResources is to write custom resources, whose controllers may do anything.
 	RiskCustomResources Risk = "CustomResources"
 )
+
+// AcceptableRisks are the risks that a path may accept.
+var AcceptableRisks = []Risk{v1alpha1.RiskStreams}
 
 // escalationRisk is one row of the table of permissions that do not fit in a scope.
 type escalationRisk struct {
@@ -36,12 +41,13 @@ const (
 	inPod     = "give it to a hop whose workload is a pod, without `token`"
 	notYet    = "no path can accept this risk yet, so leave it out"
 	readAlone = "get, list and watch fit"
+	accept    = "add Streams to scope.acceptedRisks of the path, or "
 	outlives  = "an open stream outlives revocation, and Wayleave cannot end a process outside its pods"
 )
 
 // escalationRisks lists what never fits in a scope: with it a bearer would leave its path, that is do more than its
 // scope says, act as another user, or continue after its end. The first row that a request meets is reported. Each row
-// must be complete without the others: accepting a risk will skip only the rows of that risk.
+// must be complete without the others: accepting a risk skips only the rows of that risk.
 var escalationRisks = []escalationRisk{
 	// Wildcards.
 	{
@@ -91,7 +97,7 @@ var escalationRisks = []escalationRisk{
 		remedy: "name get, list, watch, create, update, patch, delete or deletecollection",
 	},
 
-	// What a bearer with a token may never do. These rows precede those that a path may accept in a later version.
+	// What a bearer with a token may never do. These rows precede those that a path may accept.
 	{
 		blame: inVerbs, meets: all(withToken, onResource, verb("watch")),
 		attack: outlives, remedy: "poll with list, or " + inPod,
@@ -258,6 +264,16 @@ var escalationRisks = []escalationRisk{
 
 	// Risks with legitimate uses.
 	{
+		// Kubernetes ends a watch after 30 to 60 minutes, or when its timeoutSeconds say: it asks who may watch only once.
+		risk: v1alpha1.RiskStreams, blame: inVerbs, meets: all(onResource, verb("watch")),
+		attack: "a watch that is open when its path is revoked goes on delivering, also to whoever carried the token off",
+		remedy: accept + "use list with polling",
+	}, {
+		// RBAC does not see whether a request for a log follows it.
+		risk: v1alpha1.RiskStreams, blame: inResources, meets: all(kind("", "pods/log"), read),
+		attack: "a log that is followed when its path is revoked goes on, also to whoever carried the token off",
+		remedy: accept + "leave logs to a log store",
+	}, {
 		// get is enough for each of them: it opens a websocket.
 		risk: RiskExec, blame: inResources,
 		meets:  kind("", "pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers"),

@@ -342,9 +342,17 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: reason
       type:
         scalar: string
+- name: com.github.wayleave.wayleave.api.v1alpha1.Risk
+  scalar: string
 - name: com.github.wayleave.wayleave.api.v1alpha1.Scope
   map:
     fields:
+    - name: acceptedRisks
+      type:
+        list:
+          elementType:
+            namedType: com.github.wayleave.wayleave.api.v1alpha1.Risk
+          elementRelationship: associative
     - name: audiences
       type:
         list:

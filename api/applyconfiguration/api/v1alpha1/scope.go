@@ -2,11 +2,13 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/wayleave/wayleave/api/v1alpha1"
+)
+
 // ScopeApplyConfiguration represents a declarative configuration of the Scope type for use
 // with apply.
 //
-// The bounds below cap each list; internal/scope caps their product in Go, since CEL cannot afford to multiply them.
-// Without both, one object could name millions of permissions and stall every process that reads it.
 // Scope is a bound on authority: its holder may do what it names and nothing else. It is a plain list of what is
 // allowed, without wildcards.
 type ScopeApplyConfiguration struct {
@@ -18,6 +20,10 @@ type ScopeApplyConfiguration struct {
 	// audiences lists the token audiences, beyond the API server's own, for which tokens may be issued. A token for
 	// another audience cannot be revoked before it expires.
 	Audiences []string `json:"audiences,omitempty"`
+	// acceptedRisks names the risks that the path accepts, for itself and all its hops; a hop cannot name any. Streams
+	// allows watch and pods/log, for hops without a token: a stream that is open when the path is revoked goes on until
+	// the API server ends it.
+	AcceptedRisks []apiv1alpha1.Risk `json:"acceptedRisks,omitempty"`
 }
 
 // ScopeApplyConfiguration constructs a declarative configuration of the Scope type for use with
@@ -58,6 +64,16 @@ func (b *ScopeApplyConfiguration) WithCluster(values ...*ClusterRuleApplyConfigu
 func (b *ScopeApplyConfiguration) WithAudiences(values ...string) *ScopeApplyConfiguration {
 	for i := range values {
 		b.Audiences = append(b.Audiences, values[i])
+	}
+	return b
+}
+
+// WithAcceptedRisks adds the given value to the AcceptedRisks field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the AcceptedRisks field.
+func (b *ScopeApplyConfiguration) WithAcceptedRisks(values ...apiv1alpha1.Risk) *ScopeApplyConfiguration {
+	for i := range values {
+		b.AcceptedRisks = append(b.AcceptedRisks, values[i])
 	}
 	return b
 }
