@@ -65,7 +65,12 @@ func (v *delegationValidator) path(ctx context.Context, req admission.Request, p
 	if f := v.vouched(ctx, req, "spec.origin", path.Spec.Origin); f != nil {
 		return v.record(req, in, f.Reason, forbidden(req, f.String(), causes(in.Now, fieldOf, *f)...))
 	}
-	return v.answer(req, in, fmt.Sprintf("path %q", path.Name), v1alpha1.ReasonActive)
+	response := v.answer(req, in, fmt.Sprintf("path %q", path.Name), v1alpha1.ReasonActive)
+	if response.Allowed && slices.Contains(path.Spec.Scope.AcceptedRisks, v1alpha1.RiskStreams) {
+		response = response.WithWarnings(fmt.Sprintf("path %q accepts the risk Streams: a watch or a followed log that is open when "+
+			"the path is revoked goes on until the API server ends it", path.Name))
+	}
+	return response
 }
 
 func (v *delegationValidator) hop(ctx context.Context, req admission.Request, hop, old *v1alpha1.DelegationHop) admission.Response {

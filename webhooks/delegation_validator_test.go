@@ -8,10 +8,12 @@ import (
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
 )
 
 func TestVouched(t *testing.T) {
@@ -121,6 +123,7 @@ func TestSamePathAndSameHop(t *testing.T) {
 		"origin":   {change: func(s *v1alpha1.DelegationPathSpec) { s.Origin = &v1alpha1.Subject{User: "bob"} }},
 		"lifetime": {change: func(s *v1alpha1.DelegationPathSpec) { s.Lifetime.Duration = &metav1.Duration{Duration: time.Second} }},
 		"scope":    {change: func(s *v1alpha1.DelegationPathSpec) { s.Scope.Audiences = []string{"vault"} }},
+		"risks":    {change: func(s *v1alpha1.DelegationPathSpec) { s.Scope.AcceptedRisks = []v1alpha1.Risk{v1alpha1.RiskStreams} }},
 		"hops":     {change: func(s *v1alpha1.DelegationPathSpec) { s.Hops = &v1alpha1.HopBounds{MaxDepth: 2} }},
 	} {
 		changed := path.DeepCopy()
@@ -270,6 +273,44 @@ func TestUnchangedHopsAreRecordedWithTheirReason(t *testing.T) {
 			if len(w.asked) > 0 {
 				t.Errorf("it asked %q", w.asked)
 			}
+		})
+	}
+}
+
+// TestAcceptedRisks: a path may watch if it names the risk, and who applies it is told what that means.
+func TestAcceptedRisks(t *testing.T) {
+	watch := func(accepted ...v1alpha1.Risk) []client.Object {
+		objects := granted(func(p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) {
+			p.Spec.Scope.Namespaced[0].Rules[0].Verbs = []string{"list", "watch"}
+			p.Spec.Scope.AcceptedRisks = accepted
+		})
+		for _, o := range objects {
+			if role, ok := o.(*rbacv1.ClusterRole); ok && role.Name != delegation.HopNamespaceRole {
+				role.Rules[0].Verbs = append(role.Rules[0].Verbs, "watch")
+			}
+		}
+		return objects
+	}
+	for name, test := range map[string]struct {
+		objects     []client.Object
+		old         any
+		want        string
+		wantWarning string
+	}{
+		"named": {objects: watch(v1alpha1.RiskStreams), wantWarning: `path "contain" accepts the risk Streams: a watch or a followed log`},
+		"not named": {
+			objects: watch(), want: "add Streams to scope.acceptedRisks of the path, or use list with polling",
+		},
+		"not named any more": {
+			objects: watch(), old: watch(v1alpha1.RiskStreams)[0], want: "add Streams to scope.acceptedRisks of the path",
+		},
+		"not needed":            {objects: granted()},
+		"named and not changed": {objects: watch(v1alpha1.RiskStreams), old: watch(v1alpha1.RiskStreams)[0]},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, test.objects[2:]...)
+			got := newDelegationValidator(w.Options).Handle(t.Context(), request(t, "alice", "DelegationPath", test.objects[0], test.old))
+			checkAnswer(t, got.Allowed, test.want == "", message(got), test.want, got.Warnings, test.wantWarning)
 		})
 	}
 }

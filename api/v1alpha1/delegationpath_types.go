@@ -26,6 +26,7 @@ type DelegationPathSpec struct {
 
 	// scope is the most that any hop of this path may do. It must lie within what the origin may do.
 	// +required
+	// +kubebuilder:validation:XValidation:rule="has(self.namespaced) || has(self.cluster) || has(self.audiences) || !has(self.acceptedRisks)",message="acceptedRisks allows nothing by itself: say what may be done in namespaced, cluster or audiences"
 	Scope Scope `json:"scope,omitempty,omitzero"`
 
 	// hops bounds the chain: how deep it may grow and in which namespaces its hops may be.

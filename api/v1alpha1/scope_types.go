@@ -15,7 +15,6 @@ const RiskStreams Risk = "Streams"
 // allowed, without wildcards.
 //
 // +kubebuilder:validation:MinProperties=1
-// +kubebuilder:validation:XValidation:rule="has(self.namespaced) || has(self.cluster) || has(self.audiences) || !has(self.acceptedRisks)",message="acceptedRisks allows nothing by itself: say what may be done in namespaced, cluster or audiences"
 type Scope struct {
 	// namespaced lists what may be done in which namespaces.
 	// +optional

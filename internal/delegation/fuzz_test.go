@@ -129,6 +129,9 @@ func (s *source) history() (since, recorded *metav1.Time) {
 
 func (s *source) path() *v1alpha1.DelegationPath {
 	p := path(withPathScope(s.scope()), withPathLifetime(s.lifetime()))
+	if !s.seldom() {
+		accepts(v1alpha1.RiskStreams)(p)
+	}
 	p.Spec.Hops.MaxDepth = int32(4 - s.Number(2))
 	p.Status.ActiveSince, p.Status.ExpiresAt = s.history()
 	if s.seldom() {

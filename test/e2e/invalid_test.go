@@ -43,7 +43,7 @@ func newGallery(t *testing.T) *gallery {
 	f.make(operator.HopNamespace(agents))
 	g.replacer = strings.NewReplacer("incident-response", f.ns, "payments", f.on, "namespace: agents", "namespace: "+agents,
 		`namespace "agents"`, `namespace "`+agents+`"`, "alice@example.com", f.by, "bob@example.com", g.bob)
-	f.bind(f.on, f.by, rule("", "pods", "deletecollection"))
+	f.bind(f.on, f.by, rule("", "pods", "deletecollection,watch"), rule("", "pods/log", "get"))
 	for _, user := range []string{f.by, g.bob} {
 		f.bind(agents, user, rule(v1alpha1.GroupName, "delegationhops", "get,create,patch"))
 		f.bind(f.ns, user, rule(v1alpha1.GroupName, "delegationpaths,delegationhops", "get,create,update,patch"))
