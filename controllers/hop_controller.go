@@ -38,15 +38,17 @@ var hopDeleted = delegation.Finding{Reason: v1alpha1.ReasonHopNotFound, Message:
 
 // Reconcile evaluates one hop and makes the cluster match.
 func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.Result, error) {
-	hop := &v1alpha1.DelegationHop{}
+	hop, of := &v1alpha1.DelegationHop{}, objectKey{kindHop, req.NamespacedName}
 	if err := r.hops.Get(ctx, req.NamespacedName, hop); apierrors.IsNotFound(err) {
-		r.record.forget(objectKey{kindHop, req.NamespacedName})
-		return ctrl.Result{}, r.withdraw(ctx, req.NamespacedName, nil, hopDeleted, true)
+		r.record.forget(of)
+		withdrawn := r.withdraw(ctx, req.NamespacedName, nil, hopDeleted, true)
+		return ctrl.Result{}, errors.Join(withdrawn, r.record.deletion(ctx, of, r.gather, r.clock.Now()))
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading the hop: %w", err)
 	}
 	// Those of an earlier hop of the name. A failure must not keep this hop from being reconciled.
-	predecessor := r.deleted.removeSecrets(ctx, req.NamespacedName, r.grants.RemoveSecrets)
+	predecessor := errors.Join(r.deleted.removeSecrets(ctx, req.NamespacedName, r.grants.RemoveSecrets),
+		r.record.deletion(ctx, of, r.gather, r.clock.Now()))
 	in, err := r.gather.Hop(ctx, hop, r.clock.Now())
 	if err != nil {
 		return ctrl.Result{}, err

@@ -50,7 +50,8 @@ func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object)
 	c := builder.Build()
 	recorded := events.NewFakeRecorder(16)
 	return &HopReconciler{
-		hops: facts.Hops{Reader: c}, live: c, clock: testclock.NewFakePassiveClock(t0), maxFactAge: 10 * time.Minute,
+		gather: &facts.Gatherer{Cache: c, Live: c, Controller: "system:serviceaccount:wayleave-system:wayleave-controller"},
+		hops:   facts.Hops{Reader: c}, live: c, clock: testclock.NewFakePassiveClock(t0), maxFactAge: 10 * time.Minute,
 		grants:  &grants.Manager{Client: c, Live: c},
 		stopper: workloadStopper{client: c, live: c, events: recorded},
 		record:  &recorder{status: c.Status(), events: recorded, audit: audit.New(io.Discard)},

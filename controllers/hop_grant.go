@@ -63,6 +63,9 @@ func (r *HopReconciler) applyGrant(
 	if err := r.announceSecret(ctx, in, g, next); err != nil {
 		return err
 	}
+	if err := r.record.grant(in, v, g, plan); err != nil {
+		return err
+	}
 	for _, step := range plan.Make {
 		if err := r.grants.Apply(ctx, hop, g, step); err != nil {
 			return err

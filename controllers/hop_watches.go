@@ -28,6 +28,7 @@ func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int) error {
 		For(&v1alpha1.DelegationHop{}).
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapToDescendants), upstream).
 		Watches(&v1alpha1.DelegationHop{}, r.deleted.handler()).
+		Watches(&v1alpha1.DelegationHop{}, r.record.deletions(kindHop)).
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), upstream).
 		Watches(&rbacv1.ClusterRole{}, given).
 		Watches(&rbacv1.RoleBinding{}, given).

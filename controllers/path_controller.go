@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -52,6 +53,7 @@ func (r *PathReconciler) setup(mgr ctrl.Manager) error {
 				countHops(e.Object, q)
 			},
 		}).
+		Watches(&v1alpha1.DelegationPath{}, r.record.deletions(kindPath)).
 		WithOptions(queueOptions(pathConcurrency)).
 		Complete(r)
 }
@@ -64,10 +66,11 @@ func (r *PathReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if err != nil {
 		return ctrl.Result{}, err
 	}
-	path := &v1alpha1.DelegationPath{}
+	path, of := &v1alpha1.DelegationPath{}, objectKey{kindPath, req.NamespacedName}
+	deletion := r.record.deletion(ctx, of, r.gather, r.clock.Now()) // also of an earlier path of the name
 	if err := r.hops.Get(ctx, req.NamespacedName, path); apierrors.IsNotFound(err) {
-		r.record.forget(objectKey{kindPath, req.NamespacedName})
-		return ctrl.Result{}, r.grants.Unbind(ctx, facts.KeysOf(hops))
+		r.record.forget(of)
+		return ctrl.Result{}, errors.Join(r.grants.Unbind(ctx, facts.KeysOf(hops)), deletion)
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading the path: %w", err)
 	}
@@ -78,7 +81,7 @@ func (r *PathReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 			return ctrl.Result{}, err
 		}
 	}
-	if err := r.record.path(ctx, in, v, delegation.PathStatus(in, v, hops)); err != nil {
+	if err := errors.Join(r.record.path(ctx, in, v, delegation.PathStatus(in, v, hops)), deletion); err != nil {
 		return requeueOnConflict(ctx, err)
 	}
 	return ctrl.Result{RequeueAfter: delegation.RequeuePathAfter(v, in.Now, r.clock.Now())}, nil

@@ -34,6 +34,10 @@ type recorder struct {
 	mu sync.Mutex
 	// logged are the transitions whose line was written and whose status was not.
 	logged map[objectKey]transition
+	// granted is what the last line of each hop's grant said.
+	granted map[objectKey]string
+	// deleted are the objects that were deleted and have no line yet, as they last were.
+	deleted map[objectKey][]client.Object
 }
 
 type objectKey struct {
@@ -78,7 +82,7 @@ func (r *recorder) record(
 ) error {
 	changed := t.from != t.to
 	if changed && !r.isLogged(of, t) {
-		record.Time, record.Verb, record.Object, record.Reason = in.Now, "transition", of.kind+" "+of.key.String(), t.to
+		record.Time, record.Verb, record.Object, record.Reason = in.Now, audit.Change, of.kind+" "+of.key.String(), t.to
 		if err := r.audit.Write(record.About(in)); err != nil {
 			return err
 		}
@@ -87,7 +91,7 @@ func (r *recorder) record(
 	if err := writeStatus(); err != nil {
 		return err
 	}
-	r.forget(of)
+	r.written(of)
 	if changed {
 		r.announce(object, t.to, record.Message)
 	}
@@ -109,11 +113,19 @@ func (r *recorder) setLogged(of objectKey, t transition) {
 	r.logged[of] = t
 }
 
-// forget is called when the status was written, and when the object does not exist any more.
-func (r *recorder) forget(of objectKey) {
+// written is called when the status was written.
+func (r *recorder) written(of objectKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.logged, of)
+}
+
+// forget is called when the object does not exist any more.
+func (r *recorder) forget(of objectKey) {
+	r.written(of)
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	delete(r.granted, of)
 }
 
 // writePath writes a path's status if it differs from what the path has.

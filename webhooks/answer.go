@@ -7,6 +7,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -103,7 +104,7 @@ func (r recorder) record(
 	req admission.Request, in delegation.Input, reason v1alpha1.Reason, response admission.Response,
 ) admission.Response {
 	record := audit.Record{
-		Time: r.clock.Now(), Verb: "admit", Actor: req.UserInfo.Username, Operation: string(req.Operation),
+		Time: r.clock.Now(), Verb: audit.Admit, Actor: req.UserInfo.Username, Operation: string(req.Operation),
 		Object:   req.Kind.Kind + " " + req.Namespace + "/" + recordedName(req),
 		Decision: string(delegation.Deny), Reason: reason,
 		DryRun: isDryRun(req),
@@ -120,6 +121,11 @@ func (r recorder) record(
 	return response
 }
 
+// unanswered records a request that was denied before there was a verdict, with what of the chain was known by then.
+func (r recorder) unanswered(req admission.Request, in delegation.Input, response admission.Response) admission.Response {
+	return r.record(req, in, v1alpha1.ReasonUndetermined, response)
+}
+
 // noted records an update that is allowed in any case: no one is kept from revoking by a line that cannot be written.
 func (r recorder) noted(req admission.Request, in delegation.Input, reason v1alpha1.Reason) admission.Response {
 	response := r.record(req, in, reason, admission.Allowed(""))
@@ -127,6 +133,39 @@ func (r recorder) noted(req admission.Request, in delegation.Input, reason v1alp
 		return admission.Allowed("").WithWarnings("no audit line of this request was written: " + response.Result.Message)
 	}
 	return response
+}
+
+// knownOf is what the object of a request says itself of path and hop; nothing where it cannot be read. Its status is that
+// of the stored object, which no request can write.
+func knownOf(req admission.Request) delegation.Input {
+	switch req.Kind.Kind {
+	case "DelegationPath":
+		if path, _, err := decodeTyped[v1alpha1.DelegationPath](req); err == nil {
+			return delegation.Input{Path: path}
+		}
+	case "DelegationHop":
+		if hop, old, err := decodeTyped[v1alpha1.DelegationHop](req); err == nil {
+			return delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{asStored(hop, old)}}}
+		}
+	}
+	return delegation.Input{}
+}
+
+// asStored is a hop with its stored status.
+func asStored(hop, old *v1alpha1.DelegationHop) *v1alpha1.DelegationHop {
+	hop = hop.DeepCopy()
+	hop.Status = v1alpha1.DelegationHopStatus{}
+	if old != nil {
+		hop.Status = *old.Status.DeepCopy()
+	}
+	return hop
+}
+
+// namedHop is an input that knows no more of a hop than its name.
+func namedHop(key types.NamespacedName) delegation.Input {
+	hop := &v1alpha1.DelegationHop{}
+	hop.Namespace, hop.Name = key.Namespace, key.Name
+	return delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
 }
 
 // recordedName is the name of the object in a request; where the API server has not generated it yet, its beginning.

@@ -60,22 +60,23 @@ func (e tooManyGroupsError) Error() string {
 func (m *delegationMutator) Handle(ctx context.Context, req admission.Request) admission.Response {
 	kind, ok := stampedKinds[req.Kind.Kind]
 	if !ok {
-		return malformed(fmt.Errorf("a %s is neither a DelegationPath nor a DelegationHop", req.Kind.Kind))
+		unknown := fmt.Errorf("a %s is neither a DelegationPath nor a DelegationHop", req.Kind.Kind)
+		return m.unanswered(req, delegation.Input{}, malformed(unknown))
 	}
 	object, old, err := objects(req)
 	if err != nil {
-		return malformed(err)
+		return m.unanswered(req, knownOf(req), malformed(err))
 	}
 	err = m.stamp(ctx, kind, requester(req.UserInfo), object, old)
 	if tooMany := (tooManyGroupsError{}); errors.As(err, &tooMany) {
 		cause := metav1.StatusCause{Type: metav1.CauseTypeForbidden, Field: "spec." + kind.subject, Message: tooMany.Error()}
-		return m.record(req, delegation.Input{}, v1alpha1.ReasonOriginUnauthorized, forbidden(req, tooMany.Error(), cause))
+		return m.record(req, knownOf(req), v1alpha1.ReasonOriginUnauthorized, forbidden(req, tooMany.Error(), cause))
 	} else if err != nil {
-		return failed(err)
+		return m.unanswered(req, knownOf(req), failed(err))
 	}
 	stamped, err := object.MarshalJSON()
 	if err != nil {
-		return failed(fmt.Errorf("encoding the stamped object: %w", err))
+		return m.unanswered(req, knownOf(req), failed(fmt.Errorf("encoding the stamped object: %w", err)))
 	}
 	return admission.PatchResponseFromRaw(req.Object.Raw, stamped).WithWarnings(m.takeover(kind, req, object, old)...)
 }

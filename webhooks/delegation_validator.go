@@ -24,6 +24,7 @@ type delegationFacts interface {
 	Path(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input
 	Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error)
 	Below(ctx context.Context, hop types.NamespacedName) (int, error)
+	Chain(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error)
 }
 
 // delegationValidator denies paths and hops for what CEL cannot say: sums and products over lists, other objects, the
@@ -44,17 +45,18 @@ func (v *delegationValidator) Handle(ctx context.Context, req admission.Request)
 	case "DelegationPath":
 		path, old, err := decodeTyped[v1alpha1.DelegationPath](req)
 		if err != nil {
-			return malformed(err)
+			return v.unanswered(req, knownOf(req), malformed(err))
 		}
 		return v.path(ctx, req, path, old)
 	case "DelegationHop":
 		hop, old, err := decodeTyped[v1alpha1.DelegationHop](req)
 		if err != nil {
-			return malformed(err)
+			return v.unanswered(req, knownOf(req), malformed(err))
 		}
 		return v.hop(ctx, req, hop, old)
 	}
-	return malformed(fmt.Errorf("a %s is neither a DelegationPath nor a DelegationHop", req.Kind.Kind))
+	unknown := fmt.Errorf("a %s is neither a DelegationPath nor a DelegationHop", req.Kind.Kind)
+	return v.unanswered(req, delegation.Input{}, malformed(unknown))
 }
 
 func (v *delegationValidator) path(ctx context.Context, req admission.Request, path, old *v1alpha1.DelegationPath) admission.Response {
@@ -75,20 +77,28 @@ func (v *delegationValidator) path(ctx context.Context, req admission.Request, p
 
 func (v *delegationValidator) hop(ctx context.Context, req admission.Request, hop, old *v1alpha1.DelegationHop) admission.Response {
 	if old != nil && sameHop(hop, old) {
-		in := delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
-		return v.noted(req, in, hopReason(hop, old))
+		return v.noted(req, v.chain(ctx, asStored(hop, old)), hopReason(hop, old))
 	}
 	in, err := v.facts.Hop(ctx, hop, v.clock.Now())
 	if err != nil {
-		return failed(err)
+		return v.unanswered(req, knownOf(req), failed(err))
 	}
 	if in.Below, err = v.facts.Below(ctx, delegation.HopKey(hop)); err != nil {
-		return failed(err)
+		return v.unanswered(req, in, failed(err))
 	}
 	if f := v.vouched(ctx, req, "spec.author", hop.Spec.Author); f != nil {
 		return v.record(req, in, f.Reason, forbidden(req, f.String(), causes(in.Now, fieldOf, *f)...))
 	}
 	return v.answer(req, in, fmt.Sprintf("hop %q", hop.Name), v1alpha1.ReasonGranted)
+}
+
+// chain is what an audit line says of a hop about which nothing is asked: its chain where that can be read, else itself.
+func (v *delegationValidator) chain(ctx context.Context, hop *v1alpha1.DelegationHop) delegation.Input {
+	in, err := v.facts.Chain(ctx, hop, v.clock.Now())
+	if err != nil {
+		return delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
+	}
+	return in
 }
 
 // closesCycle says whether a chain begins with a child of its last hop: without that hop there would be no cycle.

@@ -4,9 +4,9 @@ import (
 	"context"
 	"fmt"
 
-	"k8s.io/utils/clock"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
+	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/workload"
 )
@@ -14,32 +14,35 @@ import (
 // podMutator gives a pod that declares a hop the hop's account, and Wayleave's token volume in place of the injected
 // one. It never denies for what a verdict would say: the workload validator does that afterwards.
 type podMutator struct {
+	recorder
 	facts hopFacts
-	clock clock.PassiveClock
 }
 
-func newPodMutator(o Options) *podMutator { return &podMutator{facts: o.Gather, clock: o.Clock} }
+func newPodMutator(o Options) *podMutator {
+	return &podMutator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather}
+}
 
 // Handle assigns one pod.
 func (m *podMutator) Handle(ctx context.Context, req admission.Request) admission.Response {
 	w, err := workload.Decode("Pod", req.Object.Raw)
 	if err != nil || w == nil {
-		return malformed(fmt.Errorf("reading a Pod: %w", err))
+		return m.unanswered(req, delegation.Input{}, malformed(fmt.Errorf("reading a Pod: %w", err)))
 	}
 	name, declared := w.Hop()
 	if !declared || req.SubResource != "" {
 		return admission.Allowed("")
 	}
-	hop, err := m.facts.FindHop(ctx, hopKey(req, name))
+	key := hopKey(req, name)
+	hop, err := m.facts.FindHop(ctx, key)
 	if err != nil {
-		return failed(fmt.Errorf("reading hop %s: %w", hopKey(req, name), err))
+		return m.unanswered(req, namedHop(key), failed(fmt.Errorf("reading hop %s: %w", key, err)))
 	}
 	if hop == nil || hop.Status.ServiceAccountName == "" {
 		return admission.Allowed("") // there is nothing to assign; the workload validator says why
 	}
 	in, err := m.facts.Hop(ctx, hop, m.clock.Now())
 	if err != nil {
-		return failed(err)
+		return m.unanswered(req, delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}, failed(err))
 	}
 	if delegation.Evaluate(in).Outcome != delegation.Allow {
 		// The account may be deleted already, and the API server would say no more than that it does not find it.

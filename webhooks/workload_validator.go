@@ -3,6 +3,7 @@ package webhooks
 import (
 	"context"
 	"fmt"
+	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -16,6 +17,7 @@ import (
 // workloadFacts are what the workload validator asks for.
 type workloadFacts interface {
 	hopFacts
+	Chain(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error)
 	MayUse(ctx context.Context, who v1alpha1.Subject, hop types.NamespacedName) delegation.Answer
 }
 
@@ -33,23 +35,45 @@ func newWorkloadValidator(o Options) *workloadValidator {
 func (v *workloadValidator) Handle(ctx context.Context, req admission.Request) admission.Response {
 	w, old, err := decodeWorkloads(req)
 	if err != nil {
-		return malformed(err)
+		return v.unanswered(req, delegation.Input{}, malformed(err))
 	}
 	if w.Unchanged(old) {
 		return admission.Allowed("")
 	}
 	if f := w.Undeclarable(old); f != nil {
-		return v.record(req, delegation.Input{}, f.Reason, forbidden(req, f.Message, causes(v.clock.Now(), fieldOf, *f)...))
+		return v.record(req, v.named(ctx, req, old, w), f.Reason, forbidden(req, f.Message, causes(v.clock.Now(), fieldOf, *f)...))
 	}
 	name, declared := w.Hop()
 	if !declared {
-		return admission.Allowed("") // an update that takes the label out of a template: it has no hop from now on
+		return v.record(req, v.named(ctx, req, w, old), v1alpha1.ReasonGranted, admission.Allowed("it declares no hop from now on"))
 	}
 	in, err := v.input(ctx, req, w, name)
 	if err != nil {
-		return failed(err)
+		return v.unanswered(req, v.named(ctx, req, w, old), failed(err))
 	}
 	return v.answer(req, w, name, in)
+}
+
+// named is what an audit line says of the hop that the first of some workloads names, in its label or by its account. The
+// old one is nil where nothing is replaced.
+func (v *workloadValidator) named(ctx context.Context, req admission.Request, workloads ...*workload.Workload) delegation.Input {
+	name := ""
+	for _, w := range workloads {
+		if w != nil && name == "" {
+			name = w.HopNamed()
+		}
+	}
+	if name == "" {
+		return delegation.Input{}
+	}
+	key := hopKey(req, name)
+	if hop, err := v.facts.FindHop(ctx, key); err == nil && hop != nil {
+		if in, err := v.facts.Chain(ctx, hop, v.clock.Now()); err == nil {
+			return in
+		}
+		return delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
+	}
+	return namedHop(key)
 }
 
 // decodeWorkloads reads the workload of a request, and on an update the one that it replaces; old is nil where nothing

@@ -86,7 +86,7 @@ func TestWorkloadValidator(t *testing.T) {
 		},
 		"an update that takes the label from a template": {
 			kind: "Job", object: job(func(p *corev1.PodTemplateSpec) { p.Labels = nil }), old: job(),
-			mayNot: true, wantAllowed: true, wantSilent: true,
+			mayNot: true, wantAllowed: true, wantMessage: "it declares no hop from now on",
 		},
 		"an update that gives the label to a template, without use": {
 			kind: "Job", object: job(), old: job(func(p *corev1.PodTemplateSpec) { p.Labels = nil }), mayNot: true, wantMessage: "NotPermittedToUse",
@@ -111,7 +111,7 @@ func TestWorkloadValidator(t *testing.T) {
 			got := newWorkloadValidator(w.Options).Handle(t.Context(), req)
 			checkAnswer(t, got.Allowed, test.wantAllowed, message(got), test.wantMessage, got.Warnings, test.wantWarning)
 			lines := w.lines()
-			if test.wantSilent || test.wantBadInput {
+			if test.wantSilent {
 				if len(lines) > 0 {
 					t.Errorf("audit lines %+v", lines)
 				}
@@ -119,7 +119,12 @@ func TestWorkloadValidator(t *testing.T) {
 			}
 			if len(lines) != 1 || (lines[0].Decision == "Allow") != test.wantAllowed || lines[0].Message != message(got) ||
 				lines[0].Actor != "alice" {
-				t.Errorf("audit lines %+v", lines)
+				t.Fatalf("audit lines %+v", lines)
+			}
+			// Where the hop exists, the line says which path it is about.
+			if known := test.objects == nil && !test.wantBadInput && test.wantMessage != "is empty"; known != (lines[0].PathUID == "p1") &&
+				(test.objects == nil || len(test.objects) == 0) {
+				t.Errorf("audit line %+v, path known: %t", lines[0], known)
 			}
 		})
 	}

@@ -13,12 +13,27 @@ import (
 	"github.com/wayleave/wayleave/internal/delegation"
 )
 
+// Verb is what a line is about.
+type Verb string
+
+// The verbs.
+const (
+	// Admit: an admission request was answered.
+	Admit Verb = "admit"
+	// Change: a path or a hop changed its state.
+	Change Verb = "transition"
+	// Grant: a hop gets another identity, or other permissions than before.
+	Grant Verb = "grant"
+	// Delete: a path or a hop does not exist any more.
+	Delete Verb = "delete"
+)
+
 // Record is one line.
 type Record struct {
 	// Time is when it happened, in UTC.
 	Time time.Time `json:"time"`
-	// Verb is what happened: admit, or transition.
-	Verb string `json:"verb"`
+	// Verb is what happened.
+	Verb Verb `json:"verb"`
 	// Actor is who asked, or who caused it; the controller itself where no user did.
 	Actor string `json:"actor"`
 	// Object is what it happened to: kind, and namespace/name.
@@ -67,7 +82,8 @@ func (l *Log) Write(r Record) error {
 	return nil
 }
 
-// About fills in what an input says of path, hop and chain.
+// About fills in what an input says of path, hop and chain. A hop belongs to the path that it has pinned, whether or not
+// that exists any more.
 func (r Record) About(in delegation.Input) Record {
 	if p := in.Path; p != nil {
 		r.Path, r.PathUID = p.Namespace+"/"+p.Name, string(p.UID)
@@ -77,8 +93,11 @@ func (r Record) About(in delegation.Input) Record {
 	}
 	if h := in.Chain.Last(); h != nil {
 		r.Hop, r.HopUID = delegation.HopKey(h).String(), string(h.UID)
-		if r.Path == "" {
+		if r.Path == "" && h.Spec.PathRef.Name != "" {
 			r.Path = delegation.PathKey(h).String()
+		}
+		if h.Status.PathUID != "" {
+			r.PathUID = h.Status.PathUID
 		}
 	}
 	return r

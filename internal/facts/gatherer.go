@@ -40,9 +40,8 @@ func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now 
 	return in
 }
 
-// Hop gathers what the verdict on a hop depends on. It fails only where objects could not be read; a question that
-// could not be answered is an answer, Undetermined.
-func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error) {
+// Chain gathers the objects of a hop's chain, and no other fact.
+func (g *Gatherer) Chain(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error) {
 	chain, err := delegation.ResolveChain(hop, func(key types.NamespacedName) (*v1alpha1.DelegationHop, error) {
 		return g.FindHop(ctx, key)
 	})
@@ -55,7 +54,17 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	} else if err != nil {
 		return delegation.Input{}, fmt.Errorf("reading path %s: %w", delegation.PathKey(hop), err)
 	}
-	in := delegation.Input{Now: now, Path: path, Chain: chain, OperatorNamespace: g.OperatorNamespace, Controller: g.Controller}
+	return delegation.Input{Now: now, Path: path, Chain: chain, OperatorNamespace: g.OperatorNamespace, Controller: g.Controller}, nil
+}
+
+// Hop gathers what the verdict on a hop depends on. It fails only where objects could not be read; a question that
+// could not be answered is an answer, Undetermined.
+func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error) {
+	in, err := g.Chain(ctx, hop, now)
+	if err != nil {
+		return delegation.Input{}, err
+	}
+	path, chain := in.Path, in.Chain
 	if delegation.HasEnded(in) {
 		return in, nil // a final fact needs no other, and must not wait for any
 	}

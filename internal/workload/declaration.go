@@ -22,6 +22,19 @@ func (w *Workload) Hop() (string, bool) {
 	return name, ok
 }
 
+// HopNamed is the name of the hop that the workload declares, or whose account it takes; empty where it has to do with none.
+func (w *Workload) HopNamed() string {
+	if name, _ := w.Hop(); name != "" {
+		return name
+	}
+	account, ok := strings.CutPrefix(w.Spec.ServiceAccountName, v1alpha1.AccountPrefix)
+	name, _, dotted := strings.Cut(account, ".")
+	if !ok || !dotted {
+		return ""
+	}
+	return name
+}
+
 // Unchanged says whether an update leaves everything of the old workload as it was that a verdict depends on. What
 // replaces nothing is changed.
 func (w *Workload) Unchanged(old *Workload) bool {
