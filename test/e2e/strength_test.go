@@ -270,7 +270,9 @@ func TestHopNamespaceNotBound(t *testing.T) {
 	f.make(operator.HopNamespace(f.ns))
 	f.granted(h)
 
-	// Revoked while the namespace is not bound: the rights go, and the rest once it is bound.
+	// Revoked while the namespace is not bound: the rights go, and the rest once it is bound. The identity may be another one
+	// by now, if the controller could delete the old one before it saw that the namespace is bound again.
+	hop = f.withToken(f.token(h))
 	f.eventually("the hop to read", func() error { return f.read(hop) })
 	unbind()
 	f.change(f.by, p, revoke)
