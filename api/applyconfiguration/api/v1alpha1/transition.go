@@ -14,7 +14,7 @@ import (
 type TransitionApplyConfiguration struct {
 	// time is when the controller observed it.
 	Time *v1.Time `json:"time,omitempty"`
-	// actor is the user who caused it, as far as the API server knew; otherwise the controller itself.
+	// actor is the user who caused it, as far as the API server knew and the name fits; otherwise the controller itself.
 	Actor *string `json:"actor,omitempty"`
 	// reason is the state's reason from the vocabulary.
 	Reason *apiv1alpha1.Reason `json:"reason,omitempty"`
