@@ -59,6 +59,9 @@ func (v *delegationValidator) path(ctx context.Context, req admission.Request, p
 	if old != nil && samePath(path, old) {
 		return v.record(req, delegation.Input{Path: path}, pathReason(path), admission.Allowed(""))
 	}
+	if message := tooLarge(req); message != "" {
+		return v.record(req, delegation.Input{Path: path}, v1alpha1.ReasonScopeInvalid, invalid(req, message))
+	}
 	in := v.facts.Path(ctx, path, v.clock.Now())
 	if f := v.vouched(ctx, req, "spec.origin", path.Spec.Origin); f != nil {
 		return v.record(req, in, f.Reason, forbidden(req, f.String(), causes(in.Now, fieldOf, *f)...))
@@ -70,6 +73,10 @@ func (v *delegationValidator) hop(ctx context.Context, req admission.Request, ho
 	if old != nil && sameHop(hop, old) {
 		in := delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
 		return v.record(req, in, hopReason(hop, old), admission.Allowed(""))
+	}
+	if message := tooLarge(req); message != "" {
+		in := delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
+		return v.record(req, in, v1alpha1.ReasonScopeInvalid, invalid(req, message))
 	}
 	in, err := v.facts.Hop(ctx, hop, v.clock.Now())
 	if err != nil {
