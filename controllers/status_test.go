@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -111,5 +114,67 @@ func TestNote(t *testing.T) {
 		case len(text) > 1024 && (kept == got || len(got) < 1024-len("…")):
 			t.Errorf("of %d bytes only %d are left: %s", len(text), len(got), got)
 		}
+	}
+}
+
+// TestStatusIsWrittenShort: an object without room for its status does not go on saying Ready=True.
+func TestStatusIsWrittenShort(t *testing.T) {
+	kind := v1alpha1.SchemeGroupVersion.WithKind("DelegationHop").GroupKind()
+	for name, c := range map[string]struct {
+		err       error
+		wantError bool
+	}{
+		"etcd's limit":           {err: errors.New("etcdserver: request is too large")},
+		"the API server's limit": {err: apierrors.NewRequestEntityTooLargeError("limit is 3145728")},
+		"a bound of the schema":  {err: apierrors.NewInvalid(kind, "isolate", nil)},
+		"another error":          {err: errors.New("etcd is gone"), wantError: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, hop, _ := grantedHop()
+			ready := []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: "Active", Message: "valid"}}
+			path.Status.Conditions, hop.Status.Conditions = ready, ready
+			failed := map[string]bool{}
+			r := reconciler(t, interceptor.Funcs{SubResourceApply: func(
+				ctx context.Context, cl client.Client, sub string, o runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption,
+			) error {
+				if of := fmt.Sprintf("%T", o); !failed[of] {
+					failed[of] = true
+					return c.err
+				}
+				return cl.SubResource(sub).Apply(ctx, o, opts...)
+			}}, path, hop)
+			for _, o := range []client.Object{path, hop} {
+				if err := r.live.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			nextPath, nextHop := path.Status.DeepCopy(), hop.Status.DeepCopy()
+			not := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Suspended", Message: "suspended"}
+			meta.SetStatusCondition(&nextPath.Conditions, not)
+			meta.SetStatusCondition(&nextHop.Conditions, not)
+			nextPath.History = []v1alpha1.Transition{{Actor: "bob", Reason: v1alpha1.ReasonSuspended}}
+			errs := []error{r.record.writePath(t.Context(), path, nextPath), r.record.writeHop(t.Context(), hop, nextHop)}
+			for _, err := range errs {
+				if (err != nil) != c.wantError {
+					t.Fatal(err)
+				}
+			}
+			if c.wantError {
+				return
+			}
+			for _, o := range []client.Object{path, hop} {
+				if err := r.live.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, conditions := range [][]metav1.Condition{path.Status.Conditions, hop.Status.Conditions} {
+				if got := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady); got.Status != metav1.ConditionFalse || got.Message != "" {
+					t.Errorf("the status says %+v", got)
+				}
+			}
+			if len(path.Status.History) != 0 {
+				t.Errorf("the history is %+v", path.Status.History)
+			}
+		})
 	}
 }
