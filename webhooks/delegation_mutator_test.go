@@ -269,9 +269,13 @@ func TestStampsGiveWay(t *testing.T) {
 		wantChangedBy any
 		wantBy        any
 	}{
-		"a name that fits":      {user: "bob", wantChangedBy: "bob", wantBy: "bob"},
-		"a name of 600":         {user: strings.Repeat("b", 600), wantChangedBy: strings.Repeat("b", 600), wantBy: strings.Repeat("b", 600)},
-		"a name that is longer": {user: strings.Repeat("ü", 2000), wantChangedBy: strings.Repeat("ü", 1023) + "…", wantBy: strings.Repeat("ü", 1023) + "…"},
+		"a name that fits": {user: "bob", wantChangedBy: "bob", wantBy: "bob"},
+		"a name of 600": {
+			user: strings.Repeat("b", 600), wantChangedBy: strings.Repeat("b", 600), wantBy: strings.Repeat("b", 600),
+		},
+		"a name that is longer": {
+			user: strings.Repeat("ü", 2000), wantChangedBy: strings.Repeat("ü", 1023) + "…", wantBy: strings.Repeat("ü", 1023) + "…",
+		},
 		"annotations at the limit": {
 			user: "bob", filler: full - len("filler"), wantBy: "bob",
 		},

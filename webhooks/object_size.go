@@ -18,5 +18,6 @@ func tooLarge(req admission.Request) string {
 	if size <= maxObjectBytes || isUpdate(req) && size <= len(req.OldObject.Raw) {
 		return ""
 	}
-	return fmt.Sprintf("the object has %d bytes, more than %d: no room would be left to revoke it; make its scope shorter", size, maxObjectBytes)
+	return fmt.Sprintf("the object has %d bytes, more than %d: no room would be left to revoke it; make its scope shorter",
+		size, maxObjectBytes)
 }

@@ -2,6 +2,7 @@ package delegation
 
 import (
 	"encoding/json"
+	"slices"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -66,8 +67,8 @@ func setOriginAuthorized(s conditionSetter, v Verdict) {
 // latest are the last transitions that a status has room for, at least one.
 func latest(history []v1alpha1.Transition) []v1alpha1.Transition {
 	room := maxHistoryBytes
-	for i := len(history) - 1; i >= 0; i-- {
-		raw, err := json.Marshal(history[i])
+	for i, transition := range slices.Backward(history) {
+		raw, err := json.Marshal(transition)
 		if room -= len(raw); err != nil || room < 0 || len(history)-i > maxHistory {
 			return history[min(i+1, len(history)-1):]
 		}

@@ -62,12 +62,16 @@ func TestWhatAHopMayNotWrite(t *testing.T) {
 	plain := secret(corev1.SecretTypeOpaque)
 	plain.Name = "plain"
 	f.make(plain)
-	exposed := service(func(s *corev1.ServiceSpec) { s.ExternalIPs = []string{"192.0.2.1"} })
+	external := func(s *corev1.ServiceSpec) { s.ExternalIPs = []string{"192.0.2.1"} }
+	exposed := service(external)
 	exposed.Name = "exposed"
 	f.make(exposed)
 	quiet := service(func(*corev1.ServiceSpec) {})
 	quiet.Name = "quiet"
 	f.make(quiet)
+	unbound := claim("")
+	unbound.Name = "unbound"
+	f.make(unbound)
 	bound := claim("somebodys")
 	bound.Name = "bound"
 	f.make(bound)
@@ -87,6 +91,11 @@ func TestWhatAHopMayNotWrite(t *testing.T) {
 			return c.Delete(f.Context(), o.DeepCopyObject().(client.Object), client.DryRunAll)
 		}
 	}
+	removeAll := func(ns string) func(client.Client) error {
+		return func(c client.Client) error {
+			return c.DeleteAllOf(f.Context(), &corev1.Service{}, client.InNamespace(ns), client.DryRunAll)
+		}
+	}
 	const labels = `{"metadata":{"labels":{"a":"b"}}}`
 	status := func(o client.Object) func(client.Client) error {
 		return func(c client.Client) error {
@@ -98,23 +107,23 @@ func TestWhatAHopMayNotWrite(t *testing.T) {
 		attack, twin func(client.Client) error
 		want         string
 	}{
-		"creates a token's Secret":  {create(secret(corev1.SecretTypeServiceAccountToken)), create(secret(corev1.SecretTypeOpaque)), "makes a credential"},
-		"creates a bootstrap token": {create(secret(corev1.SecretTypeBootstrapToken)), create(secret("example.com/other")), "makes a credential"},
-		"patches a token's Secret":  {patch(token, labels), patch(plain, labels), "makes a credential"},
-		"creates external IPs":      {create(service(func(s *corev1.ServiceSpec) { s.ExternalIPs = []string{"192.0.2.1"} })), create(service(func(*corev1.ServiceSpec) {})), "spec.externalIPs"},
-		"adds external IPs":         {patch(quiet, `{"spec":{"externalIPs":["192.0.2.1"]}}`), patch(quiet, labels), "spec.externalIPs"},
-		"takes over external IPs":   {patch(exposed, `{"spec":{"selector":{"mine":"yes"}}}`), patch(exposed, `{"spec":{"externalIPs":null}}`), "spec.externalIPs"},
-		"writes an ingress IP":      {status(quiet), patch(quiet, labels), "the status of a Service"},
-		"patches kubernetes":        {patch(kubernetes, labels), patch(other, labels), "default/kubernetes"},
-		"deletes kubernetes":        {remove(kubernetes), remove(other), "default/kubernetes"},
-		"deletes all Services": {func(c client.Client) error {
-			return c.DeleteAllOf(f.Context(), &corev1.Service{}, client.InNamespace("default"), client.DryRunAll)
-		}, func(c client.Client) error {
-			return c.DeleteAllOf(f.Context(), &corev1.Service{}, client.InNamespace(f.on), client.DryRunAll)
-		}, "default/kubernetes"},
+		"creates a token's Secret": {
+			create(secret(corev1.SecretTypeServiceAccountToken)), create(secret(corev1.SecretTypeOpaque)), "makes a credential",
+		},
+		"creates a bootstrap token": {
+			create(secret(corev1.SecretTypeBootstrapToken)), create(secret("example.com/other")), "makes a credential",
+		},
+		"patches a token's Secret":    {patch(token, labels), patch(plain, labels), "makes a credential"},
+		"creates external IPs":        {create(service(external)), create(service(func(*corev1.ServiceSpec) {})), "spec.externalIPs"},
+		"adds external IPs":           {patch(quiet, `{"spec":{"externalIPs":["192.0.2.1"]}}`), patch(quiet, labels), "spec.externalIPs"},
+		"takes over external IPs":     {patch(exposed, labels), patch(exposed, `{"spec":{"externalIPs":null}}`), "spec.externalIPs"},
+		"writes an ingress IP":        {status(quiet), patch(quiet, labels), "the status of a Service"},
+		"patches kubernetes":          {patch(kubernetes, labels), patch(other, labels), "default/kubernetes"},
+		"deletes kubernetes":          {remove(kubernetes), remove(other), "default/kubernetes"},
+		"deletes all Services":        {removeAll("default"), removeAll(f.on), "default/kubernetes"},
 		"diverts kubernetes":          {create(slice("default", "kubernetes")), create(slice("default", "other")), "default/kubernetes"},
 		"names the volume of a claim": {create(claim("somebodys")), create(claim("")), "spec.volumeName"},
-		"and that of a bound one":     {func(c client.Client) error { return create(claim("somebodys"))(c) }, patch(bound, labels), "spec.volumeName"},
+		"names it after the fact":     {patch(unbound, `{"spec":{"volumeName":"somebodys"}}`), patch(bound, labels), "spec.volumeName"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			inner := &fixture{T: t, ns: f.ns, on: f.on, by: f.by}

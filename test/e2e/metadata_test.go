@@ -5,6 +5,7 @@ package e2e
 import (
 	"context"
 	"fmt"
+	"maps"
 	"strings"
 	"testing"
 
@@ -75,15 +76,33 @@ func TestNoMetadataKeepsFromRevoking(t *testing.T) {
 		attack, twin func(metav1.Object)
 		want         string
 	}{
-		"an annotation":             {annotated("filler", fullToTheBrim), annotated("filler", 16384-len("filler")), "metadata.annotations: at most 64"},
-		"an annotation by a byte":   {annotated("filler", 16385-len("filler")), annotated("filler", 10), "metadata.annotations: at most 64"},
-		"last-applied":              {annotated(lastApplied, 65537), annotated(lastApplied, 65536), "last-applied configuration may have 65,536 bytes"},
-		"a forged note":             {annotated("filler", 262144-len("filler")), annotated(v1alpha1.AnnotationChangedBy, 200000), "metadata.annotations"},
-		"labels":                    {labelled(7984), labelled(64), "metadata.labels: at most 64"},
-		"labels by one":             {labelled(65), labelled(64), "metadata.labels: at most 64"},
-		"finalizers":                {finalized(17), finalized(16), "metadata.finalizers: at most 16"},
-		"owners":                    {owned(17, 10), owned(16, 10), "metadata.ownerReferences: at most 16"},
-		"an owner with a long name": {owned(1, 4096), owned(1, 3000), "metadata.ownerReferences: at most 16"},
+		"an annotation": {
+			annotated("filler", fullToTheBrim), annotated("filler", 16384-len("filler")), "metadata.annotations: at most 64",
+		},
+		"an annotation by a byte": {
+			annotated("filler", 16385-len("filler")), annotated("filler", 10), "metadata.annotations: at most 64",
+		},
+		"last-applied": {
+			annotated(lastApplied, 65537), annotated(lastApplied, 65536), "last-applied configuration may have 65,536 bytes",
+		},
+		"a forged note": {
+			annotated("filler", 262144-len("filler")), annotated(v1alpha1.AnnotationChangedBy, 200000), "metadata.annotations",
+		},
+		"labels": {
+			labelled(7984), labelled(64), "metadata.labels: at most 64",
+		},
+		"labels by one": {
+			labelled(65), labelled(64), "metadata.labels: at most 64",
+		},
+		"finalizers": {
+			finalized(17), finalized(16), "metadata.finalizers: at most 16",
+		},
+		"owners": {
+			owned(17, 10), owned(16, 10), "metadata.ownerReferences: at most 16",
+		},
+		"an owner with a long name": {
+			owned(1, 4096), owned(1, 3000), "metadata.ownerReferences: at most 16",
+		},
 	} {
 		id := strings.ReplaceAll(name, " ", "-")
 		for _, kind := range []string{"path", "hop"} {
@@ -145,7 +164,8 @@ func TestPathsBeforeThePolicy(t *testing.T) {
 	f := setup(t)
 	guard := f.colleague("guard-" + strings.Repeat("g", 600))
 	big := map[string]func(metav1.Object){
-		"annotation": annotated("filler", fullToTheBrim-len(f.by)), "labels": labelled(7984), "finalizers": finalized(100), "owners": owned(16, 2000),
+		"annotation": annotated("filler", fullToTheBrim-len(f.by)), "labels": labelled(7984),
+		"finalizers": finalized(100), "owners": owned(16, 2000),
 	}
 	f.withoutMetadataPolicy(func() {
 		for name, fill := range big {
@@ -171,9 +191,7 @@ func TestPathsBeforeThePolicy(t *testing.T) {
 			more.Labels = map[string]string{"one": "more"}
 			if len(p.Labels) > 0 {
 				more.Labels = map[string]string{"one": "more"}
-				for k, v := range p.Labels {
-					more.Labels[k] = v
-				}
+				maps.Copy(more.Labels, p.Labels)
 				inner.wantDenied(f.as(f.by).Update(t.Context(), more), "metadata.labels")
 			}
 			inner.wantAllowed(f.patch(guard, p, `{"spec":{"suspend":true}}`))
