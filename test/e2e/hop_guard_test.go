@@ -69,6 +69,9 @@ func TestWhatAHopMayNotWrite(t *testing.T) {
 	quiet := service(func(*corev1.ServiceSpec) {})
 	quiet.Name = "quiet"
 	f.make(quiet)
+	balanced := service(func(s *corev1.ServiceSpec) { s.Type = corev1.ServiceTypeLoadBalancer })
+	balanced.Name = "balanced"
+	f.make(balanced)
 	unbound := claim("")
 	unbound.Name = "unbound"
 	f.make(unbound)
@@ -117,7 +120,7 @@ func TestWhatAHopMayNotWrite(t *testing.T) {
 		"creates external IPs":        {create(service(external)), create(service(func(*corev1.ServiceSpec) {})), "spec.externalIPs"},
 		"adds external IPs":           {patch(quiet, `{"spec":{"externalIPs":["192.0.2.1"]}}`), patch(quiet, labels), "spec.externalIPs"},
 		"takes over external IPs":     {patch(exposed, labels), patch(exposed, `{"spec":{"externalIPs":null}}`), "spec.externalIPs"},
-		"writes an ingress IP":        {status(quiet), patch(quiet, labels), "the status of a Service"},
+		"writes an ingress IP":        {status(balanced), patch(balanced, labels), "the status of a Service"},
 		"patches kubernetes":          {patch(kubernetes, labels), patch(other, labels), "default/kubernetes"},
 		"deletes kubernetes":          {remove(kubernetes), remove(other), "default/kubernetes"},
 		"deletes all Services":        {removeAll("default"), removeAll(f.on), "default/kubernetes"},
