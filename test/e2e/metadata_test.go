@@ -163,7 +163,7 @@ func TestPathsBeforeThePolicy(t *testing.T) {
 	f := setup(t)
 	guard := f.colleague("guard-" + strings.Repeat("g", 600))
 	big := map[string]func(metav1.Object){
-		"annotation": annotated("filler", fullToTheBrim-len(f.by)), "labels": labelled(7984),
+		"annotation": annotated("filler", fullToTheBrim-len(f.by)), "labels": labelled(1000),
 		"finalizers": finalized(100), "owners": owned(16, 2000),
 	}
 	f.withoutMetadataPolicy(func() {
