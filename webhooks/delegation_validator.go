@@ -61,6 +61,9 @@ func (v *delegationValidator) path(ctx context.Context, req admission.Request, p
 	if old != nil && samePath(path, old) {
 		return v.noted(req, delegation.Input{Path: path}, pathReason(path))
 	}
+	if message := tooLarge(req); message != "" {
+		return v.record(req, delegation.Input{Path: path}, v1alpha1.ReasonScopeInvalid, invalid(req, message))
+	}
 	in := v.facts.Path(ctx, path, v.clock.Now())
 	if f := v.vouched(ctx, req, "spec.origin", path.Spec.Origin); f != nil {
 		return v.record(req, in, f.Reason, forbidden(req, f.String(), causes(in.Now, fieldOf, *f)...))
@@ -72,6 +75,10 @@ func (v *delegationValidator) hop(ctx context.Context, req admission.Request, ho
 	if old != nil && sameHop(hop, old) {
 		in := delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
 		return v.noted(req, in, hopReason(hop, old))
+	}
+	if message := tooLarge(req); message != "" {
+		in := delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
+		return v.record(req, in, v1alpha1.ReasonScopeInvalid, invalid(req, message))
 	}
 	in, err := v.facts.Hop(ctx, hop, v.clock.Now())
 	if err != nil {
