@@ -147,4 +147,3 @@ func (f *fixture) wantEvent(o client.Object, reason, text string) error {
 	}
 	return fmt.Errorf("there are %q", found)
 }
-
