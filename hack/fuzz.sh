@@ -19,7 +19,7 @@ fuzz() {
 		# Without a limit, minimizing one input can take all of the time.
 		if go test -run='^$' -fuzz="^$name\$" -fuzztime="${time}s" -fuzzminimizetime=10x -parallel=$((workers > 0 ? workers : 1)) \
 			"$package" >"$log" 2>&1; then
-			echo "fuzz: $name of $package held for ${time}s: $(grep -o 'execs: [0-9]*' "$log" | tail -n 1)"
+			echo "fuzz: $name of $package held: $(grep '^fuzz: elapsed' "$log" | tail -n 1)"
 			return 0
 		fi
 		if ! grep -q 'context deadline exceeded' "$log" || grep -q 'Failing input' "$log"; then
