@@ -23,7 +23,11 @@ func (r *HopReconciler) grant(
 	ctx context.Context, in delegation.Input, v delegation.Verdict, next *v1alpha1.DelegationHopStatus,
 ) delegation.Applied {
 	hop := in.Chain.Last()
+	before := hop.Status.DeepCopy()
 	err := r.applyGrant(ctx, in, v, next)
+	if err == nil && delegation.ComesBack(before, next) { // before the status says so: what fails here is tried again
+		err = r.stopper.resume(ctx, hop)
+	}
 	denied, ok := errors.AsType[grants.DeniedError](err)
 	if !ok {
 		return delegation.Applied{Err: err}
