@@ -136,8 +136,11 @@ func TestGrantIsRecorded(t *testing.T) {
 	apply(may("get", "list"))
 	apply(may("get", "list"))
 	apply(may("get"))
-	account := account(path, hop)
-	account.Name = delegation.AccountName(hop, 1, t0.Add(time.Hour))
+	current := &v1alpha1.DelegationHop{}
+	if err := r.live.Get(t.Context(), client.ObjectKeyFromObject(hop), current); err != nil {
+		t.Fatal(err)
+	}
+	account := account(path, current)
 	if err := r.grants.Client.Delete(t.Context(), account); err != nil {
 		t.Fatal(err)
 	}

@@ -104,7 +104,7 @@ func (r *HopReconciler) inEffect(ctx context.Context, in delegation.Input, v del
 		ctrl.LoggerFrom(ctx).Error(err, "cannot determine whether the grant exists")
 		return metav1.ConditionUnknown
 	}
-	if delegation.PlanFor(delegation.GrantFor(in.Path, hop, v, observed), true, observed).Empty() {
+	if delegation.PlanFor(delegation.GrantFor(in.Path, hop, v, observed, ""), useLives, observed).Empty() {
 		return metav1.ConditionTrue
 	}
 	return metav1.ConditionFalse

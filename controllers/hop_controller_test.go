@@ -63,7 +63,7 @@ func grantedHop() (*v1alpha1.DelegationPath, *v1alpha1.DelegationHop, string) {
 	hop := &v1alpha1.DelegationHop{ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "isolate", UID: "hop"}}
 	hop.Spec.PathRef.Name = "contain"
 	hop.Status.Incarnation = 1
-	hop.Status.ServiceAccountName = delegation.AccountName(hop, 1, at(3600e9).Time)
+	hop.Status.ServiceAccountName = delegation.AccountName(hop, "5f0d", at(3600e9).Time)
 	return path, hop, hop.Status.ServiceAccountName
 }
 

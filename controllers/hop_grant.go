@@ -23,7 +23,11 @@ func (r *HopReconciler) grant(
 	ctx context.Context, in delegation.Input, v delegation.Verdict, next *v1alpha1.DelegationHopStatus,
 ) delegation.Applied {
 	hop := in.Chain.Last()
+	before := hop.Status.DeepCopy()
 	err := r.applyGrant(ctx, in, v, next)
+	if err == nil && delegation.ComesBack(before, next) { // before the status says so: what fails here is tried again
+		err = r.stopper.resume(ctx, hop)
+	}
 	denied, ok := errors.AsType[grants.DeniedError](err)
 	if !ok {
 		return delegation.Applied{Err: err}
@@ -42,7 +46,7 @@ func (r *HopReconciler) applyGrant(
 	if err != nil {
 		return err
 	}
-	g := delegation.GrantFor(in.Path, hop, v, observed)
+	g := delegation.GrantFor(in.Path, hop, v, observed, grants.RandomSuffix())
 	plan := delegation.PlanFor(g, useLives, observed)
 	if len(plan.Blocked) > 0 {
 		return secretTaken(plan.Blocked[0])
@@ -74,8 +78,9 @@ func (r *HopReconciler) applyGrant(
 	return r.ensureToken(ctx, in, v, g, account, plan, next)
 }
 
-// newIdentity creates the next incarnation of a hop: the new account first, then its name in the status, which fails if
-// the hop has changed meanwhile. The old account is deleted afterwards, as the plan says. It returns the UID of the new.
+// newIdentity creates the next incarnation of a hop: first its name in the status, which fails if the hop has changed
+// meanwhile, then the account. No one can know the name earlier and take it. The old account is deleted afterwards, as the
+// plan says. It returns the UID of the new.
 func (r *HopReconciler) newIdentity(
 	ctx context.Context, in delegation.Input, g delegation.Grant, plan delegation.Plan, next *v1alpha1.DelegationHopStatus,
 ) (types.UID, error) {
@@ -96,13 +101,12 @@ func (r *HopReconciler) newIdentity(
 	if err := r.stopper.deletePods(ctx, delegation.HopKey(hop), client.MatchingLabels{v1alpha1.LabelHop: hop.Name}); err != nil {
 		return "", err
 	}
-	uid, err := r.grants.CreateAccount(ctx, hop, g)
-	if err != nil {
-		return "", err
-	}
 	next.Incarnation, next.ServiceAccountName = g.Incarnation, g.Account.Name
 	next.Credential = delegation.AnnouncedCredential(hop, in.Now)
-	return uid, r.record.writeHop(ctx, hop, next)
+	if err := r.record.writeHop(ctx, hop, next); err != nil {
+		return "", err
+	}
+	return r.grants.CreateAccount(ctx, hop, g)
 }
 
 // announceSecret names the Secret of a grant in the status before it is created.

@@ -9,6 +9,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
@@ -23,16 +24,17 @@ import (
 )
 
 // recorder records the state of an object: first the audit line of a transition, then the status, then the Event. If the
-// line cannot be written, the status stays as it was, and the next try sees the same transition. If the status cannot be
-// written after the line, the transition is remembered, and the next try does not write the line again. So each
-// transition has one line; it has two only if the process ends between line and status. Events are best effort.
+// line cannot be written, the status stays as it was, and the next try sees the same transition. The last transition of
+// each object whose line was written is remembered, so that neither a try after a failed write of the status nor one on a
+// cache that lags writes it again. So each transition has one line. It has two if the process ends between line and status,
+// or if a cache lags behind two transitions. Events are best effort.
 type recorder struct {
 	status client.SubResourceWriter
 	events events.EventRecorder
 	audit  *audit.Log
 
 	mu sync.Mutex
-	// logged are the transitions whose line was written and whose status was not.
+	// logged is the last transition of each object whose line was written.
 	logged map[objectKey]transition
 	// granted is what the last line of each hop's grant said.
 	granted map[objectKey]string
@@ -91,7 +93,6 @@ func (r *recorder) record(
 	if err := writeStatus(); err != nil {
 		return err
 	}
-	r.written(of)
 	if changed {
 		r.announce(object, t.to, record.Message)
 	}
@@ -113,18 +114,11 @@ func (r *recorder) setLogged(of objectKey, t transition) {
 	r.logged[of] = t
 }
 
-// written is called when the status was written.
-func (r *recorder) written(of objectKey) {
+// forget is called when the object does not exist any more.
+func (r *recorder) forget(of objectKey) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	delete(r.logged, of)
-}
-
-// forget is called when the object does not exist any more.
-func (r *recorder) forget(of objectKey) {
-	r.written(of)
-	r.mu.Lock()
-	defer r.mu.Unlock()
 	delete(r.granted, of)
 }
 
@@ -133,6 +127,14 @@ func (r *recorder) writePath(ctx context.Context, path *v1alpha1.DelegationPath,
 	if equality.Semantic.DeepEqual(&path.Status, next) {
 		return nil
 	}
+	err := r.applyPathStatus(ctx, path, next)
+	if isTooLarge(err) {
+		return r.applyPathStatus(ctx, path, delegation.ShortPathStatus(next))
+	}
+	return err
+}
+
+func (r *recorder) applyPathStatus(ctx context.Context, path *v1alpha1.DelegationPath, next *v1alpha1.DelegationPathStatus) error {
 	status, err := convert[ac.DelegationPathStatusApplyConfiguration](next)
 	if err != nil {
 		return err
@@ -147,6 +149,19 @@ func (r *recorder) writeHop(ctx context.Context, hop *v1alpha1.DelegationHop, ne
 	if equality.Semantic.DeepEqual(&hop.Status, next) {
 		return nil
 	}
+	err := r.applyHopStatus(ctx, hop, next)
+	if isTooLarge(err) {
+		next = delegation.ShortHopStatus(next)
+		err = r.applyHopStatus(ctx, hop, next)
+	}
+	if err != nil {
+		return err
+	}
+	hop.Status = *next.DeepCopy()
+	return nil
+}
+
+func (r *recorder) applyHopStatus(ctx context.Context, hop *v1alpha1.DelegationHop, next *v1alpha1.DelegationHopStatus) error {
 	status, err := convert[ac.DelegationHopStatusApplyConfiguration](next)
 	if err != nil {
 		return err
@@ -158,8 +173,14 @@ func (r *recorder) writeHop(ctx context.Context, hop *v1alpha1.DelegationHop, ne
 	if apply.ResourceVersion != nil {
 		hop.ResourceVersion = *apply.ResourceVersion
 	}
-	hop.Status = *next.DeepCopy()
 	return nil
+}
+
+// isTooLarge says whether a status was refused for what it holds, or since no room is left for it in its object: an
+// object may be older than the bounds on it. A shorter one is written then, or the old one would go on saying Ready.
+func isTooLarge(err error) bool {
+	return apierrors.IsRequestEntityTooLargeError(err) || apierrors.IsInvalid(err) ||
+		err != nil && strings.Contains(err.Error(), "request is too large") // etcd's, which comes as an internal error
 }
 
 func (r *recorder) applyStatus(ctx context.Context, what string, key client.ObjectKey, apply runtime.ApplyConfiguration) error {

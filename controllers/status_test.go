@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"strings"
 	"testing"
 	"unicode/utf8"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/tools/events"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -92,8 +95,24 @@ func TestTransitionIsRecordedOnce(t *testing.T) {
 			if got := delegation.ReadyReason(hop.Status.Conditions); got != v1alpha1.ReasonRevoked {
 				t.Errorf("the status says %q", got)
 			}
-			if len(r.record.logged) != 0 {
-				t.Errorf("%d transitions are remembered after their status was written", len(r.record.logged))
+			before := lines.Len()
+			stale := hop.DeepCopy()
+			stale.ResourceVersion, stale.Status = "1", v1alpha1.DelegationHopStatus{}
+			in := delegation.Input{Now: t0, Path: path, Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{stale}}}
+			if err := r.record.hop(t.Context(), in, delegation.Evaluate(in), hop.Status.DeepCopy()); !apierrors.IsConflict(err) {
+				t.Errorf("recording on a cache that lags: %v", err)
+			}
+			if lines.Len() != before {
+				t.Errorf("a cache that lags writes the line again:\n%s", &lines)
+			}
+			if err := r.live.Get(t.Context(), request.NamespacedName, hop); err != nil {
+				t.Fatal(err)
+			}
+			if err := r.grants.Client.Delete(t.Context(), hop); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := r.Reconcile(t.Context(), request); err != nil || len(r.record.logged) != 0 {
+				t.Errorf("%d transitions are remembered of a hop that was deleted, %v", len(r.record.logged), err)
 			}
 		})
 	}
@@ -111,5 +130,67 @@ func TestNote(t *testing.T) {
 		case len(text) > 1024 && (kept == got || len(got) < 1024-len("…")):
 			t.Errorf("of %d bytes only %d are left: %s", len(text), len(got), got)
 		}
+	}
+}
+
+// TestStatusIsWrittenShort: an object without room for its status does not go on saying Ready=True.
+func TestStatusIsWrittenShort(t *testing.T) {
+	kind := v1alpha1.SchemeGroupVersion.WithKind("DelegationHop").GroupKind()
+	for name, c := range map[string]struct {
+		err       error
+		wantError bool
+	}{
+		"etcd's limit":           {err: errors.New("etcdserver: request is too large")},
+		"the API server's limit": {err: apierrors.NewRequestEntityTooLargeError("limit is 3145728")},
+		"a bound of the schema":  {err: apierrors.NewInvalid(kind, "isolate", nil)},
+		"another error":          {err: errors.New("etcd is gone"), wantError: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, hop, _ := grantedHop()
+			ready := []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: metav1.ConditionTrue, Reason: "Active", Message: "valid"}}
+			path.Status.Conditions, hop.Status.Conditions = ready, ready
+			failed := map[string]bool{}
+			r := reconciler(t, interceptor.Funcs{SubResourceApply: func(
+				ctx context.Context, cl client.Client, sub string, o runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption,
+			) error {
+				if of := fmt.Sprintf("%T", o); !failed[of] {
+					failed[of] = true
+					return c.err
+				}
+				return cl.SubResource(sub).Apply(ctx, o, opts...)
+			}}, path, hop)
+			for _, o := range []client.Object{path, hop} {
+				if err := r.live.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			nextPath, nextHop := path.Status.DeepCopy(), hop.Status.DeepCopy()
+			not := metav1.Condition{Type: v1alpha1.ConditionReady, Status: metav1.ConditionFalse, Reason: "Suspended", Message: "suspended"}
+			meta.SetStatusCondition(&nextPath.Conditions, not)
+			meta.SetStatusCondition(&nextHop.Conditions, not)
+			nextPath.History = []v1alpha1.Transition{{Actor: "bob", Reason: v1alpha1.ReasonSuspended}}
+			errs := []error{r.record.writePath(t.Context(), path, nextPath), r.record.writeHop(t.Context(), hop, nextHop)}
+			for _, err := range errs {
+				if (err != nil) != c.wantError {
+					t.Fatal(err)
+				}
+			}
+			if c.wantError {
+				return
+			}
+			for _, o := range []client.Object{path, hop} {
+				if err := r.live.Get(t.Context(), client.ObjectKeyFromObject(o), o); err != nil {
+					t.Fatal(err)
+				}
+			}
+			for _, conditions := range [][]metav1.Condition{path.Status.Conditions, hop.Status.Conditions} {
+				if got := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady); got.Status != metav1.ConditionFalse || got.Message != "" {
+					t.Errorf("the status says %+v", got)
+				}
+			}
+			if len(path.Status.History) != 0 {
+				t.Errorf("the history is %+v", path.Status.History)
+			}
+		})
 	}
 }

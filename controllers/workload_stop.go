@@ -21,7 +21,7 @@ import (
 // suspended Job first, the pod has its own grace, which admission bounds.
 const stopGrace = 5
 
-// workloadStopper ends what runs under hops.
+// workloadStopper ends what runs under hops, and resumes the Jobs that it suspended.
 type workloadStopper struct {
 	client client.Client
 	live   client.Reader
@@ -43,7 +43,11 @@ func (s workloadStopper) stop(ctx context.Context, key types.NamespacedName, hop
 	if !held && len(known.Items) == 0 {
 		return nil
 	}
-	errs := []error{s.suspendJobs(ctx, key, why), s.deletePods(ctx, key, client.MatchingLabels{v1alpha1.LabelHop: key.Name})}
+	var returns *v1alpha1.DelegationHop
+	if held && delegation.MayPass(why.Reason) {
+		returns = hop
+	}
+	errs := []error{s.suspendJobs(ctx, key, returns, why), s.deletePods(ctx, key, client.MatchingLabels{v1alpha1.LabelHop: key.Name})}
 	if held { // a label can be removed from a pod
 		errs = append(errs, s.deletePods(ctx, key, client.MatchingFields{"spec.serviceAccountName": hop.Status.ServiceAccountName}))
 	}
@@ -79,27 +83,46 @@ func (s workloadStopper) deletePod(ctx context.Context, pod *corev1.Pod) error {
 }
 
 // suspendJobs suspends the Jobs of a namespace that declare a hop. They are listed live: withdrawal is rare, and a watch
-// of all Jobs of the cluster would cost more.
-func (s workloadStopper) suspendJobs(ctx context.Context, hop types.NamespacedName, why delegation.Finding) error {
-	var jobs batchv1.JobList
-	if err := s.live.List(ctx, &jobs, client.InNamespace(hop.Namespace)); err != nil {
-		return fmt.Errorf("listing the Jobs of hop %s: %w", hop, err)
+// of all Jobs of the cluster would cost more. Where the hop may come back, returns is the hop, and its Jobs are marked.
+func (s workloadStopper) suspendJobs(
+	ctx context.Context, key types.NamespacedName, returns *v1alpha1.DelegationHop, why delegation.Finding,
+) error {
+	jobs, err := s.jobsOf(ctx, key)
+	if err != nil {
+		return err
 	}
 	var errs []error
-	for i := range jobs.Items {
-		job := &jobs.Items[i]
-		suspended := job.Spec.Suspend != nil && *job.Spec.Suspend
-		if job.Spec.Template.Labels[v1alpha1.LabelHop] == hop.Name && !suspended && !finished(job) {
-			errs = append(errs, s.suspendJob(ctx, job, hop, why))
+	for _, job := range jobs {
+		if !suspended(job) && !finished(job) {
+			errs = append(errs, s.suspendJob(ctx, job, key, returns, why))
 		}
 	}
 	return errors.Join(errs...)
 }
 
-func (s workloadStopper) suspendJob(ctx context.Context, job *batchv1.Job, hop types.NamespacedName, why delegation.Finding) error {
-	patch := fmt.Sprintf(`{"metadata":{"uid":%q},"spec":{"suspend":true}}`, job.UID)
-	target := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name}}
-	err := s.client.Patch(ctx, target, client.RawPatch(types.MergePatchType, []byte(patch)))
+// jobsOf lists the Jobs that declare a hop, as the API server has them.
+func (s workloadStopper) jobsOf(ctx context.Context, hop types.NamespacedName) ([]*batchv1.Job, error) {
+	var all batchv1.JobList
+	if err := s.live.List(ctx, &all, client.InNamespace(hop.Namespace)); err != nil {
+		return nil, fmt.Errorf("listing the Jobs of hop %s: %w", hop, err)
+	}
+	var jobs []*batchv1.Job
+	for i := range all.Items {
+		if job := &all.Items[i]; job.Spec.Template.Labels[v1alpha1.LabelHop] == hop.Name {
+			jobs = append(jobs, job)
+		}
+	}
+	return jobs, nil
+}
+
+func (s workloadStopper) suspendJob(
+	ctx context.Context, job *batchv1.Job, key types.NamespacedName, returns *v1alpha1.DelegationHop, why delegation.Finding,
+) error {
+	patch := jobPatch{Metadata: jobPatchMeta{UID: job.UID, Annotations: noMark()}, Spec: &jobPatchSpec{Suspend: true}}
+	if returns != nil {
+		patch.Metadata.Annotations = mark(returns, why.Reason)
+	}
+	err := s.patchJob(ctx, job, patch)
 	switch {
 	case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
 		return nil
@@ -107,9 +130,11 @@ func (s workloadStopper) suspendJob(ctx context.Context, job *batchv1.Job, hop t
 		return fmt.Errorf("suspending Job %s/%s: %w", job.Namespace, job.Name, err)
 	}
 	s.events.Eventf(job, nil, corev1.EventTypeWarning, string(why.Reason), "Suspend", "%s",
-		note(fmt.Sprintf("suspended: hop %s was withdrawn: %s", hop, why)))
+		note(fmt.Sprintf("suspended: hop %s was withdrawn: %s", key, why)))
 	return nil
 }
+
+func suspended(job *batchv1.Job) bool { return job.Spec.Suspend != nil && *job.Spec.Suspend }
 
 func finished(job *batchv1.Job) bool {
 	for _, c := range job.Status.Conditions {

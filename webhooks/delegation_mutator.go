@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"k8s.io/apimachinery/pkg/api/equality"
+	"k8s.io/apimachinery/pkg/api/validation"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -42,20 +43,6 @@ var stampedKinds = map[string]stampedKind{
 	"DelegationHop":  {subject: "author", passing: []string{"author", "revoked"}},
 }
 
-// maxGroups is how many groups the schema lets a subject list.
-const maxGroups = 256
-
-// tooManyGroupsError says that a requester cannot be stamped.
-type tooManyGroupsError struct {
-	groups  int
-	subject string
-}
-
-func (e tooManyGroupsError) Error() string {
-	return fmt.Sprintf("you are in %d groups, more than the %d that can be stamped: declare spec.%s with the groups that count",
-		e.groups, maxGroups, e.subject)
-}
-
 // Handle stamps one object.
 func (m *delegationMutator) Handle(ctx context.Context, req admission.Request) admission.Response {
 	kind, ok := stampedKinds[req.Kind.Kind]
@@ -67,10 +54,10 @@ func (m *delegationMutator) Handle(ctx context.Context, req admission.Request) a
 	if err != nil {
 		return m.unanswered(req, knownOf(req), malformed(err))
 	}
-	err = m.stamp(ctx, kind, requester(req.UserInfo), object, old)
-	if tooMany := (tooManyGroupsError{}); errors.As(err, &tooMany) {
-		cause := metav1.StatusCause{Type: metav1.CauseTypeForbidden, Field: "spec." + kind.subject, Message: tooMany.Error()}
-		return m.record(req, knownOf(req), v1alpha1.ReasonOriginUnauthorized, forbidden(req, tooMany.Error(), cause))
+	err = m.stamp(ctx, kind, req, object, old)
+	if tooLong := (unstampableError{}); errors.As(err, &tooLong) {
+		cause := metav1.StatusCause{Type: metav1.CauseTypeForbidden, Field: "spec." + kind.subject, Message: tooLong.Error()}
+		return m.record(req, knownOf(req), v1alpha1.ReasonOriginUnauthorized, forbidden(req, tooLong.Error(), cause))
 	} else if err != nil {
 		return m.unanswered(req, knownOf(req), failed(err))
 	}
@@ -100,7 +87,7 @@ func (m *delegationMutator) takeover(kind stampedKind, req admission.Request, ob
 }
 
 func (m *delegationMutator) stamp(
-	ctx context.Context, kind stampedKind, who v1alpha1.Subject, object, old *unstructured.Unstructured,
+	ctx context.Context, kind stampedKind, req admission.Request, object, old *unstructured.Unstructured,
 ) error {
 	spec, _, err := unstructured.NestedMap(object.Object, "spec")
 	if err != nil || spec == nil {
@@ -112,11 +99,12 @@ func (m *delegationMutator) stamp(
 			return fmt.Errorf("reading the old spec: %w", err)
 		}
 	}
-	if err := m.stampSubject(ctx, kind, who, spec, oldSpec, old == nil); err != nil {
+	if err := m.stampSubject(ctx, kind, requester(req.UserInfo), spec, oldSpec, old == nil); err != nil {
 		return err
 	}
-	m.stampRevocation(who, spec, oldSpec)
-	stampChange(who, object, old, !equality.Semantic.DeepEqual(spec, oldSpec))
+	by := nameToNote(req)
+	m.stampRevocation(by, spec, oldSpec)
+	stampChange(by, object, old, !equality.Semantic.DeepEqual(spec, oldSpec))
 	object.Object["spec"] = spec
 	return nil
 }
@@ -141,8 +129,8 @@ func (m *delegationMutator) stampSubject(
 			return err
 		}
 	}
-	if len(who.Groups) > maxGroups {
-		return tooManyGroupsError{groups: len(who.Groups), subject: kind.subject}
+	if err := stampable(kind, who); err != nil {
+		return err
 	}
 	stamp, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&who)
 	if err != nil {
@@ -173,8 +161,8 @@ func without(spec map[string]any, fields []string) map[string]any {
 	return rest
 }
 
-// stampRevocation says who revoked, and when. What a request claims is overwritten; an old revocation stays.
-func (m *delegationMutator) stampRevocation(who v1alpha1.Subject, spec, oldSpec map[string]any) {
+// stampRevocation notes who revoked, and when. What a request claims is overwritten; an old revocation stays.
+func (m *delegationMutator) stampRevocation(by string, spec, oldSpec map[string]any) {
 	revoked, ok := spec["revoked"].(map[string]any)
 	if !ok {
 		return
@@ -187,12 +175,16 @@ func (m *delegationMutator) stampRevocation(who v1alpha1.Subject, spec, oldSpec 
 		}
 		return
 	}
-	revoked["by"], revoked["at"] = who.User, m.clock.Now().UTC().Format(time.RFC3339)
+	revoked["by"], revoked["at"] = by, m.clock.Now().UTC().Format(time.RFC3339)
+	if by == "" {
+		delete(revoked, "by")
+	}
 }
 
-// stampChange records who changed the spec last, and which generation that made. No request can write these annotations.
-func stampChange(who v1alpha1.Subject, object, old *unstructured.Unstructured, changed bool) {
-	stamps := map[string]string{v1alpha1.AnnotationChangedBy: who.User, v1alpha1.AnnotationChangedGeneration: "1"}
+// stampChange notes who changed the spec last, and which generation that made, if the note fits. No request can write these
+// annotations itself.
+func stampChange(by string, object, old *unstructured.Unstructured, changed bool) {
+	stamps := map[string]string{v1alpha1.AnnotationChangedBy: by, v1alpha1.AnnotationChangedGeneration: "1"}
 	if old != nil { // as the API server will count it: any change of the spec makes one
 		stamps[v1alpha1.AnnotationChangedGeneration] = strconv.FormatInt(old.GetGeneration()+1, 10)
 	}
@@ -208,6 +200,10 @@ func stampChange(who v1alpha1.Subject, object, old *unstructured.Unstructured, c
 		if value == "" {
 			delete(annotations, key)
 		}
+	}
+	if annotations[v1alpha1.AnnotationChangedBy] == "" || validation.ValidateAnnotationsSize(annotations) != nil {
+		delete(annotations, v1alpha1.AnnotationChangedBy)
+		delete(annotations, v1alpha1.AnnotationChangedGeneration)
 	}
 	if !maps.Equal(annotations, object.GetAnnotations()) {
 		object.SetAnnotations(annotations)

@@ -176,6 +176,13 @@ func TestStampGroups(t *testing.T) {
 		}
 		return groups
 	}
+	long := func(n int) []string {
+		groups := many(n)
+		for i, group := range groups {
+			groups[i] = group + strings.Repeat("x", 1024-len(group))
+		}
+		return groups
+	}
 	spec := object{"reason": "Alert"}
 	for name, test := range map[string]struct {
 		groups     []string
@@ -190,7 +197,14 @@ func TestStampGroups(t *testing.T) {
 		"a group that is there twice is listed once": {groups: []string{"sre", "sre"}, spec: spec, want: 1},
 		"as many as can be stamped":                  {groups: many(256), spec: spec, want: 256},
 		"one more":                                   {groups: many(257), spec: spec, wantDenied: "you are in 257 groups"},
-		"one more, with an origin declared":          {groups: many(257), spec: with(spec, object{"origin": object{"user": "alice"}})},
+		"a group with a name of 284 characters":      {groups: []string{strings.Repeat("g", 284)}, spec: spec, want: 1},
+		"a group with a name of 1,024 characters":    {groups: []string{strings.Repeat("g", 1024)}, spec: spec, want: 1},
+		"a group with a longer name": {
+			groups: []string{strings.Repeat("g", 1025)}, spec: spec, wantDenied: "a name of 1025 characters",
+		},
+		"groups with long names":            {groups: long(97), spec: spec, wantDenied: "the names of your groups have 99328 bytes"},
+		"as long as can be stamped":         {groups: long(96), spec: spec, want: 96},
+		"one more, with an origin declared": {groups: many(257), spec: with(spec, object{"origin": object{"user": "alice"}})},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t)
@@ -273,6 +287,67 @@ func TestStampsTheGeneration(t *testing.T) {
 		notes, _ := applyAll(t, test.given, got.Patches)["metadata"].(object)["annotations"].(object)
 		if diff := cmp.Diff(test.want, notes); diff != "" {
 			t.Errorf("%s: %s", name, diff)
+		}
+	}
+}
+
+// TestStampsGiveWay: revoking and suspending fit, whoever does it and whatever the author wrote into the object.
+func TestStampsGiveWay(t *testing.T) {
+	const full = 262144 // what the API server takes in annotations
+	ends := map[string]object{"suspend": {"suspend": true}, "revoked": {"revoked": object{"reason": "x"}}}
+	for name, test := range map[string]struct {
+		user          string
+		filler        int // bytes of an annotation
+		padding       int // bytes of the spec
+		wantChangedBy any
+		wantBy        any
+	}{
+		"a name that fits": {user: "bob", wantChangedBy: "bob", wantBy: "bob"},
+		"a name of 600": {
+			user: strings.Repeat("b", 600), wantChangedBy: strings.Repeat("b", 600), wantBy: strings.Repeat("b", 600),
+		},
+		"a name that is longer": {
+			user: strings.Repeat("ü", 2000), wantChangedBy: strings.Repeat("ü", 1023) + "…", wantBy: strings.Repeat("ü", 1023) + "…",
+		},
+		"annotations at the limit": {
+			user: "bob", filler: full - len("filler"), wantBy: "bob",
+		},
+		"annotations with room for the note": {
+			user: "bob", filler: full - len("filler") - len(v1alpha1.AnnotationChangedBy) - len("bob") - len(v1alpha1.AnnotationChangedGeneration) - len("1"),
+			wantChangedBy: "bob", wantBy: "bob",
+		},
+		"an object almost as large as etcd takes": {user: "bob", padding: 1 << 20},
+	} {
+		for field, end := range ends {
+			t.Run(name+", "+field, func(t *testing.T) {
+				w := newWorld(t)
+				whole := func(spec object) object {
+					notes := object{v1alpha1.AnnotationChangedBy: "a"}
+					if test.filler > 0 {
+						notes = object{"filler": strings.Repeat("x", test.filler)}
+					}
+					return object{
+						"apiVersion": v1alpha1.SchemeGroupVersion.String(), "kind": "DelegationPath",
+						"metadata": object{"name": "x", "annotations": notes}, "spec": spec,
+					}
+				}
+				old := object{"reason": "Alert", "origin": object{"user": "alice"}, "padding": strings.Repeat("x", test.padding)}
+				given := whole(with(old, end))
+				got := newDelegationMutator(w.Options).Handle(t.Context(), request(t, test.user, "DelegationPath", given, whole(old)))
+				if !got.Allowed {
+					t.Fatal(message(got))
+				}
+				stamped := applyAll(t, given, got.Patches)
+				notes, _ := stamped["metadata"].(object)["annotations"].(object)
+				revoked, _ := stamped["spec"].(object)["revoked"].(object)
+				want := map[string]any{"changedBy": test.wantChangedBy, "by": test.wantBy}
+				if field == "suspend" {
+					want["by"] = nil
+				}
+				if diff := cmp.Diff(want, map[string]any{"changedBy": notes[v1alpha1.AnnotationChangedBy], "by": revoked["by"]}); diff != "" {
+					t.Error(diff)
+				}
+			})
 		}
 	}
 }

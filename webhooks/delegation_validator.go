@@ -63,6 +63,9 @@ func (v *delegationValidator) path(ctx context.Context, req admission.Request, p
 	if old != nil && samePath(path, old) {
 		return v.noted(req, delegation.Input{Path: path}, pathReason(path))
 	}
+	if message := tooLarge(req); message != "" {
+		return v.record(req, delegation.Input{Path: path}, v1alpha1.ReasonScopeInvalid, invalid(req, message))
+	}
 	in := v.facts.Path(ctx, path, v.clock.Now())
 	if f := v.vouched(ctx, req, "spec.origin", path.Spec.Origin); f != nil {
 		return v.record(req, in, f.Reason, forbidden(req, f.String(), causes(in.Now, fieldOf, *f)...))
@@ -78,6 +81,10 @@ func (v *delegationValidator) path(ctx context.Context, req admission.Request, p
 func (v *delegationValidator) hop(ctx context.Context, req admission.Request, hop, old *v1alpha1.DelegationHop) admission.Response {
 	if old != nil && sameHop(hop, old) {
 		return v.noted(req, v.chain(ctx, asStored(hop, old)), hopReason(hop, old))
+	}
+	if message := tooLarge(req); message != "" {
+		in := delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
+		return v.record(req, in, v1alpha1.ReasonScopeInvalid, invalid(req, message))
 	}
 	in, err := v.facts.Hop(ctx, hop, v.clock.Now())
 	if err != nil {

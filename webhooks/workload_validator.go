@@ -97,10 +97,12 @@ func decodeWorkloads(req admission.Request) (w, old *workload.Workload, err erro
 
 // answer answers with the verdict. A pod is denied whatever the reason is; a template passes with a warning if its reason
 // may pass, so that path, hop and Job can be applied together. Whether the author may use the hop must be known at this
-// point: the pods of a template are created by a controller, which is not asked.
+// point: the pods of a template are created by a controller, which is not asked. A Job that a CronJob makes is denied like
+// a pod: runs would pile up and start together, and the controller that is denied reports it in an Event of the CronJob.
 func (v *workloadValidator) answer(req admission.Request, w *workload.Workload, name string, in delegation.Input) admission.Response {
 	verdict := delegation.Evaluate(in)
-	waits := w.Template && verdict.Class() == v1alpha1.ClassWaiting && in.Workload.Use.Outcome == delegation.Allow
+	mayWait := w.Template && !fromTemplate(req, w) && in.Workload.Use.Outcome == delegation.Allow
+	waits := mayWait && verdict.Class() == v1alpha1.ClassWaiting
 	if verdict.Outcome == delegation.Allow || waits {
 		if f := w.Misassigned(accountOf(in)); f != nil {
 			return v.record(req, in, f.Reason, forbidden(req, unusable(name, in, f.Message), causes(in.Now, fieldOf, *f)...))
@@ -125,8 +127,8 @@ func (v *workloadValidator) input(
 ) (delegation.Input, error) {
 	key, now := hopKey(req, name), v.clock.Now()
 	use := delegation.Answer{Outcome: delegation.Allow}
-	fromTemplate := w.FromTemplate(req.UserInfo.Username, req.Operation == admissionv1.Create)
-	if !fromTemplate {
+	made := fromTemplate(req, w)
+	if !made {
 		use = v.facts.MayUse(ctx, requester(req.UserInfo), key)
 	}
 	in := delegation.Input{Now: now}
@@ -139,8 +141,13 @@ func (v *workloadValidator) input(
 			return in, err
 		}
 	}
-	in.Workload = w.Question(fromTemplate, use)
+	in.Workload = w.Question(made, use)
 	return in, nil
+}
+
+// fromTemplate says whether a built-in controller creates the workload out of its owner's template.
+func fromTemplate(req admission.Request, w *workload.Workload) bool {
+	return w.FromTemplate(req.UserInfo.Username, req.Operation == admissionv1.Create)
 }
 
 // accountOf is the account of the hop asked about; empty where it has none, or does not exist.

@@ -7,6 +7,7 @@ import (
 
 	admissionv1 "k8s.io/api/admission/v1"
 	appsv1 "k8s.io/api/apps/v1"
+	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -144,6 +145,46 @@ func TestControllersNeedNoUse(t *testing.T) {
 			t.Errorf("%s was answered %t: %s", user, got.Allowed, message(got))
 		}
 	}
+}
+
+// TestCronJobsWaitWithoutJobs: while a hop waits, a CronJob makes no Jobs that would pile up; a Job that anybody else makes
+// waits with it.
+func TestCronJobsWaitWithoutJobs(t *testing.T) {
+	suspended := func(p *v1alpha1.DelegationPath, h *v1alpha1.DelegationHop) {
+		p.Spec.Suspend = new(true)
+		allowsCronJobs(p, h)
+	}
+	ofCronJob := &batchv1.Job{Spec: batchv1.JobSpec{Template: job().Spec.Template}}
+	ofCronJob.Namespace, ofCronJob.Name = "agents", "nightly-1"
+	ofCronJob.OwnerReferences = []metav1.OwnerReference{
+		{APIVersion: "batch/v1", Kind: "CronJob", Name: "nightly", UID: "c1", Controller: new(true)},
+	}
+	const cronJobs = "system:serviceaccount:kube-system:cronjob-controller"
+	for name, test := range map[string]struct {
+		user   string
+		object any
+		world  []client.Object
+		want   bool
+	}{
+		"a run of a CronJob":                        {user: cronJobs, object: ofCronJob, world: granted(suspended)},
+		"a run of a CronJob before its hop":         {user: cronJobs, object: ofCronJob},
+		"one that a user starts, as kubectl does":   {user: "alice", object: ofCronJob, world: granted(suspended), want: true},
+		"a Job of a user":                           {user: "alice", object: job(), world: granted(suspended), want: true},
+		"a run of a CronJob while the hop is valid": {user: cronJobs, object: ofCronJob, world: granted(allowsCronJobs), want: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, test.world...)
+			w.allowed["alice use delegationhops/isolate"] = true
+			got := newWorkloadValidator(w.Options).Handle(t.Context(), request(t, test.user, "Job", test.object, nil))
+			if got.Allowed != test.want {
+				t.Errorf("allowed %t: %s", got.Allowed, message(got))
+			}
+		})
+	}
+}
+
+func allowsCronJobs(_ *v1alpha1.DelegationPath, h *v1alpha1.DelegationHop) {
+	h.Spec.Workload.Kinds = append(h.Spec.Workload.Kinds, v1alpha1.WorkloadCronJob)
 }
 
 // TestOtherUsersLearnLittle: a user who may not use a hop learns neither its state nor what it allows.

@@ -6,19 +6,19 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // system:serviceaccount:<namespace>:<name>; the groups that follow from a name (system:authenticated and those of
 // ServiceAccounts) are implied and never listed.
 type Subject struct {
-	// user is the user name. That of a ServiceAccount can have 339 characters.
+	// user is the user name.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:MaxLength=1024
 	User string `json:"user,omitempty"`
 
 	// groups are the groups of this subject, beyond those implied by its name.
 	// +optional
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=256
 	// +kubebuilder:validation:items:MinLength=1
-	// +kubebuilder:validation:items:MaxLength=256
+	// +kubebuilder:validation:items:MaxLength=1024
 	Groups []string `json:"groups,omitempty"`
 }
 
@@ -49,11 +49,11 @@ type Revocation struct {
 	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason,omitempty"`
 
-	// by is the user who revoked. Stamped at admission; a value in the request is overwritten. If no webhook answers, it
+	// by is the user who revoked, as far as the name fits. Stamped at admission; a value in the request is overwritten. If no webhook answers, it
 	// stays absent, and a request that names another user is rejected.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:MaxLength=1024
 	By string `json:"by,omitempty"`
 
 	// at is when it was revoked. Stamped at admission; a value in the request is overwritten. If no webhook answers, it

@@ -94,7 +94,7 @@ type Workload struct {
 	// allowed as the last character, after the repository's : or @, and matches the rest of the tag or digest. A tag
 	// pattern matches no image that also has a digest: the digest is what runs.
 	// +required
-	// +listType=set
+	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
 	// +kubebuilder:validation:MaxItems=32
 	// +kubebuilder:validation:items:MinLength=1

@@ -95,7 +95,7 @@ type DelegationPathStatus struct {
 	// +optional
 	Hops *HopCounts `json:"hops,omitempty"`
 
-	// history is the path's last 32 transitions, oldest first.
+	// history is the path's last 32 transitions, oldest first, or fewer where they are long.
 	// +optional
 	// +listType=atomic
 	// +kubebuilder:validation:MinItems=1
@@ -127,11 +127,11 @@ type Transition struct {
 	// +required
 	Time metav1.Time `json:"time,omitempty,omitzero"`
 
-	// actor is the user who caused it; "unknown" where no admission webhook answered that could have recorded the user,
+	// actor is the user who caused it, as far as the name fits; "unknown" where no admission webhook answered that could have recorded the user,
 	// and the controller itself where no user did.
 	// +required
 	// +kubebuilder:validation:MinLength=1
-	// +kubebuilder:validation:MaxLength=512
+	// +kubebuilder:validation:MaxLength=1024
 	Actor string `json:"actor,omitempty"`
 
 	// reason is the state's reason from the vocabulary.

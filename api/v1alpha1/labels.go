@@ -31,6 +31,12 @@ const (
 	// AnnotationAudience names, on the Secret of a token, the audience of the token; empty is the API server's.
 	AnnotationAudience = GroupName + "/audience"
 
+	// AnnotationSuspendedFor is on a Job that the controller suspended because its hop was withdrawn for a reason that may
+	// pass: the value is that reason. The Job is resumed when the hop is granted again, unless the annotation was removed.
+	AnnotationSuspendedFor = GroupName + "/suspended-for"
+	// AnnotationSuspendedHop is beside it with the UID of that hop: a hop that is recreated resumes nothing.
+	AnnotationSuspendedHop = GroupName + "/suspended-hop-uid"
+
 	// AccountPrefix begins the name of each hop's ServiceAccount, and of each pod that runs under a hop.
 	AccountPrefix = "dhop-"
 )

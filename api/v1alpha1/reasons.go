@@ -67,6 +67,8 @@ const (
 	ReasonImageNotAllowed Reason = "ImageNotAllowed"
 	// ReasonSecretTaken: the Secret that a hop names for its token exists and does not belong to the hop.
 	ReasonSecretTaken Reason = "SecretTaken"
+	// ReasonNameTaken: an object that the controller did not create has a name that the grant needs.
+	ReasonNameTaken Reason = "NameTaken"
 	// ReasonWrongServiceAccount: a workload names an account other than default that is not the hop's, or names a hop's
 	// account without declaring the hop.
 	ReasonWrongServiceAccount Reason = "WrongServiceAccount"
@@ -120,6 +122,7 @@ var classes = map[Reason]Class{
 	ReasonWorkloadNotAllowed:     ClassFixable,
 	ReasonImageNotAllowed:        ClassFixable,
 	ReasonSecretTaken:            ClassFixable,
+	ReasonNameTaken:              ClassFixable,
 	ReasonWrongServiceAccount:    ClassFixable,
 
 	ReasonPathNotFound:   ClassWaiting,

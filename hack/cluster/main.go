@@ -60,9 +60,6 @@ func command() *cobra.Command {
 }
 
 func up(ctx context.Context, node string) error {
-	if path := os.Getenv(cluster.UseKubeconfig); path != "" {
-		return fmt.Errorf("%s already names a cluster: %s", cluster.UseKubeconfig, path)
-	}
 	withNode, err := wantsNode(node)
 	if err != nil {
 		return err

@@ -579,7 +579,7 @@ func FuzzEvaluateAnything(f *testing.F) {
 		if NextChange(v, TokenDue(hop, a.Now), a.Now) <= 0 {
 			t.Error("nothing is requeued when the grant ends")
 		}
-		if g := grantOf(a.Path, hop, 1, v); !PlanFor(g, true, g.Objects(true)).Empty() {
+		if g := grantOf(a.Path, hop, 1, "dhop-x.5f0d.1", v); !PlanFor(g, true, g.Objects(true)).Empty() {
 			t.Errorf("the grant %v is not its own", g.Objects(true))
 		}
 	})

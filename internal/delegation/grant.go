@@ -1,12 +1,11 @@
 package delegation
 
 import (
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
 	"maps"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -22,8 +21,6 @@ type Grant struct {
 	Account types.NamespacedName
 	// Incarnation counts the identities of the hop.
 	Incarnation int64
-	// New is true for an incarnation that the status does not name yet.
-	New bool
 	// Owner is the UID of the hop, which owns account and Secret.
 	Owner types.UID
 	// Labels are those of every object of the grant.
@@ -44,19 +41,19 @@ type TokenSpec struct {
 }
 
 // GrantFor is the grant of a hop whose verdict is Allow, in its present incarnation while the account of that incarnation
-// exists as it was created, else in the next one. A name is never used again.
-func GrantFor(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, v Verdict, observed []Object) Grant {
-	if current := grantOf(path, hop, hop.Status.Incarnation, v); current.accountExists(hop, observed) {
+// exists as it was created, else in the next one, whose name has the given random suffix. A name is never used again, and
+// no one can know it before it is in the status.
+func GrantFor(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, v Verdict, observed []Object, suffix string) Grant {
+	name := hop.Status.ServiceAccountName
+	if current := grantOf(path, hop, hop.Status.Incarnation, name, v); endsAt(name, v.NotAfter) && current.accountExists(observed) {
 		return current
 	}
-	next := grantOf(path, hop, hop.Status.Incarnation+1, v)
-	next.New = true
-	return next
+	return grantOf(path, hop, hop.Status.Incarnation+1, AccountName(hop, suffix, v.NotAfter), v)
 }
 
-func grantOf(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, incarnation int64, v Verdict) Grant {
+func grantOf(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, incarnation int64, account string, v Verdict) Grant {
 	g := Grant{
-		Account:     types.NamespacedName{Namespace: hop.Namespace, Name: AccountName(hop, incarnation, v.NotAfter)},
+		Account:     types.NamespacedName{Namespace: hop.Namespace, Name: account},
 		Incarnation: incarnation,
 		Owner:       hop.UID,
 		Labels:      Labels(path, hop, incarnation),
@@ -68,10 +65,10 @@ func grantOf(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, incarna
 	return g
 }
 
-// accountExists says whether the account that the status names is the grant's, and exists as it was created.
-func (g Grant) accountExists(hop *v1alpha1.DelegationHop, observed []Object) bool {
+// accountExists says whether the account of the grant exists as it was created.
+func (g Grant) accountExists(observed []Object) bool {
 	want := g.account()
-	return hop.Status.ServiceAccountName == g.Account.Name && slices.ContainsFunc(observed, func(o Object) bool {
+	return slices.ContainsFunc(observed, func(o Object) bool {
 		return o.Kind == ServiceAccount && o.Key == g.Account && want.matches(o)
 	})
 }
@@ -87,11 +84,15 @@ func rulesOf(r scope.Rights) map[string][]rbacv1.PolicyRule {
 	return rules
 }
 
-// AccountName is the name of a hop's identity: dhop-<hop>.<hash of UID and incarnation>.<unix time of its end>. The dot
-// behind the hop's name, which cannot hold one, makes dhop-<hop>.* an exact pattern for trust policies elsewhere.
-func AccountName(hop *v1alpha1.DelegationHop, incarnation int64, notAfter time.Time) string {
-	sum := sha256.Sum256([]byte(string(hop.UID) + "/" + strconv.FormatInt(incarnation, 10)))
-	return fmt.Sprintf("%s%s.%s.%d", v1alpha1.AccountPrefix, hop.Name, hex.EncodeToString(sum[:5]), notAfter.Unix())
+// AccountName is the name of a hop's identity: dhop-<hop>.<random suffix>.<unix time of its end>. The dot behind the hop's
+// name, which cannot hold one, makes dhop-<hop>.* an exact pattern for trust policies elsewhere.
+func AccountName(hop *v1alpha1.DelegationHop, suffix string, notAfter time.Time) string {
+	return fmt.Sprintf("%s%s.%s.%d", v1alpha1.AccountPrefix, hop.Name, suffix, notAfter.Unix())
+}
+
+// endsAt says whether the name of an account has this end.
+func endsAt(name string, notAfter time.Time) bool {
+	return strings.HasSuffix(name, "."+strconv.FormatInt(notAfter.Unix(), 10))
 }
 
 // Labels are those of every object that is created for a hop.
@@ -123,7 +124,7 @@ func (g Grant) Objects(useLives bool) []Object {
 
 func (g Grant) account() Object {
 	content := AccountContent(g.Labels, []types.UID{g.Owner}, g.Owner, new(false))
-	return Object{Kind: ServiceAccount, Key: g.Account, Content: content, New: g.New}
+	return Object{Kind: ServiceAccount, Key: g.Account, Content: content}
 }
 
 // rights are the roles and bindings.

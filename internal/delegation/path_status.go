@@ -1,6 +1,8 @@
 package delegation
 
 import (
+	"encoding/json"
+	"slices"
 	"strconv"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -14,8 +16,14 @@ const Controller = "wayleave"
 // Unknown is the actor where a user caused a transition while no webhook answered that could have stamped who.
 const Unknown = "unknown"
 
-// maxHistory is how many transitions a path's status keeps, as its schema bounds them.
-const maxHistory = 32
+const (
+	// maxHistory is how many transitions a path's status keeps, as its schema bounds them.
+	maxHistory = 32
+	// maxHistoryBytes bounds them as they are stored, so that an author who causes long messages leaves room in the object.
+	maxHistoryBytes = 32 << 10
+	// maxActor is how many characters the schema lets an actor have.
+	maxActor = 1024
+)
 
 // PathStatus is the next status of the path of an input, whose hops are given.
 func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop) *v1alpha1.DelegationPathStatus {
@@ -31,7 +39,7 @@ func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop) *v1alpha1.D
 		next.History = append(next.History, v1alpha1.Transition{
 			Time: now.Rfc3339Copy(), Actor: PathActor(path, v), Reason: reason, Message: v.Message(),
 		})
-		next.History = next.History[max(0, len(next.History)-maxHistory):]
+		next.History = latest(next.History)
 	}
 	s := conditionSetter{conditions: &next.Conditions, generation: path.Generation, now: now}
 	setOriginAuthorized(s, in.Facts.Origin, v)
@@ -42,7 +50,7 @@ func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop) *v1alpha1.D
 // setOriginAuthorized states what was answered about the origin, and what a verdict says about it.
 func setOriginAuthorized(s conditionSetter, answer Answer, v Verdict) {
 	set := func(status metav1.ConditionStatus, f Finding) {
-		s.set(v1alpha1.ConditionOriginAuthorized, status, f.Reason, f.String())
+		s.set(v1alpha1.ConditionOriginAuthorized, status, f.Reason, f.BoundedString())
 	}
 	for _, reason := range []v1alpha1.Reason{v1alpha1.ReasonOriginUnauthorized, v1alpha1.ReasonScopeExceedsOrigin} {
 		if f, found := v.Find(reason); found {
@@ -65,6 +73,18 @@ func setOriginAuthorized(s conditionSetter, answer Answer, v Verdict) {
 	)
 }
 
+// latest are the last transitions that a status has room for, at least one.
+func latest(history []v1alpha1.Transition) []v1alpha1.Transition {
+	room := maxHistoryBytes
+	for i, transition := range slices.Backward(history) {
+		raw, err := json.Marshal(transition)
+		if room -= len(raw); err != nil || room < 0 || len(history)-i > maxHistory {
+			return history[min(i+1, len(history)-1):]
+		}
+	}
+	return history
+}
+
 func countHops(hops []*v1alpha1.DelegationHop) *v1alpha1.HopCounts {
 	var total, ready, stalled int32
 	for _, hop := range hops {
@@ -80,10 +100,11 @@ func countHops(hops []*v1alpha1.DelegationHop) *v1alpha1.HopCounts {
 	return &v1alpha1.HopCounts{Total: &total, Ready: &ready, Stalled: &stalled}
 }
 
-// PathActor is who caused the path's present state, as far as admission recorded it.
+// PathActor is who caused the path's present state, as far as admission recorded it. A name is cut to what the schema
+// takes: a status that cannot be written would go on saying that the path is active.
 func PathActor(path *v1alpha1.DelegationPath, v Verdict) string {
 	if path.Generation != path.Status.ObservedGeneration && v.actor() == "" {
-		return changedBy(path)
+		return clip(changedBy(path), maxActor)
 	}
 	return HopActor(v)
 }
@@ -100,7 +121,7 @@ func changedBy(path *v1alpha1.DelegationPath) string {
 // HopActor is who caused a hop's present state.
 func HopActor(v Verdict) string {
 	if actor := v.actor(); actor != "" {
-		return actor
+		return clip(actor, maxActor)
 	}
 	return Controller
 }

@@ -1,7 +1,10 @@
 package delegation
 
 import (
+	"encoding/json"
+	"strings"
 	"testing"
+	"unicode/utf8"
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -94,6 +97,56 @@ func TestWhoIsUnknown(t *testing.T) {
 		p.Generation, p.Status.ObservedGeneration, p.Annotations = c.generation, 1, c.annotations
 		if got := PathActor(p, c.verdict); got != c.want {
 			t.Errorf("%s: %q, want %q", name, got, c.want)
+		}
+	}
+}
+
+// TestStatusIsBounded: whatever an author writes, the status fits in its schema, and the last transition is in it.
+func TestStatusIsBounded(t *testing.T) {
+	p := path()
+	p.Annotations = map[string]string{v1alpha1.AnnotationChangedBy: strings.Repeat("ü", 100_000)}
+	hostile := strings.Repeat("<", 100_000) // six bytes each, as it is stored
+	for i := range 100 {
+		p.Generation++
+		reason := []v1alpha1.Reason{v1alpha1.ReasonScopeExceedsOrigin, v1alpha1.ReasonSuspended}[i%2]
+		v := Verdict{Outcome: Deny, Findings: []Finding{{Reason: reason, Message: hostile}}}
+		if i == 99 {
+			v.Findings[0].Actor = hostile
+		}
+		p.Status = *PathStatus(ask(p), v, nil)
+		raw, err := json.Marshal(p.Status)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if len(raw) > 64<<10 {
+			t.Fatalf("the status has %d bytes after %d transitions", len(raw), i+1)
+		}
+		for _, c := range p.Status.Conditions {
+			if len(c.Message) > maxMessage {
+				t.Fatalf("%s has a message of %d bytes", c.Type, len(c.Message))
+			}
+		}
+		history := p.Status.History
+		if last := history[len(history)-1]; last.Reason != reason || utf8.RuneCountInString(last.Actor) > 1024 || len(last.Message) > 1024 {
+			t.Fatalf("the last of %d transitions: %s, by %d, %d", len(history), last.Reason, len(last.Actor), len(last.Message))
+		}
+	}
+}
+
+// TestSuspendedIsNeverReady: whatever else is found, and also where nothing else is.
+func TestSuspendedIsNeverReady(t *testing.T) {
+	for name, c := range map[string]struct {
+		suspend bool
+		want    string
+	}{
+		"suspended": {suspend: true, want: "False Suspended"},
+		"resumed":   {want: "True Active"},
+	} {
+		in := ask(path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Suspend = &c.suspend })))
+		in.Path.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: "True", Reason: "Active"}}
+		ready := meta.FindStatusCondition(PathStatus(in, Evaluate(in), nil).Conditions, v1alpha1.ConditionReady)
+		if got := string(ready.Status) + " " + ready.Reason; got != c.want {
+			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}
 	}
 }

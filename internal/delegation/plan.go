@@ -59,9 +59,6 @@ type Object struct {
 	Content string
 	// Life is how long the token in a Secret lives from its issue; on a desired Secret, the longest that it may.
 	Life time.Duration
-	// New is true for a desired account that no status names yet. One that exists is discarded: a user who guessed the name
-	// created it, or the status of a moment ago was lost, and there may be tokens for it.
-	New bool
 
 	// The following are set on observed objects only.
 
@@ -82,7 +79,7 @@ const lifeSlack = 2 * time.Second
 
 // matches says whether an observed object is as desired. A token that lives longer than it may does not match.
 func (o Object) matches(observed Object) bool {
-	return !o.New && observed.Content == o.Content && observed.Life <= o.Life+lifeSlack &&
+	return observed.Content == o.Content && observed.Life <= o.Life+lifeSlack &&
 		observed.Ownership == OwnedByHop && !observed.Deleting
 }
 

@@ -31,13 +31,6 @@ func unlabelled(o Object) Object {
 	return o
 }
 
-func isNew(o Object) bool { return o.New }
-
-func created(o Object) Object {
-	o.New = true
-	return o
-}
-
 func deleting(o Object) Object {
 	o.Deleting = true
 	return o
@@ -109,9 +102,6 @@ func TestPlan(t *testing.T) {
 		"what lost its labels and is not wanted is discarded before nothing finds it": {
 			desired: []Object{sa}, observed: []Object{sa, unlabelled(old)}, want: Plan{Discard: []Object{unlabelled(old)}, Keep: []Object{sa}},
 		},
-		"an account that no status names yet is not taken over": {
-			desired: []Object{created(sa)}, observed: []Object{sa}, want: Plan{Discard: []Object{sa}, Make: []Step{{created(sa)}}},
-		},
 		"an account that is being deleted is not kept": {
 			desired: []Object{sa}, observed: []Object{deleting(sa)}, want: Plan{Discard: []Object{deleting(sa)}, Make: []Step{{sa}}},
 		},
@@ -135,7 +125,7 @@ func TestPlan(t *testing.T) {
 			if diff := cmp.Diff(test.want, got); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			if done := planFor(test.desired, test.desired); !done.Empty() && !slices.ContainsFunc(test.desired, isNew) {
+			if done := planFor(test.desired, test.desired); !done.Empty() {
 				t.Errorf("with all that is desired there, there is still %+v", done)
 			}
 			if nothing := len(test.want.Discard)+len(test.want.Remove)+len(test.want.Make)+len(test.want.Blocked) == 0; got.Empty() != nothing {
@@ -154,15 +144,14 @@ func TestGrantFor(t *testing.T) {
 		t.Fatal(v.Message())
 	}
 	isolate.Status.Incarnation = 1
-	g := GrantFor(broad, isolate, v, nil)
-	name := AccountName(isolate, 2, noon.Add(30*time.Minute))
+	g := GrantFor(broad, isolate, v, nil, "5f0d")
+	name := AccountName(isolate, "5f0d", noon.Add(30*time.Minute))
 	rule := func(verbs ...string) []rbacv1.PolicyRule {
 		return []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: verbs}}
 	}
 	want := Grant{
 		Account:     types.NamespacedName{Namespace: "agents", Name: name},
 		Incarnation: 2,
-		New:         true,
 		Owner:       "isolate-uid",
 		Labels: map[string]string{
 			"app.kubernetes.io/managed-by":          "wayleave",
@@ -183,7 +172,7 @@ func TestGrantFor(t *testing.T) {
 	wantObjects := []Object{
 		{
 			Kind: ServiceAccount, Key: types.NamespacedName{Namespace: "agents", Name: name},
-			Content: AccountContent(want.Labels, []types.UID{"isolate-uid"}, "isolate-uid", new(false)), New: true,
+			Content: AccountContent(want.Labels, []types.UID{"isolate-uid"}, "isolate-uid", new(false)),
 		},
 		{Kind: Role, Key: types.NamespacedName{Namespace: "billing", Name: name}, Content: RoleContent(rule("list"))},
 		{Kind: RoleBinding, Key: types.NamespacedName{Namespace: "billing", Name: name}, Content: binding},
@@ -205,7 +194,7 @@ func TestGrantForKeepsTheIdentity(t *testing.T) {
 		t.Fatal(v.Message())
 	}
 	isolate.Status.Incarnation = 3
-	current := grantOf(p, isolate, 3, v)
+	current := grantOf(p, isolate, 3, AccountName(isolate, "5f0d", v.NotAfter), v)
 	isolate.Status.ServiceAccountName = current.Account.Name
 	account := current.account()
 	changed, gone := account, Object{
@@ -227,8 +216,8 @@ func TestGrantForKeepsTheIdentity(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			v := v
 			v.NotAfter = v.NotAfter.Add(test.end)
-			if got := GrantFor(p, isolate, v, test.observed); got.Incarnation != test.want || got.New != (test.want == 4) {
-				t.Errorf("incarnation %d, new %t, want %d", got.Incarnation, got.New, test.want)
+			if got := GrantFor(p, isolate, v, test.observed, "77aa"); got.Incarnation != test.want {
+				t.Errorf("incarnation %d, want %d", got.Incarnation, test.want)
 			}
 		})
 	}
@@ -247,7 +236,7 @@ func TestPlanForDependsOnUse(t *testing.T) {
 		"idle with token": {hop: hop("isolate", withToken("")), want: []Kind{ServiceAccount, Role, RoleBinding, Secret}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := GrantFor(p, test.hop, Evaluate(ask(p, test.hop)), nil)
+			g := GrantFor(p, test.hop, Evaluate(ask(p, test.hop)), nil, "5f0d")
 			var made []Kind
 			for _, step := range PlanFor(g, test.useLives, nil).Make {
 				for _, o := range step {
@@ -257,7 +246,6 @@ func TestPlanForDependsOnUse(t *testing.T) {
 			if diff := cmp.Diff(test.want, slices.Compact(made)); diff != "" {
 				t.Errorf("(-want +got):\n%s", diff)
 			}
-			g.New = false
 			left := PlanFor(g, test.useLives, g.Objects(true)).Remove
 			if stays := test.useLives || g.Token != nil; (len(left) == 0) != stays {
 				t.Errorf("of a full grant is removed: %v", left)
@@ -271,7 +259,7 @@ func TestGrantOnTheCluster(t *testing.T) {
 	nodes.Namespaced = nil
 	nodes.Cluster = append(nodes.Cluster, clusterRule("get", "nodes"))
 	p := path(withPathScope(nodes))
-	g := GrantFor(p, hop("isolate"), Evaluate(ask(p, hop("isolate"))), nil)
+	g := GrantFor(p, hop("isolate"), Evaluate(ask(p, hop("isolate"))), nil, "5f0d")
 	var kinds []Kind
 	for _, o := range g.Objects(true) {
 		kinds = append(kinds, o.Kind)
@@ -330,7 +318,7 @@ func TestTokenTooBroad(t *testing.T) {
 	} {
 		c.token.SecretName = "isolate-token"
 		isolate := hop("isolate", func(h *v1alpha1.DelegationHop) { h.Spec.Token = &c.token })
-		g := grantOf(path(), isolate, 1, Verdict{Outcome: Allow, NotAfter: noon})
+		g := grantOf(path(), isolate, 1, "dhop-isolate.5f0d.1", Verdict{Outcome: Allow, NotAfter: noon})
 		seen := Object{Kind: Secret, Key: types.NamespacedName{Namespace: "agents", Name: "isolate-token"}, Content: c.audience, Life: c.life}
 		if got := slices.Contains(PlanFor(g, true, []Object{seen}).Discard, seen); got != c.want {
 			t.Errorf("%s: %t", name, got)

@@ -9,9 +9,9 @@ import (
 const (
 	// undeterminedRetry is how long an open question waits until it is asked again.
 	undeterminedRetry = 10 * time.Second
-	// DeniedRetry is how long a grant that the API server denied waits for its next try. What the denial depends on is
-	// watched, so this is only for what cannot be seen.
-	DeniedRetry = time.Minute
+	// DeniedRetry is how long a grant that the API server denied waits for its next try. Most of what a denial depends on is
+	// watched; this is for what is not, such as a quota, or the Secret of another owner.
+	DeniedRetry = 15 * time.Second
 )
 
 // NextChange is how long from now until time alone changes something: the end of the object, or its token is due. Zero

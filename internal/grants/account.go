@@ -2,11 +2,11 @@ package grants
 
 import (
 	"context"
-	"errors"
+	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -15,8 +15,14 @@ import (
 	"github.com/wayleave/wayleave/internal/delegation"
 )
 
-// CreateAccount creates the account of a grant and returns its UID. It fails if one of that name exists, and deletes it:
-// no status names it, so a crash left it, or a user who guessed the name created it and may hold tokens for it.
+// RandomSuffix is what makes the name of an account one that cannot be guessed.
+func RandomSuffix() string {
+	random := make([]byte, 5)
+	_, _ = rand.Read(random) // it never fails: crypto/rand ends the process instead
+	return hex.EncodeToString(random)
+}
+
+// CreateAccount creates the account of a grant and returns its UID. It fails if one of that name exists.
 func (m *Manager) CreateAccount(ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant) (types.UID, error) {
 	account := &corev1.ServiceAccount{
 		ObjectMeta: metav1.ObjectMeta{
@@ -24,20 +30,10 @@ func (m *Manager) CreateAccount(ctx context.Context, hop *v1alpha1.DelegationHop
 		},
 		AutomountServiceAccountToken: new(false),
 	}
-	if err := m.Client.Create(ctx, account, FieldOwner); apierrors.IsAlreadyExists(err) {
-		return "", errors.Join(fmt.Errorf("creating ServiceAccount %s: %w", account.Name, err), m.deleteUnexpected(ctx, g.Account))
-	} else if err != nil {
+	if err := m.Client.Create(ctx, account, FieldOwner); err != nil {
 		return "", fmt.Errorf("creating ServiceAccount %s: %w", account.Name, err)
 	}
 	return account.UID, nil
-}
-
-func (m *Manager) deleteUnexpected(ctx context.Context, key types.NamespacedName) error {
-	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
-	if err := m.Client.Delete(ctx, account); err != nil && !apierrors.IsNotFound(err) {
-		return fmt.Errorf("deleting ServiceAccount %s, which the controller did not create: %w", key, err)
-	}
-	return nil
 }
 
 // ownedBy lets the garbage collector delete what authenticates as a hop when the hop is deleted while no controller runs.

@@ -52,7 +52,10 @@ func (m *Manager) applyOne(ctx context.Context, g delegation.Grant, o delegation
 	if k.apply == nil {
 		return nil
 	}
-	if err := m.Client.Apply(ctx, k.apply(g, o.Key.Namespace), append(opts, FieldOwner, client.ForceOwnership)...); err != nil {
+	err := m.Client.Apply(ctx, k.apply(g, o.Key.Namespace), append(opts, FieldOwner, client.ForceOwnership)...)
+	if apierrors.IsInvalid(err) { // the reference of a binding is immutable, so another client created it
+		return nameTaken(o, "with another roleRef")
+	} else if err != nil {
 		return asDenied(fmt.Errorf("applying %s %s: %w", o.Kind, o.Key, err))
 	}
 	return nil
@@ -78,6 +81,14 @@ func asDenied(err error) error {
 		}}
 	}
 	return err
+}
+
+// nameTaken is a denial that passes only when the object is deleted, or the grant gets another name.
+func nameTaken(o delegation.Object, how string) error {
+	return DeniedError{delegation.Finding{
+		Reason: v1alpha1.ReasonNameTaken, Message: fmt.Sprintf(
+			"%s %s exists %s and was not created by the controller: delete it", o.Kind, o.Key, how),
+	}}
 }
 
 // namespaceMissing says whether a write failed because its namespace does not exist.

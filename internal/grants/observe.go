@@ -7,6 +7,7 @@ import (
 
 	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/meta"
 	"k8s.io/apimachinery/pkg/runtime"
@@ -86,9 +87,17 @@ func (m *Manager) observeLive(ctx context.Context, hop *v1alpha1.DelegationHop) 
 	if err != nil {
 		return nil, err
 	}
+	// A binding of that name to anything but the Role of that name is a tenant's.
 	inItsPlace := func(o client.Object) bool {
-		_, account := o.(*corev1.ServiceAccount)
-		return !account || o.GetNamespace() == hop.Namespace
+		switch o := o.(type) {
+		case *corev1.ServiceAccount:
+			return o.Namespace == hop.Namespace
+		case *rbacv1.RoleBinding:
+			return o.RoleRef.Name == o.Name
+		case *rbacv1.ClusterRoleBinding:
+			return o.RoleRef.Name == o.Name
+		}
+		return true
 	}
 	named, err := observe(ctx, m.Live, listed(), ref, inItsPlace, client.MatchingFields{"metadata.name": hop.Status.ServiceAccountName})
 	if err != nil {

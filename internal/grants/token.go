@@ -11,8 +11,10 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
@@ -80,7 +82,9 @@ func (m *Manager) fillSecret(ctx context.Context, g delegation.Grant, meta *meta
 		secret.Data["kubeconfig"], secret.Data["ca.crt"] = kubeconfig, m.Kubeconfig.CA
 		secret.Data["namespace"] = []byte(g.Account.Namespace)
 	}
-	if err := m.Client.Update(ctx, secret, FieldOwner); err != nil {
+	if err := m.Client.Update(ctx, secret, FieldOwner); apierrors.IsInvalid(err) { // the type of a Secret is immutable
+		return nameTaken(delegation.Object{Kind: delegation.Secret, Key: client.ObjectKeyFromObject(secret)}, "with another type")
+	} else if err != nil {
 		return fmt.Errorf("writing the token into Secret %s: %w", secret.Name, err)
 	}
 	return nil

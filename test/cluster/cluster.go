@@ -13,7 +13,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
 	"strings"
 	"sync"
@@ -50,9 +49,7 @@ type Cluster struct {
 	network  network
 	url      string
 
-	admin *rest.Config
-	// existing is set when the cluster was not started here.
-	existing   bool
+	admin      *rest.Config
 	kubeconfig string
 
 	mu        sync.Mutex
@@ -74,15 +71,9 @@ type network struct {
 // Start starts a cluster and returns when it can be used: the API server is
 // ready, the default ServiceAccount exists and the node, if any, is Ready. The
 // context bounds the start and not the cluster's life.
-//
-// If WAYLEAVE_USE_KUBECONFIG names a kubeconfig, Start returns the cluster of its
-// current context instead.
 func Start(ctx context.Context, o Options) (*Cluster, error) {
 	if o.Log == nil {
 		o.Log = io.Discard
-	}
-	if path := os.Getenv(UseKubeconfig); path != "" {
-		return useExisting(ctx, o, path)
 	}
 	if o.Node {
 		if err := CanRunNode(); err != nil {
@@ -149,11 +140,8 @@ func (c *Cluster) startAll(ctx context.Context) error {
 }
 
 // Stop stops the cluster and removes everything that it created. It may be called
-// more than once. It does nothing to a cluster named by WAYLEAVE_USE_KUBECONFIG.
+// more than once.
 func (c *Cluster) Stop() error {
-	if c.existing {
-		return nil
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if err := c.record.remove(); err != nil {
@@ -173,11 +161,6 @@ func (c *Cluster) Config() *rest.Config {
 // UserConfig returns a client configuration for a user whose only rights are
 // those that RBAC grants to the user and its groups.
 func (c *Cluster) UserConfig(user string, groups ...string) *rest.Config {
-	if c.existing {
-		config := c.Config()
-		config.Impersonate = rest.ImpersonationConfig{UserName: user, Groups: groups}
-		return config
-	}
 	return c.clientConfig(c.pki.clients.issue(certificate{name: user, groups: groups}))
 }
 
@@ -188,20 +171,14 @@ func (c *Cluster) Kubeconfig() string { return c.kubeconfig }
 func (c *Cluster) Kubectl() string { return c.binaries["kubectl"] }
 
 // AuditLogPath returns the path of the API server's audit log, one JSON event per
-// line. It is empty for a cluster that was not started here.
+// line.
 func (c *Cluster) AuditLogPath() string {
-	if c.existing {
-		return ""
-	}
 	return filepath.Join(c.record.logs(), "audit.log")
 }
 
 // RestartAPIServer restarts the API server, as an upgrade of the control plane
 // does, and returns when it is ready.
 func (c *Cluster) RestartAPIServer(ctx context.Context) error {
-	if c.existing {
-		return errors.New("restarting the API server: the cluster was not started here")
-	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	for i, p := range c.processes {

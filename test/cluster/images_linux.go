@@ -22,7 +22,7 @@ import (
 // Its one file and entry point is a static program. The name has a registry and
 // a tag. LoadImage returns the name by digest, which also works.
 func (c *Cluster) LoadImage(ctx context.Context, name, program string) (string, error) {
-	if c.existing || c.record.Node == nil {
+	if c.record.Node == nil {
 		return "", errors.New("loading an image: the cluster has no node that was started here")
 	}
 	pinned, err := c.loadImage(ctx, name, program)

@@ -3,7 +3,6 @@
 package cluster
 
 import (
-	"errors"
 	"time"
 )
 
@@ -13,9 +12,6 @@ type Program struct{ process *process }
 
 // StartProgram starts a program whose output goes to the cluster's logs.
 func (c *Cluster) StartProgram(name, path string, args ...string) (*Program, error) {
-	if c.existing {
-		return nil, errors.New("starting a program beside a cluster that was not started here: the API server could not reach it")
-	}
 	p, err := c.record.start(name, path, args...)
 	if err != nil {
 		return nil, err
@@ -23,14 +19,8 @@ func (c *Cluster) StartProgram(name, path string, args ...string) (*Program, err
 	return &Program{process: p}, nil
 }
 
-// Dir returns the folder of the cluster's state. It is empty for a cluster that
-// was not started here.
-func (c *Cluster) Dir() string {
-	if c.existing {
-		return ""
-	}
-	return c.record.Dir
-}
+// Dir returns the folder of the cluster's state.
+func (c *Cluster) Dir() string { return c.record.Dir }
 
 // Stop asks the program to end, and kills it after ten seconds.
 func (p *Program) Stop() { p.process.end(10 * time.Second) }

@@ -70,6 +70,28 @@ func TestMinimalExample(t *testing.T) {
 	}
 }
 
+var testCommand = regexp.MustCompile("`go test (\\./\\S+) -run=(\\w+)`")
+
+// TestSingleTests: the commands that run one test run one.
+func TestSingleTests(t *testing.T) {
+	commands := testCommand.FindAllStringSubmatch(read(t, "CONTRIBUTING.md"), -1)
+	if len(commands) == 0 {
+		t.Fatal("CONTRIBUTING.md does not say how to run a single test")
+	}
+	for _, command := range commands {
+		files, err := filepath.Glob(filepath.Join(root, command[1], "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(files, func(file string) bool {
+			content, err := os.ReadFile(file)
+			return err == nil && strings.Contains(string(content), "\nfunc "+command[2])
+		}) {
+			t.Errorf("%s runs nothing", command[0])
+		}
+	}
+}
+
 var reasonRow = regexp.MustCompile("^\\| `(\\w+)` \\| [^|]+ \\| [^|]+ \\|$")
 
 // TestReasons: the page lists every reason, once and under its class.

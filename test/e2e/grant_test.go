@@ -96,11 +96,11 @@ func TestRevocationCascades(t *testing.T) {
 	revoked := time.Now()
 	for name, c := range clients {
 		f.eventually("403 for "+name, func() error { return wantRefused(ask(c)) })
-		t.Logf("%s: denied %s after the revocation", name, time.Since(revoked).Round(time.Millisecond))
+		f.measured("the requests of hop %s of 3 were denied (403) %s after the revocation", name, time.Since(revoked).Round(time.Millisecond))
 	}
 	for name, c := range clients {
 		f.eventually("401 for "+name, func() error { return wantUnauthorized(ask(c)) })
-		t.Logf("%s: unknown %s after the revocation", name, time.Since(revoked).Round(time.Millisecond))
+		f.measured("the account of hop %s of 3 was unknown (401) %s after the revocation", name, time.Since(revoked).Round(time.Millisecond))
 	}
 	for _, h := range []*v1alpha1.DelegationHop{first, second, third} {
 		message := f.state(h, v1alpha1.ReasonRevoked)

@@ -46,7 +46,7 @@ func TestHopExpires(t *testing.T) {
 			if refused.Before(end) {
 				t.Errorf("it was refused %s before its end", end.Sub(refused))
 			}
-			t.Logf("refused %s after the end", refused.Sub(end).Round(time.Millisecond))
+			f.measured("by %s, a hop was denied (403) %s after its end", name, refused.Sub(end).Round(time.Millisecond))
 			f.state(h, v1alpha1.ReasonExpired)
 			f.nothingLeft(h)
 			if c.hop == 0 {

@@ -5,13 +5,11 @@ package e2e
 import (
 	"context"
 	"fmt"
-	"maps"
 	"strings"
 	"testing"
 	"time"
 
 	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
-	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
-	"github.com/wayleave/wayleave/internal/delegation"
 )
 
 // TestHopHeldByAFinalizer: what a finalizer holds is not reported as withdrawn, and is once the finalizer is removed.
@@ -88,62 +85,67 @@ func TestHopHeldByAPolicy(t *testing.T) {
 	f.nothingLeft(h)
 }
 
-// TestPlantedAccountIsNotTakenOver: who computes the name of a hop's next account and creates it first may hold tokens
-// for it. The hop gets an account of its own.
-func TestPlantedAccountIsNotTakenOver(t *testing.T) {
-	for name, labels := range map[string]func(*v1alpha1.DelegationHop) map[string]string{
-		"without labels":    func(*v1alpha1.DelegationHop) map[string]string { return nil },
-		"of an application": func(*v1alpha1.DelegationHop) map[string]string { return map[string]string{"app": "shop"} },
-		"of another hop": func(h *v1alpha1.DelegationHop) map[string]string {
-			other := h.DeepCopy()
-			other.Name, other.UID = "other", "other"
-			return delegation.Labels(&v1alpha1.DelegationPath{}, other, 1)
-		},
-	} {
-		t.Run(name, func(t *testing.T) {
-			f := hopSetup(t)
-			mallory := f.ns + "-mallory@example.com"
-			f.bind(f.ns, mallory, rule("", "serviceaccounts,serviceaccounts/token", "create"))
-			end := metav1.NewTime(time.Now().Add(time.Hour).UTC().Truncate(time.Second))
-			h := f.hop("isolate", "contain", "")
-			f.apply(f.by, h)
-			f.state(h, v1alpha1.ReasonPathNotFound)
-			planted := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{
-				Namespace: f.ns, Name: delegation.AccountName(h, h.Status.Incarnation+1, end.Time), Labels: maps.Clone(labels(h)),
-			}}
-			f.apply(mallory, planted)
-			theirs := f.withToken(f.tokenOf(mallory, planted))
-
-			f.apply(f.by, f.path("contain", func(p *v1alpha1.DelegationPath) { p.Spec.Lifetime = v1alpha1.Lifetime{NotAfter: &end} }))
-			account := &corev1.ServiceAccount{}
-			if err := suite.admin.Get(t.Context(), client.ObjectKey{Namespace: f.ns, Name: f.granted(h)}, account); err != nil {
-				t.Fatal(err)
-			}
-			if account.Name != planted.Name {
-				t.Errorf("the account is %s: %s was not the next name, and this test shows nothing", account.Name, planted.Name)
-			}
-			if account.UID == planted.UID {
-				t.Errorf("the hop took over account %s", account.Name)
-			}
-			owners := account.OwnerReferences
-			if len(owners) != 1 || owners[0].UID != h.UID || account.Labels[v1alpha1.LabelHopUID] != string(h.UID) {
-				t.Errorf("the account is not the hop's: owned by %v, with the labels %v", owners, account.Labels)
-			}
-			f.holds(h, map[string][]rbacv1.PolicyRule{f.on: {rule("", "configmaps", "get,list")}})
-			f.eventually("the hop's own token to work", func() error { return f.read(f.withToken(f.token(h))) })
-			f.eventually("the token of the planted account to be unknown", func() error { return wantUnauthorized(f.read(theirs)) })
-		})
+// TestNameIsTaken: a binding that a tenant created under the name of a hop's account, with another roleRef, is named in a
+// reason that says what to do. The hop loses its grant, and its next identity has a name that no one could know.
+func TestNameIsTaken(t *testing.T) {
+	f := hopSetup(t)
+	other := f.ns + "-other"
+	f.namespace(other)
+	f.ceiling(other)
+	f.bind(other, f.by, rule("", "configmaps", "get,list"))
+	p := f.path("contain", func(p *v1alpha1.DelegationPath) {
+		p.Spec.Scope = in([]string{f.on, other}, resources("", "configmaps", "get,list"))
+	})
+	h := f.hop("isolate", "contain", "", func(h *v1alpha1.DelegationHop) {
+		h.Spec.Scope = new(in([]string{f.on}, resources("", "configmaps", "get,list")))
+	})
+	f.apply(f.by, p, h)
+	name := f.granted(h)
+	taken := &rbacv1.RoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Namespace: other, Name: name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
 	}
+	f.make(taken)
+	widened := h.DeepCopy()
+	widened.Spec.Scope = new(in([]string{f.on, other}, resources("", "configmaps", "get,list")))
+	if err := f.as(f.by).Patch(f.Context(), widened, client.MergeFrom(h)); err != nil {
+		t.Fatal(err)
+	}
+	if said := f.state(h, v1alpha1.ReasonNameTaken); !strings.Contains(said, "RoleBinding "+other+"/"+name) {
+		t.Errorf("the hop says %q", said)
+	}
+	f.nothingLeft(h)
+	if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(taken), taken); err != nil {
+		t.Errorf("the binding of the tenant: %v", err)
+	}
+	f.change(f.by, h, `{"spec":{"lifetime":{"duration":"30m"}}}`) // a changed hop is tried immediately
+	f.grantedAnew(h, name)
+	f.holds(h, map[string][]rbacv1.PolicyRule{
+		f.on: {rule("", "configmaps", "get,list")}, other: {rule("", "configmaps", "get,list")},
+	})
 }
 
-// tokenOf has a user create a token for an account.
-func (f *fixture) tokenOf(user string, account *corev1.ServiceAccount) string {
-	f.Helper()
-	request := &authenticationv1.TokenRequest{}
-	if err := f.as(user).SubResource("token").Create(f.Context(), account, request); err != nil {
-		f.Fatal(err)
+// TestSecretOfAnotherType: a Secret whose type cannot hold a token is named, though its labels and owner say that it is
+// the hop's.
+func TestSecretOfAnotherType(t *testing.T) {
+	f := hopSetup(t)
+	h := f.hop("isolate", "contain", "")
+	f.apply(f.by, h)
+	f.state(h, v1alpha1.ReasonPathNotFound)
+	secret := &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{
+			Namespace: f.ns, Name: h.Spec.Token.SecretName, Labels: map[string]string{v1alpha1.LabelHopUID: string(h.UID)},
+			OwnerReferences: []metav1.OwnerReference{{
+				APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "DelegationHop", Name: h.Name, UID: h.UID,
+			}},
+		},
+		Type: "example.com/other",
 	}
-	return request.Status.Token
+	f.make(secret)
+	f.apply(f.by, f.path("contain"))
+	if said := f.state(h, v1alpha1.ReasonNameTaken); !strings.Contains(said, "Secret "+f.ns+"/"+secret.Name) {
+		t.Errorf("the hop says %q", said)
+	}
 }
 
 func (f *fixture) finalizers(o client.Object, list string) {

@@ -70,7 +70,8 @@ func TestLeaderDiesInACascade(t *testing.T) {
 		time.Sleep(50 * time.Millisecond)
 		left = f.made(p)
 	}
-	t.Logf("the cascade was finished %s after the leader was killed", time.Since(killed).Round(time.Millisecond))
+	f.measured("a cascade was finished %s after its controller was killed, of which the Lease takes %s",
+		time.Since(killed).Round(time.Millisecond), leaseDuration)
 	if now := f.leader(); now == leader {
 		t.Errorf("the Lease still names %s, which was killed", leader)
 	}

@@ -46,7 +46,7 @@ func meta1(namespace, name string) metav1.ObjectMeta {
 	return metav1.ObjectMeta{Namespace: namespace, Name: name}
 }
 
-func labelled(m metav1.ObjectMeta, labels map[string]string) metav1.ObjectMeta {
+func withLabels(m metav1.ObjectMeta, labels map[string]string) metav1.ObjectMeta {
 	m.Labels = labels
 	return m
 }
@@ -141,12 +141,12 @@ func TestOperatorIsNoAdministrator(t *testing.T) {
 		},
 		"aggregate into admin": func(c client.Client) error {
 			return c.Create(f.Context(), &rbacv1.ClusterRole{
-				ObjectMeta: labelled(meta1("", dhop), map[string]string{"rbac.authorization.k8s.io/aggregate-to-admin": "true"}),
+				ObjectMeta: withLabels(meta1("", dhop), map[string]string{"rbac.authorization.k8s.io/aggregate-to-admin": "true"}),
 			})
 		},
 		"label a ceiling": func(c client.Client) error {
 			return c.Create(f.Context(), &rbacv1.ClusterRole{
-				ObjectMeta: labelled(meta1("", dhop), map[string]string{v1alpha1.LabelCeiling: "true"}),
+				ObjectMeta: withLabels(meta1("", dhop), map[string]string{v1alpha1.LabelCeiling: "true"}),
 			})
 		},
 		"create an account elsewhere": func(c client.Client) error {
@@ -159,13 +159,13 @@ func TestOperatorIsNoAdministrator(t *testing.T) {
 			return c.Delete(f.Context(), &corev1.ServiceAccount{ObjectMeta: meta1(f.ns, "foreign")}, client.DryRunAll)
 		},
 		"create a Secret elsewhere": func(c client.Client) error {
-			return c.Create(f.Context(), &corev1.Secret{ObjectMeta: labelled(meta1(f.on, "other"), hopLabels)})
+			return c.Create(f.Context(), &corev1.Secret{ObjectMeta: withLabels(meta1(f.on, "other"), hopLabels)})
 		},
 		"create a Secret that is no hop's": func(c client.Client) error {
 			return c.Create(f.Context(), &corev1.Secret{ObjectMeta: meta1(f.ns, "other")})
 		},
 		"create a token Secret of another account": func(c client.Client) error {
-			s := &corev1.Secret{ObjectMeta: labelled(meta1(f.ns, "other"), hopLabels), Type: corev1.SecretTypeServiceAccountToken}
+			s := &corev1.Secret{ObjectMeta: withLabels(meta1(f.ns, "other"), hopLabels), Type: corev1.SecretTypeServiceAccountToken}
 			s.Annotations = map[string]string{corev1.ServiceAccountNameKey: "foreign"}
 			return c.Create(f.Context(), s)
 		},
@@ -173,7 +173,7 @@ func TestOperatorIsNoAdministrator(t *testing.T) {
 			return c.Delete(f.Context(), &corev1.Secret{ObjectMeta: meta1(f.ns, "foreign")}, client.DryRunAll)
 		},
 		"overwrite a foreign Secret": func(c client.Client) error {
-			s := &corev1.Secret{ObjectMeta: labelled(meta1(f.ns, "foreign"), hopLabels), Type: corev1.SecretTypeOpaque}
+			s := &corev1.Secret{ObjectMeta: withLabels(meta1(f.ns, "foreign"), hopLabels), Type: corev1.SecretTypeOpaque}
 			return c.Update(f.Context(), s, client.DryRunAll)
 		},
 		"delete a pod elsewhere": func(c client.Client) error {
@@ -195,12 +195,12 @@ func TestOperatorIsNoAdministrator(t *testing.T) {
 
 	// The twins: what the controller does for hops.
 	c := f.ours("wayleave-controller")
-	role := &rbacv1.Role{ObjectMeta: labelled(meta1(f.on, dhop), hopLabels)}
-	account := &corev1.ServiceAccount{ObjectMeta: labelled(meta1(f.ns, dhop), hopLabels)}
-	secret := &corev1.Secret{ObjectMeta: labelled(meta1(f.ns, "token"), hopLabels)}
+	role := &rbacv1.Role{ObjectMeta: withLabels(meta1(f.on, dhop), hopLabels)}
+	account := &corev1.ServiceAccount{ObjectMeta: withLabels(meta1(f.ns, dhop), hopLabels)}
+	secret := &corev1.Secret{ObjectMeta: withLabels(meta1(f.ns, "token"), hopLabels)}
 	binding := roleBinding(f.on, dhop, dhop, rbacv1.ServiceAccountKind, dhop)
 	binding.Subjects[0].Namespace = f.ns
-	clusterRole := &rbacv1.ClusterRole{ObjectMeta: labelled(meta1("", dhop), hopLabels)}
+	clusterRole := &rbacv1.ClusterRole{ObjectMeta: withLabels(meta1("", dhop), hopLabels)}
 	clusterBinding := clusterRoleBinding(dhop, dhop, f.ns, dhop)
 	made := []client.Object{account, secret, role, binding, clusterRole, clusterBinding}
 	for _, o := range made {
@@ -270,7 +270,9 @@ func TestHopNamespaceNotBound(t *testing.T) {
 	f.make(operator.HopNamespace(f.ns))
 	f.granted(h)
 
-	// Revoked while the namespace is not bound: the rights go, and the rest once it is bound.
+	// Revoked while the namespace is not bound: the rights go, and the rest once it is bound. The identity may be another one
+	// by now, if the controller could delete the old one before it saw that the namespace is bound again.
+	hop = f.withToken(f.token(h))
 	f.eventually("the hop to read", func() error { return f.read(hop) })
 	unbind()
 	f.change(f.by, p, revoke)

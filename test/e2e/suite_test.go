@@ -6,6 +6,7 @@ package e2e
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -79,6 +80,29 @@ func tail(name string) {
 	}
 	lines := strings.Split(strings.TrimSpace(string(raw)), "\n")
 	fmt.Fprintf(os.Stderr, "--- last lines of wayleave %s\n%s\n", name, strings.Join(lines[max(0, len(lines)-25):], "\n"))
+}
+
+// timings is the variable that names a file for the times that tests measure. go test shows no output of a package that
+// passes, so `make test` prints that file in the end.
+const timings = "WAYLEAVE_TIMINGS"
+
+// measured logs a time, and adds it to the file of timings if there is one.
+func (f *fixture) measured(format string, args ...any) {
+	f.Helper()
+	line := fmt.Sprintf(format, args...)
+	f.Log(line)
+	path := os.Getenv(timings)
+	if path == "" {
+		return
+	}
+	file, err := os.OpenFile(path, os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	if err != nil {
+		f.Fatal(err)
+	}
+	_, err = file.WriteString(line + "\n")
+	if err := errors.Join(err, file.Close()); err != nil {
+		f.Fatal(err)
+	}
 }
 
 var counter atomic.Int64

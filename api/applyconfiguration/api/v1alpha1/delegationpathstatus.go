@@ -23,7 +23,7 @@ type DelegationPathStatusApplyConfiguration struct {
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 	// hops counts the path's hops by state.
 	Hops *HopCountsApplyConfiguration `json:"hops,omitempty"`
-	// history is the path's last 32 transitions, oldest first.
+	// history is the path's last 32 transitions, oldest first, or fewer where they are long.
 	History []TransitionApplyConfiguration `json:"history,omitempty"`
 }
 

@@ -9,7 +9,7 @@ package v1alpha1
 // system:serviceaccount:<namespace>:<name>; the groups that follow from a name (system:authenticated and those of
 // ServiceAccounts) are implied and never listed.
 type SubjectApplyConfiguration struct {
-	// user is the user name. That of a ServiceAccount can have 339 characters.
+	// user is the user name.
 	User *string `json:"user,omitempty"`
 	// groups are the groups of this subject, beyond those implied by its name.
 	Groups []string `json:"groups,omitempty"`
