@@ -23,22 +23,22 @@ func (e *evaluation) checkHopScope(h *v1alpha1.DelegationHop, n node) scope.Set 
 		own = e.parseScope(e.written, token != nil, n)
 	}
 	if missing := own.Missing(e.scope); len(missing) > 0 && e.in.Path != nil {
-		e.exceedsAbove(n, "spec.scope", fmt.Sprintf("%s may not %s: leave it out, or widen %s",
+		e.exceedsAbove(n, false, "spec.scope", fmt.Sprintf("%s may not %s: leave it out, or widen %s",
 			e.aboveName(), scope.Describe(missing), e.aboveKind()))
 	}
 	if token != nil && token.Audience != "" && !slices.Contains(e.written.Audiences, token.Audience) {
-		e.exceedsAbove(n, "spec.token.audience", fmt.Sprintf(
+		e.exceedsAbove(n, h.Spec.Scope != nil, "spec.token.audience", fmt.Sprintf(
 			"audience %q is not one of the scope's audiences: add it there, or name one of them", token.Audience))
 	}
 	return own
 }
 
-func (e *evaluation) exceedsAbove(n node, field, message string) {
+func (e *evaluation) exceedsAbove(n node, itself bool, field, message string) {
 	reason := v1alpha1.ReasonScopeExceedsParent
 	if e.above == nil {
 		reason = v1alpha1.ReasonScopeExceedsPath
 	}
-	e.report(Finding{Reason: reason, Node: n.name, Field: field, Message: message})
+	e.report(Finding{Reason: reason, Node: n.name, Itself: itself && n.asked, Field: field, Message: message})
 }
 
 func (e *evaluation) aboveName() string {
