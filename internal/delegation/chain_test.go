@@ -106,7 +106,10 @@ func TestResolveChain(t *testing.T) {
 		"a chain longer than any may be": {
 			hop: tower(MaxChain + 1)[MaxChain], others: tower(MaxChain + 1), wantHops: names(MaxChain + 1)[1:],
 			wantBreak: []Finding{
-				{Reason: v1alpha1.ReasonDepthExceeded, Node: "hop agents/h2", Itself: true, Field: "spec.parentRef", Message: "the chain is longer than 16 hops"},
+				{
+					Reason: v1alpha1.ReasonDepthExceeded, Node: "hop agents/h2", Itself: true, Field: "spec.parentRef",
+					Message: "the chain is longer than 16 hops",
+				},
 			},
 		},
 		"a parent that is applied later": {

@@ -70,6 +70,7 @@ func (r *reader) appliesSamples(t *testing.T) {
 	t.Helper()
 	for file, as := range map[string]string{
 		"ceiling.yaml": "platform", "minimal.yaml": "alert-bot", "incident-response.yaml": "alert-bot", "agent-token.yaml": "platform",
+		"gitops.yaml": "platform",
 	} {
 		r.types(t, as, "kubectl apply -f config/samples/"+file)
 		second := r.types(t, as, "kubectl apply -f config/samples/"+file)
@@ -78,7 +79,7 @@ func (r *reader) appliesSamples(t *testing.T) {
 		}
 	}
 	for _, ready := range []string{
-		"-n incident-response dpath/contain-4711 dhop/triage dhop/isolate dpath/ticket-1234", "-n agents dhop/stock dhop/stock-vault",
+		"-n incident-response dpath/contain-4711 dhop/triage dhop/isolate dpath/ticket-1234 dpath/nightly-inventory dhop/count", "-n agents dhop/stock dhop/stock-vault",
 	} {
 		r.types(t, "alice", "kubectl wait --for=condition=Ready --timeout=60s "+ready)
 	}
