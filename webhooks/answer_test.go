@@ -57,6 +57,7 @@ func TestDenialsHaveTheFormOfTheAPIServer(t *testing.T) {
 		user        string
 		object      any
 		wantInvalid bool
+		strict      bool
 		wantName    string
 		wantCauses  []cause
 	}{
@@ -96,7 +97,7 @@ func TestDenialsHaveTheFormOfTheAPIServer(t *testing.T) {
 		},
 		"a CronJob that needs too much": {
 			kind: schema.GroupVersionKind{Group: "batch", Version: "v1", Kind: "CronJob"}, resource: "cronjobs",
-			objects: nightly, object: cronJob,
+			objects: nightly, object: cronJob, strict: true,
 			wantName: "nightly", wantCauses: []cause{{
 				forbidden, "spec.jobTemplate.spec.template.metadata.annotations[delegation.wayleave.dev/requires]",
 				"WorkloadNotAllowed: the workload needs what the hop may not do: ",
@@ -121,6 +122,7 @@ func TestDenialsHaveTheFormOfTheAPIServer(t *testing.T) {
 				user = test.user
 			}
 			w.allowed["alice use delegationhops/isolate"] = true
+			w.Strict = test.strict
 			req := request(t, user, test.kind.Kind, test.object, nil)
 			req.Kind.Group, req.Kind.Version = test.kind.Group, test.kind.Version
 			req.Resource.Group, req.Resource.Resource = test.kind.Group, test.resource

@@ -28,15 +28,16 @@ type delegationFacts interface {
 }
 
 // delegationValidator denies paths and hops for what CEL cannot say: sums and products over lists, other objects, the
-// rights of other users. What may come right without a change to the object is admitted with a warning, so that objects
-// can be applied in any order; the controller grants nothing until it is right.
+// rights of other users. What may come right without a change to the object is admitted with a warning, so that the
+// objects of one commit can be applied in any order; the controller grants nothing until it is right.
 type delegationValidator struct {
 	recorder
-	facts delegationFacts
+	facts  delegationFacts
+	strict bool
 }
 
 func newDelegationValidator(o Options) *delegationValidator {
-	return &delegationValidator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather}
+	return &delegationValidator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather, strict: o.Strict}
 }
 
 // Handle validates one object.
@@ -106,11 +107,6 @@ func (v *delegationValidator) chain(ctx context.Context, hop *v1alpha1.Delegatio
 		return delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
 	}
 	return in
-}
-
-// closesCycle says whether a chain begins with a child of its last hop: without that hop there would be no cycle.
-func closesCycle(chain delegation.Chain) bool {
-	return len(chain.Hops) > 0 && delegation.ParentKey(chain.Hops[0]) == delegation.HopKey(chain.Last())
 }
 
 // samePath says whether an update leaves everything as it is that decides what a path may do. Such an update is never
@@ -199,7 +195,7 @@ func (v *delegationValidator) answer(req admission.Request, in delegation.Input,
 	verdict := delegation.Evaluate(in)
 	var denials, warnings delegation.Verdict
 	for _, f := range verdict.Findings {
-		if mustFix(f, in.Chain) {
+		if v.mustFix(f, in) {
 			denials.Findings = append(denials.Findings, f)
 		} else if f.Reason != v1alpha1.ReasonNotYetValid {
 			warnings.Findings = append(warnings.Findings, f)
@@ -223,16 +219,12 @@ func (v *delegationValidator) answer(req admission.Request, in delegation.Input,
 	return v.record(req, in, verdict.Reason(good), response)
 }
 
-// mustFix says whether the author of the object in the request has to fix what was found. What is wrong with another
-// node of the chain, or with what the controller was given, is not for that author.
-func mustFix(f delegation.Finding, chain delegation.Chain) bool {
-	switch {
-	case f.Reason == v1alpha1.ReasonDepthExceeded:
-		return true // each hop below one that is too deep is deeper still
-	case f.Reason == v1alpha1.ReasonChainBroken && closesCycle(chain):
-		return true
-	case f.Node != "" || f.Reason == v1alpha1.ReasonScopeExceedsCeiling || f.Reason == v1alpha1.ReasonHopNamespaceNotBound:
+// mustFix says whether the author of the object in the request has to fix what was found before it is admitted. What
+// depends on the present state of another object is for its author to fix only under strict admission, and never what
+// is wrong with another node of the chain, or with what the controller was given.
+func (v *delegationValidator) mustFix(f delegation.Finding, in delegation.Input) bool {
+	if f.Reason.Class() != v1alpha1.ClassFixable && f.Reason != v1alpha1.ReasonUndetermined {
 		return false
 	}
-	return f.Reason.Class() == v1alpha1.ClassFixable || f.Reason == v1alpha1.ReasonUndetermined
+	return !in.DependsOnOthers(f) || v.strict && f.Node == "" && !f.OfController()
 }

@@ -165,6 +165,20 @@ func below(name, parent string) *v1alpha1.DelegationHop {
 	return h
 }
 
+// wider gives a hop a scope of its own.
+func wider(h *v1alpha1.DelegationHop, verbs ...string) *v1alpha1.DelegationHop {
+	h.Spec.InheritScope, h.Spec.Scope = nil, &v1alpha1.Scope{Namespaced: []v1alpha1.NamespacedScope{{
+		Namespaces: []string{"payments"},
+		Rules:      []v1alpha1.ResourceRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: verbs}},
+	}}}
+	return h
+}
+
+func longer(h *v1alpha1.DelegationHop) *v1alpha1.DelegationHop {
+	h.Spec.Lifetime = &v1alpha1.Lifetime{Duration: &metav1.Duration{Duration: 99 * time.Hour}}
+	return h
+}
+
 func TestDelegationValidatorOfChains(t *testing.T) {
 	deep := func(p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) {
 		p.Spec.Hops = &v1alpha1.HopBounds{MaxDepth: 16}
@@ -189,6 +203,7 @@ func TestDelegationValidatorOfChains(t *testing.T) {
 		want        string
 		wantWarning string
 		wantNot     string
+		wantStrict  string // what strict admission denies it for, where it is admitted
 	}{
 		"below one that exists": {objects: granted(deep), hop: below("report", "isolate")},
 		"before its parent":     {objects: granted(deep), hop: below("report", "later"), wantWarning: "ParentNotReady"},
@@ -204,9 +219,41 @@ func TestDelegationValidatorOfChains(t *testing.T) {
 			objects: append(granted(deep), below("a", "b"), below("b", "a")), hop: below("report", "a"),
 			wantWarning: "the chain comes back to hop agents/a",
 		},
-		"the sixteenth":               {objects: tower, hop: below("last", "h15"), wantWarning: "ParentNotReady"},
-		"the seventeenth":             {objects: tower, hop: below("last", "h16"), want: "DepthExceeded"},
-		"deeper than the path allows": {objects: granted(), hop: below("report", "isolate"), want: "depth 2, the path allows 1"},
+		"the sixteenth":   {objects: tower, hop: below("last", "h15"), wantWarning: "ParentNotReady"},
+		"the seventeenth": {objects: tower, hop: below("last", "h16"), want: "DepthExceeded"},
+		"deeper than the path allows": {
+			objects: granted(), hop: below("report", "isolate"), wantWarning: "depth 2, the path allows 1",
+			wantStrict: "depth 2, the path allows 1",
+		},
+		"wider than its parent": {
+			objects: granted(deep), hop: wider(below("report", "isolate"), "list", "get"),
+			wantWarning: "ScopeExceedsParent", wantStrict: "ScopeExceedsParent",
+		},
+		"wider than its path": {
+			objects: granted(deep), hop: wider(below("report", ""), "list", "get"), wantWarning: "ScopeExceedsPath", wantStrict: "ScopeExceedsPath",
+		},
+		"as wide as its path": {objects: granted(deep), hop: wider(below("report", ""), "list")},
+		"wider, and wrong itself": {
+			objects: granted(deep), hop: wider(below("report", ""), "*"), want: "ScopeAmplifies",
+		},
+		"wider, of one who may not delegate": {
+			objects: granted(deep), user: "mallory", hop: wider(below("report", ""), "get"), want: "NotPermittedToDelegate", wantNot: "ScopeExceeds",
+		},
+		"longer than its path": {
+			objects: granted(deep), hop: longer(below("report", "")), wantWarning: "LifetimeExceedsParent", wantStrict: "LifetimeExceedsParent",
+		},
+		"in a namespace that the path does not name": {
+			objects: granted(func(p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) {
+				p.Spec.Hops = &v1alpha1.HopBounds{MaxDepth: 2, Namespaces: []string{"elsewhere"}}
+			}),
+			hop: below("report", ""), wantWarning: "NamespaceNotAllowed", wantStrict: "NamespaceNotAllowed",
+		},
+		"of a path beyond its origin": {
+			objects: granted(deep, func(p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) {
+				p.Spec.Scope.Namespaced[0].Rules[0].Verbs = []string{"delete", "list"}
+			}),
+			hop: below("report", ""), wantWarning: "ScopeExceedsOrigin",
+		},
 		"another user's, who learns no more": {
 			objects: granted(), user: "mallory", hop: below("report", "isolate"), want: "NotPermittedToDelegate",
 			wantNot: "Depth",
@@ -214,7 +261,8 @@ func TestDelegationValidatorOfChains(t *testing.T) {
 		"one with the verb delegate's": {objects: granted(deep), user: "bob", hop: below("report", "isolate")},
 		"a child of a hop of another path's": {
 			objects: append(granted(deep), ofOther),
-			hop:     below("report", "x"), want: "does not belong to path agents/contain",
+			hop:     below("report", "x"), wantWarning: "does not belong to path agents/contain",
+			wantStrict: "does not belong to path agents/contain",
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -230,6 +278,11 @@ func TestDelegationValidatorOfChains(t *testing.T) {
 			checkAnswer(t, got.Allowed, test.want == "", message(got), test.want, warnings, test.wantWarning)
 			if test.wantNot != "" && strings.Contains(message(got), test.wantNot) {
 				t.Errorf("the answer is %q", message(got))
+			}
+			w.Strict = true
+			strict := newDelegationValidator(w.Options).Handle(t.Context(), request(t, user, "DelegationHop", test.hop, nil))
+			if strict.Allowed != (test.want+test.wantStrict == "") || !strings.Contains(message(strict), test.want+test.wantStrict) {
+				t.Errorf("strict admission: allowed %t: %q; want %q", strict.Allowed, message(strict), test.want+test.wantStrict)
 			}
 		})
 	}

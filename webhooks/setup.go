@@ -29,6 +29,8 @@ type Options struct {
 	Gather *facts.Gatherer
 	// Audit gets a line for each decision.
 	Audit *audit.Log
+	// Strict denies also what depends on the present state of another object, which may be applied later.
+	Strict bool
 	// Clock is the time; nil means the real one.
 	Clock clock.PassiveClock
 }

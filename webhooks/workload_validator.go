@@ -3,6 +3,7 @@ package webhooks
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
@@ -24,11 +25,12 @@ type workloadFacts interface {
 // workloadValidator validates pods, and the templates that make them, by the chain of the hop that they declare.
 type workloadValidator struct {
 	recorder
-	facts workloadFacts
+	facts  workloadFacts
+	strict bool
 }
 
 func newWorkloadValidator(o Options) *workloadValidator {
-	return &workloadValidator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather}
+	return &workloadValidator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather, strict: o.Strict}
 }
 
 // Handle validates one workload.
@@ -95,14 +97,11 @@ func decodeWorkloads(req admission.Request) (w, old *workload.Workload, err erro
 	return w, old, nil
 }
 
-// answer answers with the verdict. A pod is denied whatever the reason is; a template passes with a warning if its reason
-// may pass, so that path, hop and Job can be applied together. Whether the author may use the hop must be known at this
-// point: the pods of a template are created by a controller, which is not asked. A Job that a CronJob makes is denied like
-// a pod: runs would pile up and start together, and the controller that is denied reports it in an Event of the CronJob.
+// answer answers with the verdict. A pod is denied whatever the reason is; a template that can wait passes with a warning,
+// so that path, hop and Job can be applied together.
 func (v *workloadValidator) answer(req admission.Request, w *workload.Workload, name string, in delegation.Input) admission.Response {
 	verdict := delegation.Evaluate(in)
-	mayWait := w.Template && !fromTemplate(req, w) && in.Workload.Use.Outcome == delegation.Allow
-	waits := mayWait && verdict.Class() == v1alpha1.ClassWaiting
+	waits := v.canWait(req, w, in, verdict)
 	if verdict.Outcome == delegation.Allow || waits {
 		if f := w.Misassigned(accountOf(in)); f != nil {
 			return v.record(req, in, f.Reason, forbidden(req, unusable(name, in, f.Message), causes(in.Now, fieldOf, *f)...))
@@ -116,9 +115,39 @@ func (v *workloadValidator) answer(req admission.Request, w *workload.Workload, 
 	}
 	reason, message := verdict.Reason(v1alpha1.ReasonGranted), unusable(name, in, verdict.RelativeMessage(in.Now))
 	if waits {
-		return v.record(req, in, reason, admission.Allowed("").WithWarnings(message+"; its pods are denied until then"))
+		return v.record(req, in, reason, admission.Allowed("").WithWarnings(message+until(req, verdict)))
 	}
 	return v.record(req, in, reason, forbidden(req, message, causes(in.Now, w.FieldOf, verdict.Findings...)...))
+}
+
+// canWait says whether a template is admitted although its pods are denied now. Whether the author may use the hop must be
+// known at this point: the pods of a template are created by a controller, which is not asked. What another object may
+// mend holds back no CronJob, which is there to run later, and no dry run, after which that object may be applied. A Job that
+// a CronJob makes cannot wait: runs would pile up and start together, and the controller that is denied reports it in an
+// Event of the CronJob.
+func (v *workloadValidator) canWait(
+	req admission.Request, w *workload.Workload, in delegation.Input, verdict delegation.Verdict,
+) bool {
+	if !w.Template || fromTemplate(req, w) || in.Workload.Use.Outcome != delegation.Allow {
+		return false
+	}
+	if verdict.Class() == v1alpha1.ClassWaiting {
+		return true
+	}
+	early := !v.strict && (req.Kind.Kind == string(v1alpha1.WorkloadCronJob) || isDryRun(req))
+	return early && !slices.ContainsFunc(verdict.Findings, func(f delegation.Finding) bool { return !in.DependsOnOthers(f) })
+}
+
+// until says what a template that is admitted waits for.
+func until(req admission.Request, verdict delegation.Verdict) string {
+	what := "its pods are denied until then"
+	if verdict.Class() != v1alpha1.ClassWaiting && req.Kind.Kind != string(v1alpha1.WorkloadCronJob) {
+		what = "it is denied until then, and so are its pods; this was a dry run"
+	}
+	if _, ok := verdict.Find(v1alpha1.ReasonHopNotFound); ok {
+		what += "; if the hop is not to be applied, check the spelling of label " + v1alpha1.LabelHop
+	}
+	return "; " + what
 }
 
 // input gathers what the verdict on the workload depends on.

@@ -131,6 +131,88 @@ func TestWorkloadValidator(t *testing.T) {
 	}
 }
 
+// TestTemplatesWaitForOthers: what another object of the same commit may mend holds back no CronJob, and no dry run of a
+// Job; the Job itself and every pod are denied.
+func TestTemplatesWaitForOthers(t *testing.T) {
+	image := func(p *corev1.PodTemplateSpec) { p.Spec.Containers[0].Image = "evil" }
+	needs := func(p *corev1.PodTemplateSpec) {
+		p.Annotations = map[string]string{v1alpha1.AnnotationRequires: `[{apiGroups: [""], resources: [pods], verbs: [delete]}]`}
+	}
+	prose := func(p *corev1.PodTemplateSpec) {
+		p.Annotations = map[string]string{v1alpha1.AnnotationRequires: "pods"}
+	}
+	robot := func(p *corev1.PodTemplateSpec) { p.Spec.ServiceAccountName = "robot" }
+	revoked := granted(func(p *v1alpha1.DelegationPath, _ *v1alpha1.DelegationHop) {
+		p.Spec.Revoked = &v1alpha1.Revocation{Reason: "x", At: &metav1.Time{}}
+	})
+	wide := granted(func(_ *v1alpha1.DelegationPath, h *v1alpha1.DelegationHop) { wider(h, "list", "get") })
+	for name, test := range map[string]struct {
+		objects []client.Object
+		change  []func(*corev1.PodTemplateSpec)
+		mayNot  bool
+		want    string
+		waits   bool
+	}{
+		"an image that the hop does not list":    {change: []func(*corev1.PodTemplateSpec){image}, want: "ImageNotAllowed", waits: true},
+		"a need that the hop does not have":      {change: []func(*corev1.PodTemplateSpec){needs}, want: "the workload needs", waits: true},
+		"a hop that is over-scoped":              {objects: wide, want: "ScopeExceedsPath", waits: true},
+		"a need in prose":                        {change: []func(*corev1.PodTemplateSpec){image, prose}, want: "it is not a YAML list"},
+		"an account of its own":                  {change: []func(*corev1.PodTemplateSpec){robot}, want: "WrongServiceAccount"},
+		"a path that was revoked":                {objects: revoked, want: "Revoked"},
+		"a user without use, who learns no more": {change: []func(*corev1.PodTemplateSpec){image}, mayNot: true, want: "NotPermittedToUse"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if test.objects == nil {
+				test.objects = granted()
+			}
+			hop, _ := test.objects[1].(*v1alpha1.DelegationHop)
+			hop.Spec.Workload.Kinds = append(hop.Spec.Workload.Kinds, v1alpha1.WorkloadCronJob)
+			w := newWorld(t, test.objects...)
+			w.allowed["alice use delegationhops/isolate"] = !test.mayNot
+			j := job(test.change...)
+			cron := &batchv1.CronJob{Spec: batchv1.CronJobSpec{JobTemplate: batchv1.JobTemplateSpec{Spec: j.Spec}}}
+			cron.Name = "nightly"
+			single := pod(assigned, func(p *corev1.Pod) {
+				p.Spec.Containers[0].Image, p.Annotations = j.Spec.Template.Spec.Containers[0].Image, j.Spec.Template.Annotations
+				if named := j.Spec.Template.Spec.ServiceAccountName; named != "" {
+					p.Spec.ServiceAccountName = named
+				}
+			})
+			for _, c := range []struct {
+				kind                string
+				object              any
+				dry, strict, admits bool
+			}{
+				{kind: "CronJob", object: cron, admits: true}, {kind: "CronJob", object: cron, dry: true, admits: true},
+				{kind: "Job", object: j}, {kind: "Job", object: j, dry: true, admits: true},
+				{kind: "Pod", object: single}, {kind: "Pod", object: single, dry: true},
+				{kind: "CronJob", object: cron, strict: true}, {kind: "Job", object: j, dry: true, strict: true},
+			} {
+				w.Strict = c.strict
+				req := request(t, "alice", c.kind, c.object, nil)
+				req.DryRun = new(c.dry)
+				got := newWorkloadValidator(w.Options).Handle(t.Context(), req)
+				if wantAllowed := test.waits && c.admits; wantAllowed {
+					checkAnswer(t, got.Allowed, true, message(got), "", got.Warnings, test.want)
+				} else {
+					checkAnswer(t, got.Allowed, false, message(got), test.want, got.Warnings, "")
+				}
+				if t.Failed() {
+					t.Fatalf("%s, dry run %t, strict %t", c.kind, c.dry, c.strict)
+				}
+			}
+		})
+	}
+}
+
+// TestMistypedHops: a hop that does not exist may come later, so the warning is all that a typing error gets.
+func TestMistypedHops(t *testing.T) {
+	w := newWorld(t)
+	w.allowed["alice use delegationhops/isolate"] = true
+	got := newWorkloadValidator(w.Options).Handle(t.Context(), request(t, "alice", "Job", job(), nil))
+	checkAnswer(t, got.Allowed, true, message(got), "", got.Warnings, "check the spelling of label "+v1alpha1.LabelHop)
+}
+
 // TestControllersNeedNoUse: the built-in controllers make pods out of templates whose authors were asked.
 func TestControllersNeedNoUse(t *testing.T) {
 	ofJob := pod(assigned)

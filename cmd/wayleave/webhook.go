@@ -26,6 +26,7 @@ type webhookOptions struct {
 	port     int
 	certDir  string
 	clientCA string
+	strict   bool
 }
 
 func webhookCommand() *cobra.Command {
@@ -45,6 +46,11 @@ cluster, and any number of replicas may run.`,
 	flags.StringVar(&o.host, "host", "", "address to listen on; empty means all")
 	flags.IntVar(&o.port, "port", 9443, "port to listen on")
 	flags.StringVar(&o.certDir, "cert-dir", "/certs", "folder with tls.crt and tls.key; they are read again when they change")
+	flags.BoolVar(
+		&o.strict, "strict-admission", false,
+		"deny also what the state of another object makes wrong, such as a hop that is wider than its path is now; "+
+			"tools for GitOps then cannot change both in one commit",
+	)
 	flags.StringVar(
 		&o.clientCA, "client-ca-name", "",
 		"file in --cert-dir with the certificates that sign the API server's client certificate; empty means that callers are not asked for one",
@@ -78,7 +84,9 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return fmt.Errorf("setting up the webhook: %w", err)
 	}
-	if err := webhooks.Setup(ctx, mgr, webhooks.Options{Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout)}); err != nil {
+	if err := webhooks.Setup(ctx, mgr, webhooks.Options{
+		Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout), Strict: o.strict,
+	}); err != nil {
 		return err
 	}
 	if err := warm(ctx, mgr); err != nil {

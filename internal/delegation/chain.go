@@ -40,11 +40,14 @@ func ResolveChain(hop *v1alpha1.DelegationHop, lookup Lookup) (Chain, error) {
 	for child := hop; child.Spec.ParentRef != nil; {
 		key := ParentKey(child)
 		if seen[key] {
+			// Without the hop asked about there would be no cycle, if it is the one that the chain comes back to.
 			chain.fail(child, v1alpha1.ReasonChainBroken, "the chain comes back to hop %s: name a parent that does not descend from this hop", key)
+			chain.Breaks[0].Itself = key == HopKey(hop)
 			break
 		}
 		if len(chain.Hops) == MaxChain {
 			chain.fail(child, v1alpha1.ReasonDepthExceeded, "the chain is longer than %d hops", MaxChain)
+			chain.Breaks[0].Itself = true // no path allows it
 			break
 		}
 		parent, err := lookup(key)

@@ -52,6 +52,10 @@ func TestResolveChain(t *testing.T) {
 	broken := func(node, message string) []Finding {
 		return []Finding{{Reason: v1alpha1.ReasonChainBroken, Node: node, Field: "spec.parentRef", Message: message}}
 	}
+	itself := func(broken []Finding) []Finding {
+		broken[0].Itself = true
+		return broken
+	}
 	waiting := []Finding{
 		{Reason: v1alpha1.ReasonParentNotReady, Field: "spec.parentRef", Message: "parent hop agents/triage does not exist yet"},
 	}
@@ -86,12 +90,12 @@ func TestResolveChain(t *testing.T) {
 
 		"a hop that names itself": {
 			hop: hop("isolate", withParent("isolate")), wantHops: []string{"isolate"},
-			wantBreak: broken("", "the chain comes back to hop agents/isolate: name a parent that does not descend from this hop"),
+			wantBreak: itself(broken("", "the chain comes back to hop agents/isolate: name a parent that does not descend from this hop")),
 		},
 		"a hop that is its own grandparent": {
 			hop: hop("isolate", withParent("triage")), others: []*v1alpha1.DelegationHop{hop("triage", withParent("isolate"))},
 			wantHops:  []string{"triage", "isolate"},
-			wantBreak: broken(triage, "the chain comes back to hop agents/isolate: name a parent that does not descend from this hop"),
+			wantBreak: itself(broken(triage, "the chain comes back to hop agents/isolate: name a parent that does not descend from this hop")),
 		},
 		"a cycle further up": {
 			hop:       hop("report", withParent("triage")),
@@ -102,7 +106,10 @@ func TestResolveChain(t *testing.T) {
 		"a chain longer than any may be": {
 			hop: tower(MaxChain + 1)[MaxChain], others: tower(MaxChain + 1), wantHops: names(MaxChain + 1)[1:],
 			wantBreak: []Finding{
-				{Reason: v1alpha1.ReasonDepthExceeded, Node: "hop agents/h2", Field: "spec.parentRef", Message: "the chain is longer than 16 hops"},
+				{
+					Reason: v1alpha1.ReasonDepthExceeded, Node: "hop agents/h2", Itself: true, Field: "spec.parentRef",
+					Message: "the chain is longer than 16 hops",
+				},
 			},
 		},
 		"a parent that is applied later": {

@@ -42,7 +42,9 @@ func (e *evaluation) checkDepth(n node) {
 		if depth > n.depth {
 			message += fmt.Sprintf(" (there are %d levels of hops below it)", depth-n.depth)
 		}
-		e.report(Finding{Reason: v1alpha1.ReasonDepthExceeded, Node: n.name, Field: "spec.parentRef", Message: message})
+		e.report(Finding{
+			Reason: v1alpha1.ReasonDepthExceeded, Node: n.name, Itself: depth > MaxChain, Field: "spec.parentRef", Message: message,
+		})
 	}
 }
 

@@ -23,22 +23,22 @@ func (e *evaluation) checkHopScope(h *v1alpha1.DelegationHop, n node) scope.Set 
 		own = e.parseScope(e.written, token != nil, n)
 	}
 	if missing := own.Missing(e.scope); len(missing) > 0 && e.in.Path != nil {
-		e.exceedsAbove(n, "spec.scope", fmt.Sprintf("%s may not %s: leave it out, or widen %s",
+		e.exceedsAbove(n, false, "spec.scope", fmt.Sprintf("%s may not %s: leave it out, or widen %s",
 			e.aboveName(), scope.Describe(missing), e.aboveKind()))
 	}
 	if token != nil && token.Audience != "" && !slices.Contains(e.written.Audiences, token.Audience) {
-		e.exceedsAbove(n, "spec.token.audience", fmt.Sprintf(
+		e.exceedsAbove(n, h.Spec.Scope != nil, "spec.token.audience", fmt.Sprintf(
 			"audience %q is not one of the scope's audiences: add it there, or name one of them", token.Audience))
 	}
 	return own
 }
 
-func (e *evaluation) exceedsAbove(n node, field, message string) {
+func (e *evaluation) exceedsAbove(n node, itself bool, field, message string) {
 	reason := v1alpha1.ReasonScopeExceedsParent
 	if e.above == nil {
 		reason = v1alpha1.ReasonScopeExceedsPath
 	}
-	e.report(Finding{Reason: reason, Node: n.name, Field: field, Message: message})
+	e.report(Finding{Reason: reason, Node: n.name, Itself: itself && n.asked, Field: field, Message: message})
 }
 
 func (e *evaluation) aboveName() string {
@@ -63,7 +63,7 @@ func (e *evaluation) parseScope(written v1alpha1.Scope, token bool, n node) scop
 		return set
 	}
 	bearer := scope.Bearer{Token: token, Accepted: e.acceptedRisks(), OperatorNamespace: e.in.OperatorNamespace}
-	e.reportScope(v1alpha1.ReasonScopeAmplifies, scope.EscalationRisks(written, bearer), n)
+	e.reportRisks(scope.EscalationRisks(written, bearer), bearer, n)
 	return set
 }
 
@@ -79,6 +79,16 @@ func (e *evaluation) acceptedRisks() []v1alpha1.Risk {
 func (e *evaluation) reportScope(reason v1alpha1.Reason, problems []scope.Problem, n node) {
 	for _, p := range problems {
 		e.report(Finding{Reason: reason, Node: n.name, Field: "spec.scope." + p.Field, Message: p.Message})
+	}
+}
+
+// reportRisks reports escalation risks. One that the path of a hop could accept is the path's to mend.
+func (e *evaluation) reportRisks(problems []scope.Problem, b scope.Bearer, n node) {
+	for _, p := range problems {
+		acceptable := n.depth > 0 && !b.Token && slices.Contains(scope.AcceptableRisks, p.Risk)
+		e.report(Finding{
+			Reason: v1alpha1.ReasonScopeAmplifies, Node: n.name, Elsewhere: acceptable, Field: "spec.scope." + p.Field, Message: p.Message,
+		})
 	}
 }
 

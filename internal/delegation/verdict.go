@@ -83,11 +83,7 @@ func clip(s string, n int) string {
 // grant, and where it may work, is asked for each hop, and a question without an answer waits for each hop.
 func (v Verdict) Cascades() bool {
 	return slices.ContainsFunc(v.Findings, func(f Finding) bool {
-		switch f.Reason {
-		case v1alpha1.ReasonScopeExceedsCeiling, v1alpha1.ReasonHopNamespaceNotBound, v1alpha1.ReasonUndetermined:
-			return false
-		}
-		return true
+		return !f.OfController() && !isOpenQuestion(f)
 	})
 }
 

@@ -79,11 +79,11 @@ func (e *evaluation) checkAccount(hop *v1alpha1.DelegationHop, w *Workload) {
 
 // checkRequires checks that the hop may do what the workload says that it needs.
 func (e *evaluation) checkRequires(w *Workload) {
-	notAllowed := func(message string) {
-		e.report(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Field: annotationField, Message: message})
+	notAllowed := func(itself bool, message string) {
+		e.report(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Itself: itself, Field: annotationField, Message: message})
 	}
 	if w.RequiresProblem != "" {
-		notAllowed(w.RequiresProblem)
+		notAllowed(true, w.RequiresProblem)
 		return
 	}
 	if len(w.Requires) == 0 || e.in.Path == nil {
@@ -91,11 +91,11 @@ func (e *evaluation) checkRequires(w *Workload) {
 	}
 	missing, problems := e.scope.MissingRequired(w.Requires)
 	for _, p := range problems {
-		notAllowed(p.Field + ": " + p.Message)
+		notAllowed(true, p.Field+": "+p.Message)
 	}
 	if len(missing) > 0 {
 		what := strings.ReplaceAll(scope.Describe(missing), " in any namespace", "")
-		notAllowed(fmt.Sprintf("the workload needs what the hop may not do: %s (the hop may do that in none of its namespaces)", what))
+		notAllowed(false, fmt.Sprintf("the workload needs what the hop may not do: %s (the hop may do that in none of its namespaces)", what))
 	}
 }
 

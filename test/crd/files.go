@@ -19,8 +19,10 @@ import (
 type File struct {
 	// Name is the file's path within config/invalid, without the extension.
 	Name string
-	// Denied are the texts that the error must contain; none in a base.
+	// Denied are the texts that the error must contain, and the warning where only strict admission denies it; none in a base.
 	Denied []string
+	// Strict means that it is denied under strict admission only.
+	Strict bool
 	// Given are the names of the files that are applied first.
 	Given []string
 	// As is the user who applies the file; empty for the user who applies the others.
@@ -52,6 +54,8 @@ func Read(root, name string, replacer *strings.Replacer) (File, error) {
 			f.Given = append(f.Given, strings.TrimSuffix(value, ".yaml"))
 		case "as":
 			f.As = value
+		case "strict":
+			f.Strict = value == "true"
 		case "update":
 			f.Update = value == "true"
 		}

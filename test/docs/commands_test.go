@@ -71,6 +71,7 @@ func (r *reader) appliesSamples(t *testing.T) {
 	for file, as := range map[string]string{
 		"ceiling.yaml": "platform", "minimal.yaml": "alert-bot", "incident-response.yaml": "alert-bot", "agent-token.yaml": "platform",
 		"follow.yaml": "alert-bot",
+		"gitops.yaml": "platform",
 	} {
 		r.types(t, as, "kubectl apply -f config/samples/"+file)
 		second := r.types(t, as, "kubectl apply -f config/samples/"+file)
@@ -79,7 +80,8 @@ func (r *reader) appliesSamples(t *testing.T) {
 		}
 	}
 	for _, ready := range []string{
-		"-n incident-response dpath/contain-4711 dhop/triage dhop/isolate dhop/follow dpath/ticket-1234", "-n agents dhop/stock dhop/stock-vault",
+		"-n incident-response dpath/contain-4711 dhop/triage dhop/isolate dhop/follow dpath/ticket-1234 dpath/nightly-inventory dhop/count",
+		"-n agents dhop/stock dhop/stock-vault",
 	} {
 		r.types(t, "alice", "kubectl wait --for=condition=Ready --timeout=60s "+ready)
 	}

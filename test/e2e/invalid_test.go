@@ -9,7 +9,10 @@ import (
 	"strings"
 	"testing"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -30,6 +33,8 @@ type gallery struct {
 	*fixture
 	replacer *strings.Replacer
 	bob      string
+	// elsewhere is the namespace of no path.
+	elsewhere string
 	// applied are the bases that exist in the cluster, for the files that follow.
 	applied map[string][]client.Object
 }
@@ -39,6 +44,7 @@ func newGallery(t *testing.T) *gallery {
 	f := setup(t)
 	g := &gallery{fixture: f, bob: strings.Replace(f.by, "alice", "bob", 1), applied: map[string][]client.Object{}}
 	agents := strings.Replace(f.ns, "agents", "elsewhere", 1)
+	g.elsewhere = agents
 	f.namespace(agents)
 	f.make(operator.HopNamespace(agents))
 	g.replacer = strings.NewReplacer("incident-response", f.ns, "payments", f.on, "namespace: agents", "namespace: "+agents,
@@ -133,45 +139,81 @@ func (g *gallery) accepts(t *testing.T, name string) {
 	}
 }
 
-func (g *gallery) rejects(t *testing.T, name string) {
-	t.Helper()
-	inner := *g
-	inner.fixture = &fixture{T: t, ns: g.ns, on: g.on, by: g.by}
-	file := inner.read(name)
-	inner.give(file.Given)
+// answer applies a file as its user, and takes it away again.
+func (g *gallery) answer(file crd.File) (warned string, err error) {
+	g.Helper()
+	g.give(file.Given)
 	first := file.Objects[0]
-	if !strings.HasPrefix(name, "path-") && !strings.HasPrefix(name, "hop-") {
-		inner.granted()
+	if !strings.HasPrefix(file.Name, "path-") && !strings.HasPrefix(file.Name, "hop-") {
+		g.granted()
 	}
 	user := file.As
 	if user == "" {
 		user = g.by
 	}
-	var err error
 	if file.Update {
-		if err := inner.put(g.by, first); err != nil {
-			t.Fatalf("the object to be changed is rejected: %v", err)
+		if err := g.put(g.by, first); err != nil {
+			g.Fatalf("the object to be changed is rejected: %v", err)
 		}
-		err = inner.put(user, file.Objects[1])
-	} else {
-		err = inner.strict(user).Create(t.Context(), first.DeepCopy())
+		err := g.put(user, file.Objects[1])
+		g.take(first)
+		return "", err
 	}
-	inner.take(first)
-	if err == nil || apierrors.IsInternalError(err) {
+	c, warnings := g.warned(user)
+	err = client.WithFieldValidation(c, "Strict").Create(g.Context(), first.DeepCopy())
+	g.take(first)
+	return warnings.all(), err
+}
+
+// rejects tests that a file is rejected, or only warned of where strict admission alone rejects it.
+func (g *gallery) rejects(t *testing.T, name string, strict bool) {
+	t.Helper()
+	inner := *g
+	inner.fixture = &fixture{T: t, ns: g.ns, on: g.on, by: g.by}
+	file := inner.read(name)
+	answer, err := inner.answer(file)
+	if wantErr := strict || !file.Strict; (err != nil) != wantErr || apierrors.IsInternalError(err) {
 		t.Fatalf("answered: %v", orAllowed(err))
+	} else if wantErr {
+		answer = err.Error()
 	}
 	for _, text := range file.Denied {
-		if !strings.Contains(err.Error(), text) {
-			t.Errorf("rejected: %v\nwithout: %s", err, text)
+		if !strings.Contains(answer, text) {
+			t.Errorf("answered: %s\nwithout: %s", answer, text)
 		}
 	}
+}
+
+// strictly has what the test's namespaces are asked validated under strict admission, too.
+func (g *gallery) strictly() {
+	g.Helper()
+	url, err := suite.operator.StartStrictWebhook(g.Context())
+	if err != nil {
+		g.Fatal(err)
+	}
+	g.Cleanup(func() { suite.operator.Kill(operator.Strict) })
+	var installed admissionregistrationv1.ValidatingWebhookConfiguration
+	if err := suite.admin.Get(g.Context(), client.ObjectKey{Name: "wayleave"}, &installed); err != nil {
+		g.Fatal(err)
+	}
+	strict := &admissionregistrationv1.ValidatingWebhookConfiguration{Webhooks: installed.Webhooks}
+	strict.Name = "wayleave-strict-" + g.ns
+	for i := range strict.Webhooks {
+		hook := &strict.Webhooks[i]
+		path := (*hook.ClientConfig.URL)[strings.LastIndex(*hook.ClientConfig.URL, "/"):]
+		hook.Name, hook.ClientConfig.URL = "strict."+hook.Name, new(url+path)
+		hook.NamespaceSelector = &metav1.LabelSelector{MatchExpressions: []metav1.LabelSelectorRequirement{{
+			Key: corev1.LabelMetadataName, Operator: metav1.LabelSelectorOpIn, Values: []string{g.ns, g.elsewhere},
+		}}}
+	}
+	g.make(strict)
 }
 
 // TestInvalid: the files in config/invalid are rejected, each for the reason that it states, and what it is made
 // of is accepted.
 func TestInvalid(t *testing.T) {
 	g := newGallery(t)
-	for folder, check := range map[string]func(*testing.T, string){"base": g.accepts, "": g.rejects} {
+	each := func(folder string, check func(t *testing.T, name string)) {
 		names, err := crd.Names(root, folder)
 		if err != nil {
 			t.Fatal(err)
@@ -180,5 +222,22 @@ func TestInvalid(t *testing.T) {
 			t.Run(name, func(t *testing.T) { check(t, name) })
 		}
 	}
+	each("base", g.accepts)
+	each("", func(t *testing.T, name string) { g.rejects(t, name, false) })
+
+	g.strictly()
+	probe := g.read("hop-outlives-path")
+	g.eventually("strict admission", func() error {
+		_, err := g.answer(probe)
+		if err == nil {
+			return fmt.Errorf("a file is accepted that strict admission rejects")
+		}
+		return nil
+	})
+	each("", func(t *testing.T, name string) {
+		if g.read(name).Strict {
+			g.rejects(t, name, true)
+		}
+	})
 	g.give(nil)
 }

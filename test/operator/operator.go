@@ -183,6 +183,22 @@ func (op *Operator) StartWebhook(ctx context.Context) error {
 	return op.untilReady(ctx, "webhook")
 }
 
+// Strict is a second webhook, beside the one that the installed configurations name.
+const Strict = "strict"
+
+// StartStrictWebhook starts a webhook with strict admission, and returns its URL without a path when it is ready.
+func (op *Operator) StartStrictWebhook(ctx context.Context) (string, error) {
+	port, err := freePort()
+	if err != nil {
+		return "", err
+	}
+	err = op.runAs(ctx, "webhook", Strict, "--cert-dir", op.certDir(), "--host", "127.0.0.1", "--port", strconv.Itoa(port), "--strict-admission")
+	if err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("https://localhost:%d", port), op.untilReady(ctx, Strict)
+}
+
 // The processes of the controller. They are replicas of each other, of which one leads.
 const (
 	Controller = "controller"
