@@ -88,6 +88,7 @@ test: cluster-ready fuzz ## Run every test, with the control plane, and fuzz the
 	packages=$$(go list ./...); \
 	go test -race -timeout=30m $(TESTARGS) $$(grep -vE '/wayleave/(cmd|hack|test)/' <<<"$$packages"); \
 	go test -count=1 -timeout=40m $(TESTARGS) $$(grep -E '/wayleave/(cmd|hack|test)/' <<<"$$packages")
+	cd test/gitops && go test -count=1 -timeout=15m $(TESTARGS) ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz the laws of scope and delegation; FUZZTIME=600 for ten minutes
