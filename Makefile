@@ -89,6 +89,7 @@ test: cluster-ready fuzz ## Run every test, with the control plane, and fuzz the
 	export WAYLEAVE_TIMINGS=$$(mktemp); trap 'cat "$$WAYLEAVE_TIMINGS"; rm -f "$$WAYLEAVE_TIMINGS"' EXIT; \
 	go test -race -timeout=30m $(TESTARGS) $$(grep -vE '/wayleave/(cmd|hack|test)/' <<<"$$packages"); \
 	go test -count=1 -timeout=40m $(TESTARGS) $$(grep -E '/wayleave/(cmd|hack|test)/' <<<"$$packages")
+	cd test/gitops && go test -count=1 -timeout=15m $(TESTARGS) ./...
 
 .PHONY: fuzz
 fuzz: ## Fuzz each law for a minute; FUZZTIME=600 for ten
