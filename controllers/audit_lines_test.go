@@ -84,7 +84,7 @@ func TestDeletionIsRecordedOnce(t *testing.T) {
 			}
 			got := linesOf(t, &lines)
 			c.want.Time, c.want.Verb, c.want.Actor, c.want.Decision = t0, audit.Delete, delegation.Unknown, "Deny"
-			if len(got) != 1 || string(mustJSON(t, got[0])) != string(mustJSON(t, c.want)) {
+			if len(got) != 1 || !bytes.Equal(mustJSON(t, got[0]), mustJSON(t, c.want)) {
 				t.Errorf("lines %s, want %s", &lines, mustJSON(t, c.want))
 			}
 		})

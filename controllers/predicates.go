@@ -24,7 +24,8 @@ func verdictStatus(o client.Object) []any {
 	case *v1alpha1.DelegationPath:
 		return []any{upstream.Status.ActiveSince, upstream.Status.ExpiresAt}
 	case *v1alpha1.DelegationHop:
-		return []any{upstream.Status.ActiveSince, upstream.Status.ExpiresAt, upstream.Status.PathUID, upstream.Status.ParentUID, upstream.Status.Ended}
+		s := upstream.Status
+		return []any{s.ActiveSince, s.ExpiresAt, s.PathUID, s.ParentUID, s.Ended}
 	}
 	return nil
 }

@@ -313,7 +313,8 @@ func TestStampsGiveWay(t *testing.T) {
 			user: "bob", filler: full - len("filler"), wantBy: "bob",
 		},
 		"annotations with room for the note": {
-			user: "bob", filler: full - len("filler") - len(v1alpha1.AnnotationChangedBy) - len("bob") - len(v1alpha1.AnnotationChangedGeneration) - len("1"),
+			user: "bob", filler: full - len("filler") - len(v1alpha1.AnnotationChangedBy) - len("bob") -
+				len(v1alpha1.AnnotationChangedGeneration) - len("1"),
 			wantChangedBy: "bob", wantBy: "bob",
 		},
 		"an object almost as large as etcd takes": {user: "bob", padding: 1 << 20},

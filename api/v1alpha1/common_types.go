@@ -49,8 +49,8 @@ type Revocation struct {
 	// +kubebuilder:validation:MaxLength=512
 	Reason string `json:"reason,omitempty"`
 
-	// by is the user who revoked, as far as the name fits. Stamped at admission; a value in the request is overwritten. If no webhook answers, it
-	// stays absent, and a request that names another user is rejected.
+	// by is the user who revoked, as far as the name fits. Stamped at admission; a value in the request is overwritten. If
+	// no webhook answers, it stays absent, and a request that names another user is rejected.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024

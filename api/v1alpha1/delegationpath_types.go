@@ -127,8 +127,8 @@ type Transition struct {
 	// +required
 	Time metav1.Time `json:"time,omitempty,omitzero"`
 
-	// actor is the user who caused it, as far as the name fits; "unknown" where no admission webhook answered that could have recorded the user,
-	// and the controller itself where no user did.
+	// actor is the user who caused it, as far as the name fits; "unknown" where no admission webhook answered that could
+	// have recorded the user, and the controller itself where no user did.
 	// +required
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024

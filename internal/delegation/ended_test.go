@@ -64,12 +64,13 @@ func TestHasEnded(t *testing.T) {
 		in.Facts = Facts{}
 		return in
 	}
+	revokedPath := path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Revoked = revoked("x") }))
 	for name, c := range map[string]struct {
 		in   Input
 		want bool
 	}{
 		"valid":            {in: ask(path(), hop("isolate"))},
-		"a revoked path":   {in: ask(path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Revoked = revoked("x") })), hop("isolate")), want: true},
+		"a revoked path":   {in: ask(revokedPath, hop("isolate")), want: true},
 		"past its end":     {in: ask(path(withPathLifetime(until(-time.Second))), hop("isolate")), want: true},
 		"a path by itself": {in: ask(path(withPathLifetime(until(0)))), want: true},
 		"no path":          {in: ask(nil, hop("isolate"))},

@@ -25,7 +25,7 @@ func TestHopNamespaceRole(t *testing.T) {
 		t.Fatal(err)
 	}
 	var role rbacv1.ClusterRole
-	for _, document := range strings.Split(string(raw), "\n---\n") {
+	for document := range strings.SplitSeq(string(raw), "\n---\n") {
 		var found rbacv1.ClusterRole
 		if err := yaml.Unmarshal([]byte(document), &found); err == nil && found.Name == HopNamespaceRole {
 			role = found

@@ -223,7 +223,10 @@ func TestInvalid(t *testing.T) {
 		}
 	}
 	each("base", g.accepts)
-	each("", func(t *testing.T, name string) { g.rejects(t, name, false) })
+	each("", func(t *testing.T, name string) {
+		t.Helper()
+		g.rejects(t, name, false)
+	})
 
 	g.strictly()
 	probe := g.read("hop-outlives-path")
@@ -235,6 +238,7 @@ func TestInvalid(t *testing.T) {
 		return nil
 	})
 	each("", func(t *testing.T, name string) {
+		t.Helper()
 		if g.read(name).Strict {
 			g.rejects(t, name, true)
 		}

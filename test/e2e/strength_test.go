@@ -51,7 +51,7 @@ func withLabels(m metav1.ObjectMeta, labels map[string]string) metav1.ObjectMeta
 	return m
 }
 
-func boundTo(role string, kind, namespace, name string) (rbacv1.RoleRef, []rbacv1.Subject) {
+func boundTo(role, kind, namespace, name string) (rbacv1.RoleRef, []rbacv1.Subject) {
 	subject := rbacv1.Subject{Kind: kind, Namespace: namespace, Name: name}
 	if kind != rbacv1.ServiceAccountKind {
 		subject.APIGroup = rbacv1.GroupName

@@ -86,6 +86,14 @@ func tail(name string) {
 // passes, so `make test` prints that file in the end.
 const timings = "WAYLEAVE_TIMINGS"
 
+// fixture is a test's own corner of the cluster.
+type fixture struct {
+	*testing.T
+	ns string // where its path and hops live
+	on string // where its hops may work
+	by string // who is the origin of its path
+}
+
 // measured logs a time, and adds it to the file of timings if there is one.
 func (f *fixture) measured(format string, args ...any) {
 	f.Helper()
@@ -106,14 +114,6 @@ func (f *fixture) measured(format string, args ...any) {
 }
 
 var counter atomic.Int64
-
-// fixture is a test's own corner of the cluster.
-type fixture struct {
-	*testing.T
-	ns string // where its path and hops live
-	on string // where its hops may work
-	by string // who is the origin of its path
-}
 
 // setup makes two namespaces, a user who may make paths and hops in the first and owns the second, what
 // lets the controller work in the first, and the ceiling that lets it grant in the second.

@@ -192,7 +192,8 @@ func (op *Operator) StartStrictWebhook(ctx context.Context) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	err = op.runAs(ctx, "webhook", Strict, "--cert-dir", op.certDir(), "--host", "127.0.0.1", "--port", strconv.Itoa(port), "--strict-admission")
+	err = op.runAs(ctx, "webhook", Strict, "--cert-dir", op.certDir(), "--host", "127.0.0.1",
+		"--port", strconv.Itoa(port), "--strict-admission")
 	if err != nil {
 		return "", err
 	}

@@ -14,8 +14,8 @@ import (
 type RevocationApplyConfiguration struct {
 	// reason says why, for later reviews.
 	Reason *string `json:"reason,omitempty"`
-	// by is the user who revoked, as far as the name fits. Stamped at admission; a value in the request is overwritten. If no webhook answers, it
-	// stays absent, and a request that names another user is rejected.
+	// by is the user who revoked, as far as the name fits. Stamped at admission; a value in the request is overwritten. If
+	// no webhook answers, it stays absent, and a request that names another user is rejected.
 	By *string `json:"by,omitempty"`
 	// at is when it was revoked. Stamped at admission; a value in the request is overwritten. If no webhook answers, it
 	// is what the request says.

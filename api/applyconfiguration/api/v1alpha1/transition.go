@@ -14,8 +14,8 @@ import (
 type TransitionApplyConfiguration struct {
 	// time is when the controller observed it.
 	Time *v1.Time `json:"time,omitempty"`
-	// actor is the user who caused it, as far as the name fits; "unknown" where no admission webhook answered that could have recorded the user,
-	// and the controller itself where no user did.
+	// actor is the user who caused it, as far as the name fits; "unknown" where no admission webhook answered that could
+	// have recorded the user, and the controller itself where no user did.
 	Actor *string `json:"actor,omitempty"`
 	// reason is the state's reason from the vocabulary.
 	Reason *apiv1alpha1.Reason `json:"reason,omitempty"`
