@@ -15,9 +15,6 @@ import (
 	"github.com/argoproj/argo-cd/gitops-engine/pkg/utils/tracing"
 	"github.com/fluxcd/pkg/ssa"
 	"github.com/go-logr/logr"
-	"github.com/wayleave/wayleave/api/v1alpha1"
-	"github.com/wayleave/wayleave/test/cluster"
-	"github.com/wayleave/wayleave/test/operator"
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -26,6 +23,10 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/test/cluster"
+	"github.com/wayleave/wayleave/test/operator"
 )
 
 // commit is what stands in Git. Its names are chosen so that a tool that goes by names changes a hop before its parent, and
