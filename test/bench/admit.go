@@ -211,8 +211,8 @@ func (s *site) configureAllow(ctx context.Context, url string) (func() error, er
 	}}
 	bareMutating := &admissionregistrationv1.MutatingWebhookConfiguration{ObjectMeta: metav1.ObjectMeta{Name: "bench-allow"}}
 	for _, hook := range mutating.Webhooks {
-		if hook.Name == "assign."+v1alpha1.GroupName {
-			hook.Name, hook.MatchConditions = "assign."+bareGroup, condition
+		if hook.Name == "mutate-pods."+v1alpha1.GroupName {
+			hook.Name, hook.MatchConditions = "mutate-pods."+bareGroup, condition
 			pointThere(&hook.ClientConfig)
 			bareMutating.Webhooks = append(bareMutating.Webhooks, hook)
 		}

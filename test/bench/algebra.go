@@ -14,7 +14,7 @@ import (
 )
 
 // benchLine is a line of Go's benchmarks: name, CPUs, iterations, time.
-var benchLine = regexp.MustCompile(`(?m)^BenchmarkMissing/(\w+)/(ours|library)(?:-\d+)?\s+\d+\s+(\S+) ns/op`)
+var benchLine = regexp.MustCompile(`(?m)^BenchmarkMissing/(\w+)/(scope|library)(?:-\d+)?\s+\d+\s+(\S+) ns/op`)
 
 // algebraCases are the cases of BenchmarkMissing, with their descriptions.
 var algebraCases = []struct{ name, about string }{
@@ -57,6 +57,9 @@ func algebra(ctx context.Context, rounds int) ([]row, error) {
 	}
 	var rows []row
 	for _, c := range algebraCases {
+		if len(ours[c.name]) == 0 || len(floor[c.name]) == 0 {
+			return nil, fmt.Errorf("BenchmarkMissing has no case %s of both scope and library", c.name)
+		}
 		rows = append(rows, row{
 			what: fmt.Sprintf("256 permissions against 1,000 rules about %s, beside component-helpers (n=%d)", c.about, rounds),
 			ours: ours[c.name], floor: floor[c.name],
