@@ -122,7 +122,7 @@ func (v *workloadValidator) answer(req admission.Request, w *workload.Workload, 
 
 // canWait says whether a template is admitted although its pods are denied now. Whether the author may use the hop must be
 // known at this point: the pods of a template are created by a controller, which is not asked. What another object may
-// mend holds back no CronJob, which is there to run later, and no dry run, after which that object may be applied. A Job that
+// fix holds back no CronJob, which is there to run later, and no dry run, after which that object may be applied. A Job that
 // a CronJob makes cannot wait: runs would pile up and start together, and the controller that is denied reports it in an
 // Event of the CronJob.
 func (v *workloadValidator) canWait(

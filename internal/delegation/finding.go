@@ -22,7 +22,7 @@ type Finding struct {
 	// Itself is true for a fault of the object that the question is about, whatever other objects say, where the reason alone
 	// does not tell: see DependsOnOthers.
 	Itself bool
-	// Elsewhere is true for a fault that another object may mend, where the reason alone does not say so.
+	// Elsewhere is true for a fault that another object may fix, where the reason alone does not say so.
 	Elsewhere bool
 	// Field is the path of the field at fault, such as spec.scope.namespaced[0].rules[1].verbs[0]; empty where none is.
 	Field string

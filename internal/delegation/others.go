@@ -7,7 +7,7 @@ import (
 )
 
 // Reasons that are about the object in question, and about the user who writes it. Every other reason is about the
-// present state of another object, which may be mended by the commit that brings this one: tools for GitOps apply all
+// present state of another object, which may be fixed by the commit that brings this one: tools for GitOps apply all
 // objects of a commit in an order of their own, and Flux asks for a dry run of each before it applies any.
 var (
 	// ofDelegations are those of paths and hops. The rights of a path's origin are not an object of ours: like the API

@@ -82,7 +82,7 @@ func (e *evaluation) reportScope(reason v1alpha1.Reason, problems []scope.Proble
 	}
 }
 
-// reportRisks reports escalation risks. One that the path of a hop could accept is the path's to mend.
+// reportRisks reports escalation risks. One that the path of a hop could accept has to be fixed in the path.
 func (e *evaluation) reportRisks(problems []scope.Problem, b scope.Bearer, n node) {
 	for _, p := range problems {
 		acceptable := n.depth > 0 && !b.Token && slices.Contains(scope.AcceptableRisks, p.Risk)
