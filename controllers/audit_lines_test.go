@@ -2,6 +2,7 @@ package controllers
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"strings"
 	"testing"
@@ -100,11 +101,23 @@ func mustJSON(t *testing.T, v any) []byte {
 	return raw
 }
 
+// answersDryRuns has a dry run answer what it would have stored, as the API server does and the fake client does not.
+func answersDryRuns(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+	if applied := (&client.PatchOptions{}); len(applied.ApplyOptions(opts).DryRun) == 0 {
+		return c.Patch(ctx, o, patch, opts...)
+	}
+	raw, err := patch.Data(o)
+	if err != nil {
+		return err
+	}
+	return json.Unmarshal(raw, o)
+}
+
 // TestGrantIsRecorded: each identity and each change of what it may do has one line. What is only made again has none.
 func TestGrantIsRecorded(t *testing.T) {
 	path, hop, _ := grantedHop()
 	hop.Status.ServiceAccountName, hop.Status.Incarnation = "", 0
-	r := reconciler(t, interceptor.Funcs{}, path, hop)
+	r := reconciler(t, interceptor.Funcs{Patch: answersDryRuns}, path, hop)
 	var lines bytes.Buffer
 	r.record.audit = audit.New(&lines)
 	may := func(verbs ...string) scope.Set {

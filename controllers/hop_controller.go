@@ -29,7 +29,7 @@ type HopReconciler struct {
 	record     *recorder
 	clock      clock.PassiveClock
 	maxFactAge time.Duration
-	denials    denialCache
+	waits      waits
 	deleted    deletedHops
 }
 
@@ -67,7 +67,7 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		return requeueOnConflict(ctx, err)
 	}
 	due := delegation.TokenDue(hop, in.Now)
-	return ctrl.Result{RequeueAfter: delegation.RequeueHopAfter(v, applied.Denied, due, in.Now, r.clock.Now(), r.maxFactAge)}, nil
+	return ctrl.Result{RequeueAfter: delegation.RequeueHopAfter(v, applied, due, in.Now, r.clock.Now(), r.maxFactAge)}, nil
 }
 
 // conflictWait gives the cache time to receive what changed.
@@ -117,7 +117,7 @@ func (r *HopReconciler) withdrawHop(
 	if err := r.withdraw(ctx, delegation.HopKey(hop), hop, why, cascade); err != nil {
 		return err
 	}
-	next.ServiceAccountName, next.Credential = "", nil
+	next.ServiceAccountName, next.ServiceAccountUID, next.Credential = "", "", nil
 	return nil
 }
 

@@ -50,6 +50,7 @@ func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object)
 	c := builder.Build()
 	recorded := events.NewFakeRecorder(16)
 	return &HopReconciler{
+		waits:  newWaits(),
 		gather: &facts.Gatherer{Cache: c, Live: c, Controller: "system:serviceaccount:wayleave-system:wayleave-controller"},
 		hops:   facts.Hops{Reader: c}, live: c, clock: testclock.NewFakePassiveClock(t0), maxFactAge: 10 * time.Minute,
 		grants:  &grants.Manager{Client: c, Live: c},

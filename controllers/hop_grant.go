@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -30,10 +31,10 @@ func (r *HopReconciler) grant(
 	}
 	denied, ok := errors.AsType[grants.DeniedError](err)
 	if !ok {
-		return delegation.Applied{Err: err}
+		return delegation.Applied{Err: err, Overwritten: r.waits.overwriting(hop.UID)}
 	}
 	if next.ServiceAccountName != "" { // the dry run could not foresee it: without a wait each try would cost an identity
-		r.denials.add(hop, in.Now, denied.Finding)
+		r.waits.deny(hop, denied.Finding)
 	}
 	return delegation.Applied{Denied: &denied.Finding, Err: r.withdrawHop(ctx, hop, next, denied.Finding, v.Cascades())}
 }
@@ -51,12 +52,16 @@ func (r *HopReconciler) applyGrant(
 	if len(plan.Blocked) > 0 {
 		return secretTaken(plan.Blocked[0])
 	}
-	account := uidOf(delegation.ServiceAccount, plan.Keep)
-	if plan.Makes(delegation.ServiceAccount) {
-		if account, err = r.newIdentity(ctx, in, g, plan, next); err != nil {
-			return err
+	same := g.Incarnation == hop.Status.Incarnation
+	if same {
+		next.ServiceAccountUID = string(g.AccountUID(observed))
+		if err = r.holdBack(ctx, hop, g, &plan); err == nil {
+			err = r.grants.Remove(ctx, plan.Discard)
 		}
-	} else if err := r.grants.Remove(ctx, plan.Discard); err != nil {
+	} else {
+		err = r.newIdentity(ctx, in, g, plan, next)
+	}
+	if err != nil {
 		return err
 	}
 	for _, step := range plan.Remove {
@@ -71,42 +76,65 @@ func (r *HopReconciler) applyGrant(
 		return err
 	}
 	for _, step := range plan.Make {
-		if err := r.grants.Apply(ctx, hop, g, step); err != nil {
+		if err := r.grants.Apply(ctx, hop, g, step, func(o delegation.Object, differs *delegation.Finding) {
+			r.waits.wrote(hop.UID, o, differs, same)
+		}); err != nil {
 			return err
 		}
 	}
-	return r.ensureToken(ctx, in, v, g, account, plan, next)
+	return r.ensureToken(ctx, in, v, g, plan, next)
+}
+
+// holdBack takes out of a plan what was put back a moment ago and differs again.
+func (r *HopReconciler) holdBack(ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant, plan *delegation.Plan) error {
+	var again []delegation.Object
+	for i, step := range plan.Make {
+		plan.Make[i] = slices.DeleteFunc(step, func(o delegation.Object) bool {
+			differs, yes := r.waits.wasPutBack(hop.UID, o)
+			if yes && differs == nil { // or the cache does not hold it yet
+				again = append(again, o)
+			}
+			return yes
+		})
+	}
+	who, err := r.grants.Overwritten(ctx, g, again)
+	if who != nil {
+		r.waits.overwrite(hop.UID, *who)
+	}
+	return err
 }
 
 // newIdentity creates the next incarnation of a hop: first its name in the status, which fails if the hop has changed
 // meanwhile, then the account. No one can know the name earlier and take it. The old account is deleted afterwards, as the
-// plan says. It returns the UID of the new.
+// plan says.
 func (r *HopReconciler) newIdentity(
 	ctx context.Context, in delegation.Input, g delegation.Grant, plan delegation.Plan, next *v1alpha1.DelegationHopStatus,
-) (types.UID, error) {
+) error {
 	hop := in.Chain.Last()
-	if last := r.denials.get(hop, in.Now); last != nil {
-		return "", grants.DeniedError{Finding: *last}
+	if last := r.waits.denial(hop); last != nil {
+		return grants.DeniedError{Finding: *last}
 	}
 	if err := r.checkUpToDate(ctx, hop); err != nil {
-		return "", err
+		return err
 	}
 	if err := r.grants.DryRun(ctx, g); err != nil {
-		return "", err
+		return err
 	}
 	if err := r.grants.Remove(ctx, plan.Discard); err != nil {
-		return "", err
+		return err
 	}
 	// What runs now runs as an earlier identity, or under an earlier hop of the name. It holds nothing but open streams.
 	if err := r.stopper.deletePods(ctx, delegation.HopKey(hop), client.MatchingLabels{v1alpha1.LabelHop: hop.Name}); err != nil {
-		return "", err
+		return err
 	}
-	next.Incarnation, next.ServiceAccountName = g.Incarnation, g.Account.Name
+	next.Incarnation, next.ServiceAccountName, next.ServiceAccountUID = g.Incarnation, g.Account.Name, ""
 	next.Credential = delegation.AnnouncedCredential(hop, in.Now)
 	if err := r.record.writeHop(ctx, hop, next); err != nil {
-		return "", err
+		return err
 	}
-	return r.grants.CreateAccount(ctx, hop, g)
+	uid, err := r.grants.CreateAccount(ctx, hop, g)
+	next.ServiceAccountUID = string(uid)
+	return err
 }
 
 // announceSecret names the Secret of a grant in the status before it is created.
@@ -127,10 +155,18 @@ func (r *HopReconciler) announceSecret(
 
 // ensureToken issues a token into the Secret of a grant if there is none, or if it is time to replace it.
 func (r *HopReconciler) ensureToken(
-	ctx context.Context, in delegation.Input, v delegation.Verdict, g delegation.Grant, account types.UID, plan delegation.Plan,
+	ctx context.Context, in delegation.Input, v delegation.Verdict, g delegation.Grant, plan delegation.Plan,
 	next *v1alpha1.DelegationHopStatus,
 ) error {
-	if g.Token == nil || !delegation.NeedsToken(next.Credential, credentialIn(plan.Keep), in.Now) {
+	secret := slices.IndexFunc(plan.Keep, isSecret)
+	if g.Token == nil || secret < 0 && !plan.Makes(delegation.Secret) { // it was put back a moment ago, and waits
+		return nil
+	}
+	held := ""
+	if secret >= 0 {
+		held = plan.Keep[secret].CredentialID
+	}
+	if !delegation.NeedsToken(next.Credential, held, in.Now) {
 		return nil
 	}
 	hop := in.Chain.Last()
@@ -138,7 +174,7 @@ func (r *HopReconciler) ensureToken(
 	if err := r.checkUpToDate(ctx, hop); err != nil {
 		return err
 	}
-	credential, err := r.grants.IssueToken(ctx, hop, g, account, g.Token.NextTokenLife(v.NotAfter, in.Now), in.Now)
+	credential, err := r.grants.IssueToken(ctx, hop, g, types.UID(next.ServiceAccountUID), g.Token.NextTokenLife(v.NotAfter, in.Now), in.Now)
 	if err != nil {
 		return err
 	}
@@ -169,21 +205,4 @@ func secretTaken(secret delegation.Object) error {
 	}}
 }
 
-func uidOf(kind delegation.Kind, among []delegation.Object) types.UID {
-	for _, o := range among {
-		if o.Kind == kind {
-			return o.UID
-		}
-	}
-	return ""
-}
-
-// credentialIn is the id of the token in the Secret among some objects; empty if there is none.
-func credentialIn(objects []delegation.Object) string {
-	for _, o := range objects {
-		if o.Kind == delegation.Secret {
-			return o.CredentialID
-		}
-	}
-	return ""
-}
+func isSecret(o delegation.Object) bool { return o.Kind == delegation.Secret }

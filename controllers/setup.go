@@ -56,7 +56,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	hop := &HopReconciler{
 		hops: facts.Hops{Reader: c}, live: live, gather: o.Gather, grants: manager, record: record, clock: o.Clock, maxFactAge: o.MaxFactAge,
-		stopper: workloadStopper{client: c, live: live, events: events},
+		stopper: workloadStopper{client: c, live: live, events: events}, waits: newWaits(),
 	}
 	if err := hop.setup(mgr, o.Concurrency); err != nil {
 		return fmt.Errorf("setting up the hop controller: %w", err)

@@ -191,6 +191,12 @@ type DelegationHopStatus struct {
 	// +kubebuilder:validation:MaxLength=253
 	ServiceAccountName string `json:"serviceAccountName,omitempty"`
 
+	// serviceAccountUID is the UID of that ServiceAccount. An account of the same name with another UID is not the hop's.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=36
+	ServiceAccountUID string `json:"serviceAccountUID,omitempty"`
+
 	// credential describes the token in the Secret; it never contains the token.
 	// +optional
 	Credential *Credential `json:"credential,omitempty"`

@@ -69,6 +69,10 @@ const (
 	ReasonSecretTaken Reason = "SecretTaken"
 	// ReasonNameTaken: an object that the controller did not create has a name that the grant needs.
 	ReasonNameTaken Reason = "NameTaken"
+	// ReasonGrantDenied: the API server did not accept an object of a grant: a quota, a policy or a webhook denies it.
+	ReasonGrantDenied Reason = "GrantDenied"
+	// ReasonOverwritten: a client, a policy or a webhook changes an object of a grant each time that it is written.
+	ReasonOverwritten Reason = "Overwritten"
 	// ReasonWrongServiceAccount: a workload names an account other than default that is not the hop's, or names a hop's
 	// account without declaring the hop.
 	ReasonWrongServiceAccount Reason = "WrongServiceAccount"
@@ -123,6 +127,8 @@ var classes = map[Reason]Class{
 	ReasonImageNotAllowed:        ClassFixable,
 	ReasonSecretTaken:            ClassFixable,
 	ReasonNameTaken:              ClassFixable,
+	ReasonGrantDenied:            ClassFixable,
+	ReasonOverwritten:            ClassFixable,
 	ReasonWrongServiceAccount:    ClassFixable,
 
 	ReasonPathNotFound:   ClassWaiting,

@@ -3,10 +3,8 @@ package delegation
 import (
 	"encoding/json"
 	"fmt"
-	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
@@ -27,27 +25,23 @@ func BindingContent(ref rbacv1.RoleRef, subjects []rbacv1.Subject) string {
 	}{ref, subjects})
 }
 
-// AccountContent is the comparable form of how a hop's account was created. Owners are the UIDs of its owners.
-func AccountContent(labels map[string]string, owners []types.UID, hop types.UID, automount *bool) string {
-	own := make(map[string]string, len(ownLabels))
-	for _, key := range ownLabels {
-		own[key] = labels[key]
-	}
+// AccountContent is the comparable form of a hop's account. Owned says whether the hop is among its owners.
+func AccountContent(owned bool, automount *bool) string {
 	return content(struct {
-		Labels    map[string]string
 		Owned     bool
 		Automount *bool
-	}{own, slices.Contains(owners, hop), automount})
+	}{owned, automount})
 }
 
-// HasLabels says whether an object has all labels of its grant.
-func HasLabels(labels, want map[string]string) bool {
+// DifferentLabels are the keys of those labels of a grant that an object does not have, or has with another value.
+func DifferentLabels(labels, want map[string]string) []string {
+	var keys []string
 	for _, key := range ownLabels {
 		if labels[key] != want[key] {
-			return false
+			keys = append(keys, key)
 		}
 	}
-	return true
+	return keys
 }
 
 func content(v any) string {

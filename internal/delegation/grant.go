@@ -41,11 +41,12 @@ type TokenSpec struct {
 }
 
 // GrantFor is the grant of a hop whose verdict is Allow, in its present incarnation while the account of that incarnation
-// exists as it was created, else in the next one, whose name has the given random suffix. A name is never used again, and
-// no one can know it before it is in the status.
+// exists, else in the next one, whose name has the given random suffix. A name is never used again, and no one can know it
+// before it is in the status.
 func GrantFor(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, v Verdict, observed []Object, suffix string) Grant {
 	name := hop.Status.ServiceAccountName
-	if current := grantOf(path, hop, hop.Status.Incarnation, name, v); endsAt(name, v.NotAfter) && current.accountExists(observed) {
+	current := grantOf(path, hop, hop.Status.Incarnation, name, v)
+	if endsAt(name, v.NotAfter) && current.hasIdentity(types.UID(hop.Status.ServiceAccountUID), observed) {
 		return current
 	}
 	return grantOf(path, hop, hop.Status.Incarnation+1, AccountName(hop, suffix, v.NotAfter), v)
@@ -65,12 +66,29 @@ func grantOf(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, incarna
 	return g
 }
 
-// accountExists says whether the account of the grant exists as it was created.
-func (g Grant) accountExists(observed []Object) bool {
-	want := g.account()
-	return slices.ContainsFunc(observed, func(o Object) bool {
-		return o.Kind == ServiceAccount && o.Key == g.Account && want.matches(o)
-	})
+// AccountUID is the UID of the grant's account among some objects; empty if it is not among them.
+func (g Grant) AccountUID(observed []Object) types.UID { return g.observedAccount(observed).UID }
+
+// hasIdentity says whether the account of the grant exists. Its UID says so, whatever became of its labels: they decide
+// nothing, and a policy that rewrites them must not cost one identity after the other. Where a crash kept the UID out of
+// the status, it is the account that is as the controller creates it.
+func (g Grant) hasIdentity(uid types.UID, observed []Object) bool {
+	o := g.observedAccount(observed)
+	switch {
+	case o.Kind == "" || o.Deleting:
+		return false
+	case uid != "":
+		return o.UID == uid
+	}
+	return g.account().matches(o) && !o.Unlabelled
+}
+
+func (g Grant) observedAccount(observed []Object) Object {
+	i := slices.IndexFunc(observed, func(o Object) bool { return o.Kind == ServiceAccount && o.Key == g.Account })
+	if i < 0 {
+		return Object{}
+	}
+	return observed[i]
 }
 
 func rulesOf(r scope.Rights) map[string][]rbacv1.PolicyRule {
@@ -123,8 +141,7 @@ func (g Grant) Objects(useLives bool) []Object {
 }
 
 func (g Grant) account() Object {
-	content := AccountContent(g.Labels, []types.UID{g.Owner}, g.Owner, new(false))
-	return Object{Kind: ServiceAccount, Key: g.Account, Content: content}
+	return Object{Kind: ServiceAccount, Key: g.Account, Content: AccountContent(true, new(false))}
 }
 
 // rights are the roles and bindings.

@@ -21,7 +21,7 @@ func HopNamespaceRights(namespace string) v1alpha1.Scope {
 		return v1alpha1.ResourceRule{APIGroups: []string{group}, Resources: []string{resource}, Verbs: verbs}
 	}
 	return v1alpha1.Scope{Namespaced: []v1alpha1.NamespacedScope{{Namespaces: []string{namespace}, Rules: []v1alpha1.ResourceRule{
-		rule("", "serviceaccounts", "create", "delete"),
+		rule("", "serviceaccounts", "create", "patch", "delete"),
 		rule("", "serviceaccounts/token", "create"),
 		rule("", "secrets", "get", "create", "update", "delete"),
 		rule("", "pods", "delete"),

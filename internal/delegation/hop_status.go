@@ -42,6 +42,8 @@ func FactsTooOld(status *v1alpha1.DelegationHopStatus, now time.Time, maxAge tim
 type Applied struct {
 	// Denied is why the grant could not be made although the verdict allows it.
 	Denied *Finding
+	// Overwritten is who keeps changing a part of the grant that decides nothing. The hop holds its grant.
+	Overwritten *Finding
 	// Err is the error of a step that could not be done.
 	Err error
 	// InEffect says whether all objects of the grant were seen to exist. It is set while the verdict is Undetermined, when
@@ -71,6 +73,9 @@ func SetHopConditions(next *v1alpha1.DelegationHopStatus, in Input, v Verdict, a
 		}
 	}
 	s.set(v1alpha1.ConditionGranted, granted, reason, grantedMessage)
+	if o := applied.Overwritten; o != nil && reason.Class() == v1alpha1.ClassGood {
+		reason, message = o.Reason, o.BoundedString()
+	}
 	s.setSummary(reason, message)
 }
 

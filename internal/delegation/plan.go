@@ -60,9 +60,11 @@ type Object struct {
 	// Life is how long the token in a Secret lives from its issue; on a desired Secret, the longest that it may.
 	Life time.Duration
 
+	// UID is that of the object which was observed; empty on one that is to be created.
+	UID types.UID
+
 	// The following are set on observed objects only.
 
-	UID types.UID
 	// Ownership says for whom it was created.
 	Ownership Ownership
 	// Unlabelled is true for an object that has lost labels of the grant. They are applied again: with them it is found, by
@@ -106,16 +108,16 @@ func (p Plan) Empty() bool {
 	return len(p.Discard) == 0 && len(p.Remove) == 0 && len(p.Make) == 0 && len(p.Blocked) == 0
 }
 
-// Makes says whether the plan creates an object of a kind.
+type identity struct {
+	kind Kind
+	key  types.NamespacedName
+}
+
+// Makes says whether the plan creates or applies an object of a kind.
 func (p Plan) Makes(kind Kind) bool {
 	return slices.ContainsFunc(p.Make, func(s Step) bool {
 		return slices.ContainsFunc(s, func(o Object) bool { return o.Kind == kind })
 	})
-}
-
-type identity struct {
-	kind Kind
-	key  types.NamespacedName
 }
 
 // PlanFor plans the grant of a hop. The same input gives the same plan.
@@ -151,7 +153,10 @@ func planFor(desired, observed []Object) Plan {
 			plan.Discard = append(plan.Discard, o)
 		case removed:
 			remove = append(remove, o)
-		case rewritten, ignored:
+		case rewritten:
+			d.UID = o.UID
+			want[id] = d
+		case ignored:
 		}
 	}
 	for id, o := range want {
@@ -194,7 +199,7 @@ func fateOf(o, desired Object, wanted bool) fate {
 		return stays
 	case desired.matches(o):
 		return rewritten
-	case o.Kind == ServiceAccount || o.Kind == Secret:
+	case o.Kind == Secret:
 		return discarded
 	case o.isBinding():
 		return removed

@@ -31,6 +31,11 @@ func unlabelled(o Object) Object {
 	return o
 }
 
+func exists(o Object, uid types.UID) Object {
+	o.UID = uid
+	return o
+}
+
 func deleting(o Object) Object {
 	o.Deleting = true
 	return o
@@ -91,9 +96,9 @@ func TestPlan(t *testing.T) {
 			desired: []Object{sa, role, binding}, observed: []Object{sa, role, binding, object(Role, "b", "1"), object(RoleBinding, "b", "1")},
 			want: Plan{Remove: []Step{{object(RoleBinding, "b", "1")}, {object(Role, "b", "1")}}, Keep: []Object{role, binding, sa}},
 		},
-		"an account that was changed after its creation is discarded": {
-			desired: []Object{sa}, observed: []Object{object(ServiceAccount, "agents", "with another owner")},
-			want: Plan{Discard: []Object{object(ServiceAccount, "agents", "with another owner")}, Make: []Step{{sa}}},
+		"an account that was changed after its creation is put back, and stays the same": {
+			desired: []Object{sa}, observed: []Object{exists(object(ServiceAccount, "agents", "with another owner"), "1")},
+			want: Plan{Make: []Step{{exists(sa, "1")}}},
 		},
 		"what lost its labels is applied again": {
 			desired: []Object{role, binding}, observed: []Object{unlabelled(role), unlabelled(binding)},
@@ -101,9 +106,6 @@ func TestPlan(t *testing.T) {
 		},
 		"what lost its labels and is not wanted is discarded before nothing finds it": {
 			desired: []Object{sa}, observed: []Object{sa, unlabelled(old)}, want: Plan{Discard: []Object{unlabelled(old)}, Keep: []Object{sa}},
-		},
-		"an account that is being deleted is not kept": {
-			desired: []Object{sa}, observed: []Object{deleting(sa)}, want: Plan{Discard: []Object{deleting(sa)}, Make: []Step{{sa}}},
 		},
 		"a Secret of another team blocks the name and stays": {
 			desired: []Object{sa, secret}, observed: []Object{sa, owned(secret, OwnedByOthers)},
@@ -172,7 +174,7 @@ func TestGrantFor(t *testing.T) {
 	wantObjects := []Object{
 		{
 			Kind: ServiceAccount, Key: types.NamespacedName{Namespace: "agents", Name: name},
-			Content: AccountContent(want.Labels, []types.UID{"isolate-uid"}, "isolate-uid", new(false)),
+			Content: AccountContent(true, new(false)),
 		},
 		{Kind: Role, Key: types.NamespacedName{Namespace: "billing", Name: name}, Content: RoleContent(rule("list"))},
 		{Kind: RoleBinding, Key: types.NamespacedName{Namespace: "billing", Name: name}, Content: binding},
@@ -185,7 +187,7 @@ func TestGrantFor(t *testing.T) {
 	}
 }
 
-// TestGrantForKeepsTheIdentity while its account exists as it was created.
+// TestGrantForKeepsTheIdentity while its account exists, whatever a policy makes of it.
 func TestGrantForKeepsTheIdentity(t *testing.T) {
 	p := path()
 	isolate := hop("isolate", withToken(""))
@@ -196,24 +198,33 @@ func TestGrantForKeepsTheIdentity(t *testing.T) {
 	isolate.Status.Incarnation = 3
 	current := grantOf(p, isolate, 3, AccountName(isolate, "5f0d", v.NotAfter), v)
 	isolate.Status.ServiceAccountName = current.Account.Name
-	account := current.account()
+	account := exists(current.account(), "1")
 	changed, gone := account, Object{
 		Kind: ServiceAccount, Key: types.NamespacedName{Namespace: "agents", Name: "dhop-isolate.other"}, Content: account.Content,
 	}
-	changed.Content = AccountContent(current.Labels, nil, isolate.UID, new(false))
+	changed.Content = AccountContent(false, new(true))
 	for name, test := range map[string]struct {
 		observed []Object
+		unknown  bool // a crash kept the UID out of the status
 		end      time.Duration
 		want     int64
 	}{
 		"as it was created":  {observed: []Object{account}, want: 3},
-		"changed":            {observed: []Object{changed}, want: 4},
+		"changed":            {observed: []Object{unlabelled(changed)}, want: 3},
+		"recreated":          {observed: []Object{exists(account, "2")}, want: 4},
+		"of unknown UID":     {observed: []Object{account}, unknown: true, want: 3},
+		"unknown, changed":   {observed: []Object{changed}, unknown: true, want: 4},
+		"unknown, unlabeled": {observed: []Object{unlabelled(account)}, unknown: true, want: 4},
 		"being deleted":      {observed: []Object{deleting(account)}, want: 4},
 		"gone":               {observed: []Object{gone}, want: 4},
 		"with another end":   {observed: []Object{account}, end: time.Second, want: 4},
 		"a Role of its name": {observed: []Object{{Kind: Role, Key: account.Key, Content: account.Content}}, want: 4},
 	} {
 		t.Run(name, func(t *testing.T) {
+			isolate.Status.ServiceAccountUID = "1"
+			if test.unknown {
+				isolate.Status.ServiceAccountUID = ""
+			}
 			v := v
 			v.NotAfter = v.NotAfter.Add(test.end)
 			if got := GrantFor(p, isolate, v, test.observed, "77aa"); got.Incarnation != test.want {

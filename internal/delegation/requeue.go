@@ -49,14 +49,13 @@ func RequeuePathAfter(v Verdict, asked, now time.Time) time.Duration {
 	return sooner(requeueAfter(v, time.Time{}, asked, now), retry)
 }
 
-// RequeueHopAfter is when to look at a hop again, from now; zero means never. Denied is why its grant could not be made
-// although the verdict allows it.
-func RequeueHopAfter(v Verdict, denied *Finding, tokenDue, asked, now time.Time, maxFactAge time.Duration) time.Duration {
+// RequeueHopAfter is when to look at a hop again, from now; zero means never. Applied is what became of the verdict.
+func RequeueHopAfter(v Verdict, applied Applied, tokenDue, asked, now time.Time, maxFactAge time.Duration) time.Duration {
 	retry := time.Duration(0)
 	switch {
-	case denied != nil && denied.Reason.Class() == v1alpha1.ClassWaiting:
+	case applied.Denied != nil && applied.Denied.Reason.Class() == v1alpha1.ClassWaiting:
 		retry = undeterminedRetry
-	case denied != nil:
+	case applied.Denied != nil, applied.Overwritten != nil:
 		retry = DeniedRetry
 	case v.Outcome == Undetermined:
 		retry = min(maxFactAge, undeterminedRetry)

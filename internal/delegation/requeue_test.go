@@ -66,9 +66,10 @@ func TestRequeueAfter(t *testing.T) {
 func TestRequeueHopAfter(t *testing.T) {
 	allow := Verdict{Outcome: Allow, NotAfter: noon.Add(time.Hour)}
 	for name, c := range map[string]struct {
-		verdict Verdict
-		denied  v1alpha1.Reason
-		want    time.Duration
+		verdict     Verdict
+		denied      v1alpha1.Reason
+		overwritten bool
+		want        time.Duration
 	}{
 		"a valid hop until its end":       {verdict: allow, want: time.Hour + time.Millisecond},
 		"an open question is asked again": {verdict: Verdict{NotAfter: noon.Add(time.Hour)}, want: undeterminedRetry},
@@ -77,14 +78,18 @@ func TestRequeueHopAfter(t *testing.T) {
 		},
 		"a denial that passes":                 {verdict: allow, denied: v1alpha1.ReasonNotYetValid, want: undeterminedRetry},
 		"a denial that a user has to fix":      {verdict: allow, denied: v1alpha1.ReasonSecretTaken, want: DeniedRetry},
+		"what is overwritten is put back":      {verdict: allow, overwritten: true, want: DeniedRetry},
 		"a hop that has ended is not requeued": {verdict: deniedFor(v1alpha1.ReasonRevoked)},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var denied *Finding
+			var applied Applied
 			if c.denied != "" {
-				denied = &Finding{Reason: c.denied}
+				applied.Denied = &Finding{Reason: c.denied}
 			}
-			if got := RequeueHopAfter(c.verdict, denied, time.Time{}, noon, noon, 10*time.Minute); got != c.want {
+			if c.overwritten {
+				applied.Overwritten = &Finding{Reason: v1alpha1.ReasonOverwritten}
+			}
+			if got := RequeueHopAfter(c.verdict, applied, time.Time{}, noon, noon, 10*time.Minute); got != c.want {
 				t.Errorf("requeued after %s, want %s", got, c.want)
 			}
 		})

@@ -5,11 +5,16 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"slices"
 
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	corev1ac "k8s.io/client-go/applyconfigurations/core/v1"
+	metav1ac "k8s.io/client-go/applyconfigurations/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
@@ -31,9 +36,25 @@ func (m *Manager) CreateAccount(ctx context.Context, hop *v1alpha1.DelegationHop
 		AutomountServiceAccountToken: new(false),
 	}
 	if err := m.Client.Create(ctx, account, FieldOwner); err != nil {
-		return "", fmt.Errorf("creating ServiceAccount %s: %w", account.Name, err)
+		return "", asDenied(fmt.Errorf("creating ServiceAccount %s: %w", account.Name, err))
 	}
 	return account.UID, nil
+}
+
+// applyAccount puts an account back as it was created. Its UID has it fail for an account that was deleted meanwhile.
+func applyAccount(g delegation.Grant, o delegation.Object) runtime.ApplyConfiguration {
+	owner := metav1ac.OwnerReference().WithAPIVersion(v1alpha1.SchemeGroupVersion.String()).WithKind("DelegationHop").
+		WithName(g.Labels[v1alpha1.LabelHopName]).WithUID(g.Owner)
+	return corev1ac.ServiceAccount(o.Key.Name, o.Key.Namespace).WithUID(o.UID).
+		WithLabels(g.Labels).WithOwnerReferences(owner).WithAutomountServiceAccountToken(false)
+}
+
+// changedAccount is the field of an account that is not as it was created.
+func changedAccount(o client.Object, g delegation.Grant) fieldpath.Path {
+	if isOwnedBy(o, g.Owner) {
+		return fieldpath.MakePathOrDie("automountServiceAccountToken")
+	}
+	return fieldpath.MakePathOrDie("metadata", "ownerReferences")
 }
 
 // ownedBy lets the garbage collector delete what authenticates as a hop when the hop is deleted while no controller runs.
@@ -43,10 +64,6 @@ func ownedBy(hop *v1alpha1.DelegationHop) []metav1.OwnerReference {
 	}}
 }
 
-func ownerUIDs(o client.Object) []types.UID {
-	var uids []types.UID
-	for _, ref := range o.GetOwnerReferences() {
-		uids = append(uids, ref.UID)
-	}
-	return uids
+func isOwnedBy(o client.Object, hop types.UID) bool {
+	return slices.ContainsFunc(o.GetOwnerReferences(), func(ref metav1.OwnerReference) bool { return ref.UID == hop })
 }

@@ -23,7 +23,14 @@ func TestAsDenied(t *testing.T) {
 		want v1alpha1.Reason // empty: not a denial
 	}{
 		"more than the controller holds": {
-			err: apierrors.NewForbidden(roles, "x", errors.New("not held")), want: v1alpha1.ReasonScopeExceedsCeiling,
+			err:  apierrors.NewForbidden(roles, "x", errors.New(`user "wayleave" is `+notHeld+`: {"pods"}`)),
+			want: v1alpha1.ReasonScopeExceedsCeiling,
+		},
+		"a quota": {
+			err: apierrors.NewForbidden(roles, "x", errors.New("exceeded quota: few")), want: v1alpha1.ReasonGrantDenied,
+		},
+		"a policy": {
+			err: apierrors.NewInvalid(schema.GroupKind{Group: rbacv1.GroupName, Kind: "Role"}, "x", nil), want: v1alpha1.ReasonGrantDenied,
 		},
 		"no namespace": {
 			err: apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "on"), want: v1alpha1.ReasonNotYetValid,

@@ -5,9 +5,12 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	rbacac "k8s.io/client-go/applyconfigurations/rbac/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
+	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
 )
 
@@ -19,9 +22,11 @@ type kind struct {
 	// list is an empty list; nil for Secrets, which are read by name: listing and watching them is to be able to read all.
 	list func() client.ObjectList
 	// content is what an object says, as a plan compares it.
-	content func(client.Object, hopRef) string
-	// apply is the object of a grant in a namespace; nil where it is created once and never changed.
-	apply func(g delegation.Grant, namespace string) runtime.ApplyConfiguration
+	content func(o client.Object, hop types.UID) string
+	// changed is the field of an object whose content is not as its grant says.
+	changed func(client.Object, delegation.Grant) fieldpath.Path
+	// apply is how an object of a grant is applied; nil for Secrets, which are created.
+	apply func(g delegation.Grant, o delegation.Object) runtime.ApplyConfiguration
 }
 
 // kinds are the kinds of a grant.
@@ -30,60 +35,69 @@ var kinds = []kind{
 		kind:  delegation.ServiceAccount,
 		empty: func(m metav1.ObjectMeta) client.Object { return &corev1.ServiceAccount{ObjectMeta: m} },
 		list:  func() client.ObjectList { return &corev1.ServiceAccountList{} },
-		content: func(o client.Object, hop hopRef) string {
-			account := as[*corev1.ServiceAccount](o)
-			return delegation.AccountContent(account.Labels, ownerUIDs(account), hop.uid, account.AutomountServiceAccountToken)
+		content: func(o client.Object, hop types.UID) string {
+			return delegation.AccountContent(isOwnedBy(o, hop), as[*corev1.ServiceAccount](o).AutomountServiceAccountToken)
 		},
+		changed: changedAccount,
+		apply:   applyAccount,
 	},
 	{
 		kind:  delegation.Secret,
 		empty: func(m metav1.ObjectMeta) client.Object { return &corev1.Secret{ObjectMeta: m} },
+		content: func(o client.Object, _ types.UID) string {
+			return o.GetAnnotations()[v1alpha1.AnnotationAudience]
+		},
+		changed: always("metadata", "annotations", v1alpha1.AnnotationAudience),
 	},
 	{
 		kind:  delegation.Role,
 		empty: func(m metav1.ObjectMeta) client.Object { return &rbacv1.Role{ObjectMeta: m} },
 		list:  func() client.ObjectList { return &rbacv1.RoleList{} },
-		content: func(o client.Object, _ hopRef) string {
+		content: func(o client.Object, _ types.UID) string {
 			return delegation.RoleContent(as[*rbacv1.Role](o).Rules)
 		},
-		apply: func(g delegation.Grant, namespace string) runtime.ApplyConfiguration {
-			return rbacac.Role(g.Account.Name, namespace).WithLabels(g.Labels).WithRules(rules(g.Rules[namespace])...)
+		changed: always("rules"),
+		apply: func(g delegation.Grant, o delegation.Object) runtime.ApplyConfiguration {
+			return rbacac.Role(o.Key.Name, o.Key.Namespace).WithLabels(g.Labels).WithRules(rules(g.Rules[o.Key.Namespace])...)
 		},
 	},
 	{
 		kind:  delegation.RoleBinding,
 		empty: func(m metav1.ObjectMeta) client.Object { return &rbacv1.RoleBinding{ObjectMeta: m} },
 		list:  func() client.ObjectList { return &rbacv1.RoleBindingList{} },
-		content: func(o client.Object, _ hopRef) string {
+		content: func(o client.Object, _ types.UID) string {
 			binding := as[*rbacv1.RoleBinding](o)
 			return delegation.BindingContent(binding.RoleRef, binding.Subjects)
 		},
-		apply: func(g delegation.Grant, namespace string) runtime.ApplyConfiguration {
-			return rbacac.RoleBinding(g.Account.Name, namespace).WithLabels(g.Labels).
-				WithRoleRef(roleRef(g.RoleRef(namespace))).WithSubjects(subjects(g.Subjects())...)
+		changed: always("subjects"),
+		apply: func(g delegation.Grant, o delegation.Object) runtime.ApplyConfiguration {
+			return rbacac.RoleBinding(o.Key.Name, o.Key.Namespace).WithLabels(g.Labels).
+				WithRoleRef(roleRef(g.RoleRef(o.Key.Namespace))).WithSubjects(subjects(g.Subjects())...)
 		},
 	},
 	{
 		kind:  delegation.ClusterRole,
 		empty: func(m metav1.ObjectMeta) client.Object { return &rbacv1.ClusterRole{ObjectMeta: m} },
 		list:  func() client.ObjectList { return &rbacv1.ClusterRoleList{} },
-		content: func(o client.Object, _ hopRef) string {
+		content: func(o client.Object, _ types.UID) string {
 			return delegation.RoleContent(as[*rbacv1.ClusterRole](o).Rules)
 		},
-		apply: func(g delegation.Grant, _ string) runtime.ApplyConfiguration {
-			return rbacac.ClusterRole(g.Account.Name).WithLabels(g.Labels).WithRules(rules(g.Rules[""])...)
+		changed: always("rules"),
+		apply: func(g delegation.Grant, o delegation.Object) runtime.ApplyConfiguration {
+			return rbacac.ClusterRole(o.Key.Name).WithLabels(g.Labels).WithRules(rules(g.Rules[""])...)
 		},
 	},
 	{
 		kind:  delegation.ClusterRoleBinding,
 		empty: func(m metav1.ObjectMeta) client.Object { return &rbacv1.ClusterRoleBinding{ObjectMeta: m} },
 		list:  func() client.ObjectList { return &rbacv1.ClusterRoleBindingList{} },
-		content: func(o client.Object, _ hopRef) string {
+		content: func(o client.Object, _ types.UID) string {
 			binding := as[*rbacv1.ClusterRoleBinding](o)
 			return delegation.BindingContent(binding.RoleRef, binding.Subjects)
 		},
-		apply: func(g delegation.Grant, _ string) runtime.ApplyConfiguration {
-			return rbacac.ClusterRoleBinding(g.Account.Name).WithLabels(g.Labels).
+		changed: always("subjects"),
+		apply: func(g delegation.Grant, o delegation.Object) runtime.ApplyConfiguration {
+			return rbacac.ClusterRoleBinding(o.Key.Name).WithLabels(g.Labels).
 				WithRoleRef(roleRef(g.RoleRef(""))).WithSubjects(subjects(g.Subjects())...)
 		},
 	},
@@ -91,11 +105,11 @@ var kinds = []kind{
 
 // WatchedTypes are the types of a grant that the cache holds.
 func WatchedTypes() []client.Object {
-	var types []client.Object
+	var watched []client.Object
 	for _, k := range listed() {
-		types = append(types, k.empty(metav1.ObjectMeta{}))
+		watched = append(watched, k.empty(metav1.ObjectMeta{}))
 	}
-	return types
+	return watched
 }
 
 // listed are the kinds that can be listed.
@@ -121,6 +135,11 @@ func kindOf(name delegation.Kind) kind {
 		}
 	}
 	return kind{}
+}
+
+// always is for kinds of which one field alone can differ.
+func always(field ...any) func(client.Object, delegation.Grant) fieldpath.Path {
+	return func(client.Object, delegation.Grant) fieldpath.Path { return fieldpath.MakePathOrDie(field...) }
 }
 
 // as is an object as the type that its kind lists; the zero value, which equals nothing that is desired, if it is not.

@@ -155,8 +155,8 @@ func each(ctx context.Context, from client.Reader, of []kind, visit func(kind, c
 func (k kind) observed(o client.Object, ref hopRef) delegation.Object {
 	named := ref.account != "" && o.GetName() == ref.account
 	return delegation.Object{
-		Kind: k.kind, Key: client.ObjectKeyFromObject(o), Content: k.content(o, ref), UID: o.GetUID(),
-		Unlabelled: named && ref.labels != nil && !delegation.HasLabels(o.GetLabels(), ref.labels),
+		Kind: k.kind, Key: client.ObjectKeyFromObject(o), Content: k.content(o, ref.uid), UID: o.GetUID(),
+		Unlabelled: named && ref.labels != nil && len(delegation.DifferentLabels(o.GetLabels(), ref.labels)) > 0,
 		Deleting:   !o.GetDeletionTimestamp().IsZero(),
 	}
 }

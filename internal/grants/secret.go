@@ -2,6 +2,7 @@ package grants
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -50,9 +51,9 @@ func observedSecret(secret *metav1.PartialObjectMetadata, hop *v1alpha1.Delegati
 }
 
 // ownershipOf says for whom a Secret was created. A name has one holder at a time, so an earlier hop of the name is gone.
-func ownershipOf(secret *metav1.PartialObjectMetadata, hop *v1alpha1.DelegationHop) delegation.Ownership {
-	label := secret.Labels[v1alpha1.LabelHopUID]
-	for _, ref := range secret.OwnerReferences {
+func ownershipOf(secret client.Object, hop *v1alpha1.DelegationHop) delegation.Ownership {
+	label := secret.GetLabels()[v1alpha1.LabelHopUID]
+	for _, ref := range secret.GetOwnerReferences() {
 		switch isHop := ref.APIVersion == v1alpha1.SchemeGroupVersion.String() && ref.Kind == "DelegationHop"; {
 		case ref.UID == hop.UID && label == string(hop.UID):
 			return delegation.OwnedByHop
@@ -86,14 +87,22 @@ func (m *Manager) secret(ctx context.Context, namespace, name string) (*metav1.P
 	return secret, nil
 }
 
-// createSecret creates the Secret of a grant, without a token.
-func (m *Manager) createSecret(ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant) error {
+// createSecret creates the Secret of a grant, without a token. One that is not as it was written is deleted where it would
+// not be known as the hop's.
+func (m *Manager) createSecret(
+	ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant, o delegation.Object,
+) (differs *delegation.Finding, err error) {
 	secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{
 		Namespace: hop.Namespace, Name: g.Token.SecretName, Labels: g.Labels, OwnerReferences: ownedBy(hop),
 		Annotations: map[string]string{v1alpha1.AnnotationAudience: g.Token.Audience},
 	}}
 	if err := m.Client.Create(ctx, secret, FieldOwner); err != nil {
-		return fmt.Errorf("creating Secret %s: %w", secret.Name, err)
+		return nil, asDenied(fmt.Errorf("creating Secret %s: %w", secret.Name, err))
 	}
-	return nil
+	differs, err = compare(secret, o, g, byAdmission)
+	if differs == nil || ownershipOf(secret, hop) == delegation.OwnedByHop {
+		return differs, err
+	}
+	o.UID = secret.UID
+	return nil, errors.Join(DeniedError{*differs}, m.removeOne(ctx, o))
 }

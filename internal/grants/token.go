@@ -11,7 +11,6 @@ import (
 
 	authenticationv1 "k8s.io/api/authentication/v1"
 	corev1 "k8s.io/api/core/v1"
-	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -61,7 +60,7 @@ func (m *Manager) requestToken(
 	}
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: g.Account.Namespace, Name: g.Account.Name}}
 	if err := m.Client.SubResource("token").Create(ctx, account, request); err != nil {
-		return nil, fmt.Errorf("requesting a token for ServiceAccount %s: %w", account.Name, err)
+		return nil, asDenied(fmt.Errorf("requesting a token for ServiceAccount %s: %w", account.Name, err))
 	}
 	return request, nil
 }
@@ -82,10 +81,10 @@ func (m *Manager) fillSecret(ctx context.Context, g delegation.Grant, meta *meta
 		secret.Data["kubeconfig"], secret.Data["ca.crt"] = kubeconfig, m.Kubeconfig.CA
 		secret.Data["namespace"] = []byte(g.Account.Namespace)
 	}
-	if err := m.Client.Update(ctx, secret, FieldOwner); apierrors.IsInvalid(err) { // the type of a Secret is immutable
+	if err := m.Client.Update(ctx, secret, FieldOwner); isAbout(err, "type") { // it is immutable
 		return nameTaken(delegation.Object{Kind: delegation.Secret, Key: client.ObjectKeyFromObject(secret)}, "with another type")
 	} else if err != nil {
-		return fmt.Errorf("writing the token into Secret %s: %w", secret.Name, err)
+		return asDenied(fmt.Errorf("writing the token into Secret %s: %w", secret.Name, err))
 	}
 	return nil
 }

@@ -135,12 +135,12 @@ func (g *gate) intercept(c client.WithWatch) client.Client {
 			return g.do("update", o, func() error { return c.Update(ctx, o, opts...) })
 		},
 		Patch: func(ctx context.Context, c client.WithWatch, o client.Object, patch client.Patch, opts ...client.PatchOption) error {
+			if patched := (&client.PatchOptions{}); len(patched.ApplyOptions(opts).DryRun) > 0 {
+				return c.Patch(ctx, o, patch, opts...)
+			}
 			return g.do("patch", o, func() error { return c.Patch(ctx, o, patch, opts...) })
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
-			if applied := (&client.ApplyOptions{}); len(applied.ApplyOptions(opts).DryRun) > 0 {
-				return c.Apply(ctx, o, opts...)
-			}
 			return g.do("apply", o, func() error { return c.Apply(ctx, o, opts...) })
 		},
 		SubResourceCreate: func(

@@ -217,13 +217,13 @@ func TestHopIsRestored(t *testing.T) {
 			}
 			return nil
 		}},
-		"the account loses its labels": {recreated: true, tamper: func(
+		"the account loses its labels": {tamper: func(
 			f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding,
 		) error {
 			account.Labels = nil
 			return suite.admin.Update(f.Context(), account)
 		}},
-		"the account loses its owner": {recreated: true, tamper: func(
+		"the account loses its owner": {tamper: func(
 			f *fixture, account *corev1.ServiceAccount, _ *rbacv1.Role, _ *rbacv1.RoleBinding,
 		) error {
 			account.OwnerReferences = nil

@@ -157,6 +157,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: serviceAccountName
       type:
         scalar: string
+    - name: serviceAccountUID
+      type:
+        scalar: string
     - name: undeterminedSince
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time

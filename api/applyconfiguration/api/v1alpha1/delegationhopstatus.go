@@ -36,6 +36,8 @@ type DelegationHopStatusApplyConfiguration struct {
 	Incarnation *int64 `json:"incarnation,omitempty"`
 	// serviceAccountName is the hop's identity in its namespace. It exists only while the hop is valid.
 	ServiceAccountName *string `json:"serviceAccountName,omitempty"`
+	// serviceAccountUID is the UID of that ServiceAccount. An account of the same name with another UID is not the hop's.
+	ServiceAccountUID *string `json:"serviceAccountUID,omitempty"`
 	// credential describes the token in the Secret; it never contains the token.
 	Credential *CredentialApplyConfiguration `json:"credential,omitempty"`
 }
@@ -128,6 +130,14 @@ func (b *DelegationHopStatusApplyConfiguration) WithIncarnation(value int64) *De
 // If called multiple times, the ServiceAccountName field is set to the value of the last call.
 func (b *DelegationHopStatusApplyConfiguration) WithServiceAccountName(value string) *DelegationHopStatusApplyConfiguration {
 	b.ServiceAccountName = &value
+	return b
+}
+
+// WithServiceAccountUID sets the ServiceAccountUID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the ServiceAccountUID field is set to the value of the last call.
+func (b *DelegationHopStatusApplyConfiguration) WithServiceAccountUID(value string) *DelegationHopStatusApplyConfiguration {
+	b.ServiceAccountUID = &value
 	return b
 }
 

@@ -1,0 +1,84 @@
+package controllers
+
+import (
+	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/cache"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+)
+
+// waits remembers what the next try has to wait for. It is memory alone: a restart tries once more immediately.
+type waits struct {
+	// denied has the grants that the API server denied half way, such as one whose binding a quota or another team's policy
+	// does not allow. Each try creates an identity and deletes it, and these writes would requeue the hop immediately.
+	denied *cache.Expiring
+	// written has the objects that were put back, so that one which differs again is not put back at the speed of whoever
+	// changes it.
+	written *cache.Expiring
+	// overwritten has the hops of which a part is changed again and again. It outlasts the next try: without that, such a
+	// hop would be ready for a moment each time.
+	overwritten *cache.Expiring
+}
+
+func newWaits() waits {
+	return waits{denied: cache.NewExpiring(), written: cache.NewExpiring(), overwritten: cache.NewExpiring()}
+}
+
+// attempt is a grant as it was tried. A change of the hop is another one.
+type attempt struct {
+	hop        types.UID
+	generation int64
+}
+
+// deny has the grant of a hop wait.
+func (w waits) deny(hop *v1alpha1.DelegationHop, why delegation.Finding) {
+	w.denied.Set(attempt{hop.UID, hop.Generation}, &why, delegation.DeniedRetry)
+}
+
+// denial is what the grant of a hop waits for; nil if it is time to try.
+func (w waits) denial(hop *v1alpha1.DelegationHop) *delegation.Finding {
+	return findingIn(w.denied, attempt{hop.UID, hop.Generation})
+}
+
+// part is an object of a grant as it is desired.
+type part struct {
+	hop    types.UID
+	object delegation.Object
+}
+
+func partOf(hop types.UID, o delegation.Object) part {
+	o.UID = ""
+	return part{hop, o}
+}
+
+// wrote remembers that an object was written, and how what the API server stored differs; nil where it does not. Only
+// where the identity existed before was the object put back.
+func (w waits) wrote(hop types.UID, o delegation.Object, differs *delegation.Finding, putBack bool) {
+	if putBack {
+		w.written.Set(partOf(hop, o), differs, delegation.DeniedRetry)
+	}
+	if differs != nil {
+		w.overwrite(hop, *differs)
+	}
+}
+
+// wasPutBack says whether an object was put back a moment ago, and how what the API server stored differs.
+func (w waits) wasPutBack(hop types.UID, o delegation.Object) (differs *delegation.Finding, yes bool) {
+	_, yes = w.written.Get(partOf(hop, o))
+	return findingIn(w.written, partOf(hop, o)), yes
+}
+
+// overwrite remembers who changes a part of a hop's grant.
+func (w waits) overwrite(hop types.UID, who delegation.Finding) {
+	w.overwritten.Set(hop, &who, 2*delegation.DeniedRetry)
+}
+
+// overwriting is who changes a part of a hop's grant; nil if no one has for some time.
+func (w waits) overwriting(hop types.UID) *delegation.Finding { return findingIn(w.overwritten, hop) }
+
+func findingIn(in *cache.Expiring, key any) *delegation.Finding {
+	value, _ := in.Get(key)
+	finding, _ := value.(*delegation.Finding)
+	return finding
+}
