@@ -30,7 +30,7 @@ func TestOverwrittenByAPolicy(t *testing.T) {
 	h := f.hop("isolate", "contain", "")
 	f.apply(f.by, f.path("contain"), h)
 	said := f.state(h, v1alpha1.ReasonOverwritten)
-	if want := "metadata.labels." + v1alpha1.LabelHopUID + " of"; !strings.Contains(said, want) || !strings.Contains(said, "admission policy") {
+	if want := "metadata.labels." + v1alpha1.LabelHopUID + " of"; !strings.Contains(said, want) || !strings.Contains(said, "policy") {
 		t.Errorf("the hop says %q, want %q and the policy", said, want)
 	}
 	f.wantGrantedSince(h)
