@@ -30,6 +30,7 @@ func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int) error {
 		Watches(&v1alpha1.DelegationHop{}, r.deleted.handler()).
 		Watches(&v1alpha1.DelegationHop{}, r.record.deletions(kindHop)).
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), upstream).
+		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapTokenSecret), builder.WithPredicates(tokenMoves)).
 		Watches(&rbacv1.ClusterRole{}, given).
 		Watches(&rbacv1.RoleBinding{}, given).
 		Watches(&rbacv1.ClusterRoleBinding{}, given).
@@ -59,10 +60,23 @@ func (r *HopReconciler) mapToDescendants(ctx context.Context, o client.Object) [
 	return requestsFor(keys[1:])
 }
 
+// mapTokenSecret leads to the hops of the paths that name the Secret in which a hop keeps its token.
+func (r *HopReconciler) mapTokenSecret(ctx context.Context, o client.Object) []reconcile.Request {
+	var requests []reconcile.Request
+	for _, path := range pathsNaming(ctx, r.hops, o) {
+		requests = append(requests, r.mapToHopsOf(ctx, path)...)
+	}
+	return requests
+}
+
 func (r *HopReconciler) mapToHopsOfPath(ctx context.Context, o client.Object) []reconcile.Request {
-	hops, err := r.hops.OfPath(ctx, client.ObjectKeyFromObject(o))
+	return r.mapToHopsOf(ctx, client.ObjectKeyFromObject(o))
+}
+
+func (r *HopReconciler) mapToHopsOf(ctx context.Context, path types.NamespacedName) []reconcile.Request {
+	hops, err := r.hops.OfPath(ctx, path)
 	if err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "cannot find the hops of a path", "path", client.ObjectKeyFromObject(o))
+		ctrl.LoggerFrom(ctx).Error(err, "cannot find the hops of a path", "path", path)
 		return nil
 	}
 	return requestsFor(facts.KeysOf(hops))

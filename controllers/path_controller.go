@@ -7,9 +7,11 @@ import (
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
@@ -53,9 +55,28 @@ func (r *PathReconciler) setup(mgr ctrl.Manager) error {
 				countHops(e.Object, q)
 			},
 		}).
+		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapTokenSecret), builder.WithPredicates(tokenMoves)).
 		Watches(&v1alpha1.DelegationPath{}, r.record.deletions(kindPath)).
 		WithOptions(queueOptions(pathConcurrency)).
 		Complete(r)
+}
+
+// mapTokenSecret leads to the paths that name the Secret in which a hop keeps its token.
+func (r *PathReconciler) mapTokenSecret(ctx context.Context, o client.Object) []reconcile.Request {
+	return requestsFor(pathsNaming(ctx, r.hops, o))
+}
+
+// pathsNaming are the paths that name the Secret in which a hop keeps its token.
+func pathsNaming(ctx context.Context, hops facts.Hops, o client.Object) []types.NamespacedName {
+	hop, ok := o.(*v1alpha1.DelegationHop)
+	if none := (types.NamespacedName{}); !ok || delegation.TokenSecret(hop) == none {
+		return nil
+	}
+	paths, err := hops.PathsNaming(ctx, delegation.TokenSecret(hop))
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot find the paths that name the Secret of a hop", "hop", client.ObjectKeyFromObject(o))
+	}
+	return paths
 }
 
 // Reconcile evaluates one path. Where it is denied or gone, the bindings of all its hops are removed at the same time,

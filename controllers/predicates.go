@@ -7,6 +7,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/predicate"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
 )
 
 // upstreamChanges passes what changes the verdict on hops below a path or a hop. The rest of the status, such as how many
@@ -29,6 +30,13 @@ func verdictStatus(o client.Object) []any {
 	}
 	return nil
 }
+
+// tokenMoves passes hops that begin or end to keep their token in a Secret.
+var tokenMoves = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, ok := e.ObjectOld.(*v1alpha1.DelegationHop)
+	after, alsoHop := e.ObjectNew.(*v1alpha1.DelegationHop)
+	return ok && alsoHop && delegation.TokenSecret(before) != delegation.TokenSecret(after)
+}}
 
 // podChanges passes pods when they are created, and those that declare another hop than before. Nothing else that happens
 // to a pod changes anything for its hop.

@@ -84,6 +84,7 @@ func (e *evaluation) checkPath() {
 	e.checkPathLifetime(p, n)
 	e.checkPathScope(p, n)
 	e.checkOrigin(p, n)
+	e.checkTokenSecrets(n)
 	if p.Status.ActiveSince == nil && !n.asked {
 		e.report(Finding{Reason: v1alpha1.ReasonNotYetValid, Node: n.name, Message: "the path is not active yet"})
 	}

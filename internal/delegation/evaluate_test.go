@@ -186,6 +186,11 @@ func TestEvaluateHop(t *testing.T) {
 			in: but(inherited, func(i *Input) { i.Facts.Origin = Answer{Outcome: Deny} }), twin: inherited,
 			want: []fault{{Reason: v1alpha1.ReasonScopeExceedsOrigin, Node: thePath, Field: "spec.scope"}},
 		},
+		"a Secret that another path's hop keeps its token in": {
+			in: but(inherited, func(i *Input) {
+				i.Facts.TokenSecrets = Answer{Outcome: Deny, Missing: []scope.Permission{{Resource: "secrets", Verb: "get", Name: "x"}}}
+			}), twin: inherited, want: []fault{{Reason: v1alpha1.ReasonScopeAmplifies, Node: thePath, Field: "spec.scope"}},
+		},
 		"a namespace in which the controller may not work": {
 			in: but(inherited, func(i *Input) {
 				i.Facts.HopNamespace = Answer{Outcome: Deny, Missing: []scope.Permission{{Resource: "serviceaccounts", Verb: "create"}}}
@@ -524,6 +529,7 @@ func TestEvaluatePutsTheWorstFirst(t *testing.T) {
 	notFinal.Chain.Hops = []*v1alpha1.DelegationHop{worst.Chain.Hops[0], worst.Chain.Hops[1].DeepCopy()}
 	notFinal.Chain.Hops[1].Spec.Revoked = nil
 	want = result{Deny, append(slices.Clone(want.Faults[2:]),
+		fault{v1alpha1.ReasonUndetermined, thePath, "spec.scope"},
 		fault{v1alpha1.ReasonUndetermined, thePath, "spec.scope"},
 		fault{v1alpha1.ReasonUndetermined, "", "spec.author"},
 		fault{v1alpha1.ReasonUndetermined, "", "metadata.namespace"},

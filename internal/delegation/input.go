@@ -40,6 +40,9 @@ type Answer struct {
 type Facts struct {
 	// Origin: may the path's origin do now all that the path's scope says?
 	Origin Answer
+	// TokenSecrets: are the Secrets that the path names free of the tokens of other paths' hops? A Deny has as missing the
+	// permissions on those that are not.
+	TokenSecrets Answer
 	// Authors: may the author of each hop of the chain, in the chain's order, delegate on the path?
 	Authors []Answer
 	// Ceiling: may the controller grant the scope of the hop asked about?

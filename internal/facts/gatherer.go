@@ -35,7 +35,7 @@ type Gatherer struct {
 func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input {
 	in := delegation.Input{Now: now, Path: path, OperatorNamespace: g.OperatorNamespace}
 	if !delegation.HasEnded(in) {
-		in.Facts.Origin = g.origin(ctx, path)
+		in.Facts.Origin, in.Facts.TokenSecrets = g.origin(ctx, path), g.tokenSecrets(ctx, path)
 	}
 	return in
 }
@@ -69,7 +69,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 		return in, nil // a final fact needs no other, and must not wait for any
 	}
 	if path != nil {
-		in.Facts.Origin = g.origin(ctx, path)
+		in.Facts.Origin, in.Facts.TokenSecrets = g.origin(ctx, path), g.tokenSecrets(ctx, path)
 		for _, h := range chain.Hops {
 			in.Facts.Authors = append(in.Facts.Authors, g.author(ctx, h, path))
 		}

@@ -16,6 +16,7 @@ import (
 const (
 	pathIndex   = "path"   // hops by their path
 	parentIndex = "parent" // hops by their parent hop
+	tokenIndex  = "token"  // hops by the Secret that they keep their token in
 )
 
 // maxDescendants bounds how many descendants of a hop are followed to say how deep they are.
@@ -27,7 +28,7 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 		return err
 	}
 	for name, key := range map[string]func(*v1alpha1.DelegationHop) types.NamespacedName{
-		pathIndex: delegation.PathKey, parentIndex: delegation.ParentKey,
+		pathIndex: delegation.PathKey, parentIndex: delegation.ParentKey, tokenIndex: delegation.TokenSecret,
 	} {
 		if err := indexer.IndexField(ctx, &v1alpha1.DelegationHop{}, name, func(o client.Object) []string {
 			hop, ok := o.(*v1alpha1.DelegationHop)
@@ -39,7 +40,7 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 			return fmt.Errorf("indexing hops by %s: %w", name, err)
 		}
 	}
-	return nil
+	return indexSecrets(ctx, indexer)
 }
 
 // Hops reads hops from a cache that has the indexes of Index. What it returns belongs to the cache and must not be changed.

@@ -2,6 +2,7 @@ package scope
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -146,7 +147,22 @@ func (c *checker) rule(field string, r rbacv1.PolicyRule) int {
 	c.texts(field+".verbs", r.Verbs)
 	c.texts(field+".resourceNames", r.ResourceNames)
 	c.texts(field+".nonResourceURLs", r.NonResourceURLs)
+	c.names(field, r)
 	return permissions
+}
+
+// names rejects names where RBAC cannot compare them: the request to create an object, or to delete many, has no name. A
+// subresource is created of an object that has one.
+func (c *checker) names(field string, r rbacv1.PolicyRule) {
+	if len(r.ResourceNames) == 0 || !slices.ContainsFunc(r.Resources, func(resource string) bool { return !strings.Contains(resource, "/") }) {
+		return
+	}
+	for i, verb := range r.Verbs {
+		if verb == "create" || verb == "deletecollection" {
+			c.reject(element(field+".verbs", i), "RBAC cannot restrict %s by name, so the rule would never allow it: "+
+				"give it a rule without resourceNames, or leave it out", verb)
+		}
+	}
 }
 
 // shape checks that the rule is either about resources or about URLs and returns its permissions as rule does; 0 if it

@@ -94,6 +94,13 @@ func TestValidate(t *testing.T) {
 			scope:      scopeOf(inOne("a", may("get", strings.Repeat("x", 254), "pods"))),
 			wantFields: []string{"namespaced[0].rules[0].apiGroups[0]"},
 		},
+		"names of what has none yet": {
+			scope:      scopeOf(inOne("a", may("create", "", "configmaps", "db"), may("deletecollection", "", "pods", "web"))),
+			wantFields: []string{"namespaced[0].rules[0].verbs[0]", "namespaced[0].rules[1].verbs[0]"},
+		},
+		"names of what exists": {
+			scope: scopeOf(inOne("a", may("create", "", "pods/eviction", "web"), may("create", "", "configmaps"), may("delete", "", "pods", "web"))),
+		},
 		"all namespaces": {
 			scope:      scopeOf(inOne("*", get)),
 			wantFields: []string{"namespaced[0].namespaces[0]"},

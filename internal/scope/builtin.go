@@ -80,6 +80,13 @@ var podTemplates = list(map[string]string{
 	"batch": "cronjobs jobs",
 })
 
+// actForOthers are the built-in kinds whose controllers do, with their own permissions, what is written in them: an autoscaler
+// scales whatever it names, and an ingress controller reads Secrets and sends traffic.
+var actForOthers = list(map[string]string{
+	"autoscaling":       "horizontalpodautoscalers",
+	"networking.k8s.io": "ingresses",
+})
+
 // harmless are the built-in kinds whose writes stay within the path, each reviewed. Secrets, and the kinds that hold
 // pod templates, are listed for the verbs that the table of escalation risks allows on them.
 //
@@ -95,11 +102,10 @@ var harmless = list(map[string]string{
 	"authentication.k8s.io": "selfsubjectreviews tokenreviews",
 	"authorization.k8s.io": "localsubjectaccessreviews selfsubjectaccessreviews selfsubjectrulesreviews " +
 		"subjectaccessreviews",
-	"autoscaling":         "horizontalpodautoscalers",
 	"batch":               "cronjobs jobs",
 	"coordination.k8s.io": "leases",
 	"events.k8s.io":       "events",
-	"networking.k8s.io":   "ingresses networkpolicies",
+	"networking.k8s.io":   "networkpolicies",
 	"policy":              "poddisruptionbudgets",
 	"resource.k8s.io":     "resourceclaims resourceclaimtemplates",
 })

@@ -52,13 +52,6 @@ func url(path string) condition {
 	return func(r request) bool { return r.URL == path || strings.HasPrefix(r.URL, path+"/") }
 }
 
-// namespace is met if the rule applies in one of the namespaces.
-func namespace(names ...string) condition {
-	return func(r request) bool {
-		return slices.ContainsFunc(r.namespaces, func(n string) bool { return slices.Contains(names, n) })
-	}
-}
-
 // wildcard is met by a star in the text.
 func wildcard(text func(request) string) condition {
 	return func(r request) bool { return strings.Contains(text(r), "*") }
@@ -80,12 +73,25 @@ func builtin(r request) bool      { return r.Resource != "" && builtinGroups[r.A
 func foreign(r request) bool {
 	return r.Resource != "" && !builtinGroups[r.APIGroup] && r.APIGroup != ownGroup
 }
+func finalizers(r request) bool {
+	return strings.HasSuffix(r.Resource, "/finalizers") && (r.Verb == "update" || r.Verb == "patch")
+}
+
+// deletes is met by the verbs that create and change nothing.
+var deletes = verb("delete", "deletecollection")
+
+// ofControlPlane is met in the namespaces that Kubernetes reserves, and in the operator's.
+func ofControlPlane(r request) bool {
+	return ofOperator(r) || slices.ContainsFunc(r.namespaces, func(n string) bool { return strings.HasPrefix(n, "kube-") })
+}
 func status(r request) bool        { return strings.HasSuffix(r.Resource, "/status") }
 func withToken(r request) bool     { return r.bearer.Token }
 func ofOperator(r request) bool    { return slices.Contains(r.namespaces, r.bearer.OperatorNamespace) }
 func ofClusterKind(r request) bool { return clusterScoped.has(r.APIGroup, r.parent()) }
 
 func impersonation(r request) bool { return strings.HasPrefix(r.Verb, "impersonate") }
+
+func subresource(r request) bool { return strings.Contains(r.Resource, "/") }
 
 // servedSubresource is met by the subresources that a CustomResourceDefinition cannot have.
 func servedSubresource(r request) bool {

@@ -86,6 +86,11 @@ func TestEscalationRisks(t *testing.T) {
 			want: []verdict{{"cluster[0].verbs[0]", ""}, {"cluster[1].verbs[0]", ""}, {"cluster[2].verbs[0]", ""}},
 			fits: scopeOf(cluster(may("list", certificatesGroup, "certificatesigningrequests"))),
 		},
+		"approval by a controller": {
+			scope: scopeOf(cluster(may("approve", "cert-manager.io", "signers", "clusterissuers.cert-manager.io/ca"))),
+			want:  []verdict{{"cluster[0].verbs[0]", ""}},
+			fits:  scopeOf(cluster(may("list", "cert-manager.io", "clusterissuers"))),
+		},
 		"an unknown verb": {
 			scope: scopeOf(inOne("a", may("adopt", "", "configmaps"))),
 			want:  []verdict{{"namespaced[0].rules[0].verbs[0]", ""}},
@@ -115,9 +120,9 @@ func TestEscalationRisks(t *testing.T) {
 			want:  []verdict{{"namespaced[0].rules[0].resources[0]", ""}, {"cluster[0].resources[0]", ""}},
 			fits:  scopeOf(inOne("a", may("list", rbacGroup, "rolebindings")), cluster(may("list", rbacGroup, "clusterroles"))),
 		},
-		"new secrets, by name too": {
-			scope: scopeOf(inOne("a", may("create", "", "secrets"), may("create", "", "secrets", "db"))),
-			want:  []verdict{{"namespaced[0].rules[0].verbs[0]", ""}, {"namespaced[0].rules[1].verbs[0]", ""}},
+		"new secrets": {
+			scope: scopeOf(inOne("a", may("create", "", "secrets"))),
+			want:  []verdict{{"namespaced[0].rules[0].verbs[0]", ""}},
 			fits:  scopeOf(inOne("a", may("update", "", "secrets", "db"), may("delete", "", "secrets", "db"))),
 		},
 		"secrets without names": {
@@ -159,9 +164,9 @@ func TestEscalationRisks(t *testing.T) {
 			fits:  scopeOf(cluster(may("get", "", "namespaces", "a"), may("list", "", "namespaces"))),
 		},
 		"the namespace itself in a namespaced rule": {
-			scope: scopeOf(inOne("a", may("get", "", "namespaces"))),
-			want:  []verdict{{"namespaced[0].rules[0].resources[0]", ""}},
-			fits:  scopeOf(cluster(may("get", "", "namespaces", "a"))),
+			scope: scopeOf(inOne("a", may("patch", "", "namespaces"), may("delete", "", "namespaces"))),
+			want:  []verdict{{"namespaced[0].rules[0].resources[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""}},
+			fits:  scopeOf(inOne("a", may("get", "", "namespaces"), may("list", "", "namespaces"))),
 		},
 		"configuration of the whole cluster": {
 			scope: scopeOf(cluster(
@@ -188,13 +193,16 @@ func TestEscalationRisks(t *testing.T) {
 		"what the control plane believes": {
 			scope: scopeOf(inAll([]string{"a", "kube-system"}, may("update", "", "configmaps", "aws-auth"),
 				may("patch", "", "services", "kube-dns")),
-				inOne("kube-node-lease", may("update", "coordination.k8s.io", "leases"))),
+				inOne("kube-node-lease", may("update", "coordination.k8s.io", "leases")),
+				inOne("kube-flannel", may("delete", "", "pods"), may("get", "", "secrets", "registry"))),
 			want: []verdict{
 				{"namespaced[0].rules[0].resources[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""},
 				{"namespaced[1].rules[0].resources[0]", ""},
+				{"namespaced[2].rules[0].resources[0]", ""}, {"namespaced[2].rules[1].resources[0]", ""},
 			},
 			fits: scopeOf(inOne("a", may("update", "", "configmaps"), may("patch", "", "services"), may("update", "coordination.k8s.io", "leases")),
-				inOne("kube-system", may("get", "", "configmaps", "coredns"), may("delete", "", "pods"))),
+				inOne("kube-system", may("get", "", "configmaps", "coredns"), may("list", "", "pods")),
+				inOne("kubeflow", may("delete", "", "pods"), may("get", "", "secrets", "registry"))),
 		},
 		"the operator": {
 			scope: scopeOf(inOne("wayleave-system", may("delete", "", "pods"), may("get", "", "secrets", "webhook-cert"))),
@@ -282,14 +290,32 @@ func TestEscalationRisks(t *testing.T) {
 			fits: scopeOf(inOne("a", may("delete", "", "pods"), may("deletecollection", "", "pods"), may("delete", "apps", "deployments"),
 				may("patch", "apps", "deployments/scale"), may("update", "", "replicationcontrollers/scale"), may("delete", "batch", "jobs"))),
 		},
-		"kinds that are not built in": {
-			scope: scopeOf(inOne("a", may("create", "argoproj.io", "workflows"), may("patch", "example.com", "widgets/scale"),
-				may("get", "subresources.kubevirt.io", "virtualmachineinstances/console"))),
+		"a rollout restart": {
+			scope: scopeOf(inOne("a", may("patch", "apps", "deployments"))),
+			want:  []verdict{{"namespaced[0].rules[0].resources[0]", RiskWorkloads}},
+			fits:  scopeOf(inOne("a", may("delete", "", "pods"), may("patch", "apps", "deployments/scale"))),
+		},
+		"kinds that act for others": {
+			scope: scopeOf(inOne("a", may("create", "autoscaling", "horizontalpodautoscalers"), may("patch", "networking.k8s.io", "ingresses"))),
 			want: []verdict{
 				{"namespaced[0].rules[0].resources[0]", RiskCustomResources}, {"namespaced[0].rules[1].resources[0]", RiskCustomResources},
-				{"namespaced[0].rules[2].resources[0]", RiskCustomResources},
 			},
-			fits: scopeOf(inOne("a", may("list", "argoproj.io", "workflows"), may("get", "example.com", "widgets/scale"),
+			fits: scopeOf(inOne("a", may("delete", "autoscaling", "horizontalpodautoscalers"), may("list", "networking.k8s.io", "ingresses"),
+				may("create", "networking.k8s.io", "networkpolicies"))),
+		},
+		"finalizers": {
+			scope: scopeOf(inOne("a", may("create", "apps", "deployments/finalizers"), may("update", "", "serviceaccounts/finalizers"))),
+			want:  []verdict{{"namespaced[0].rules[0].resources[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""}},
+			fits:  scopeOf(inOne("a", may("update", "apps", "deployments/finalizers"), may("patch", "", "pods/finalizers"))),
+		},
+		"kinds that are not built in": {
+			scope: scopeOf(inOne("a", may("create", "argoproj.io", "workflows"), may("patch", "example.com", "widgets/scale"),
+				may("delete", "example.com", "widgets/data"), may("get", "subresources.kubevirt.io", "virtualmachineinstances/console"))),
+			want: []verdict{
+				{"namespaced[0].rules[0].resources[0]", RiskCustomResources}, {"namespaced[0].rules[1].resources[0]", RiskCustomResources},
+				{"namespaced[0].rules[2].resources[0]", RiskCustomResources}, {"namespaced[0].rules[3].resources[0]", RiskCustomResources},
+			},
+			fits: scopeOf(inOne("a", may("list", "argoproj.io", "workflows"), may("delete", "argoproj.io", "workflows"), may("get", "example.com", "widgets/scale"),
 				may("get", "example.com", "widgets/status"), may("list", "metrics.k8s.io", "pods"))),
 		},
 		"unreviewed kinds of built-in groups": {

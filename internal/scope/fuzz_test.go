@@ -18,7 +18,7 @@ type source struct{ choice.Source }
 func (s *source) resourceRule() v1alpha1.ResourceRule {
 	return v1alpha1.ResourceRule{
 		APIGroups: s.Some(1, "", "apps"), Resources: s.Some(1, "pods", "pods/log", "deployments", "deployments/scale", "*", "*/log"),
-		Verbs: s.Some(1, "get", "list", "create", "*"), ResourceNames: s.Some(0, "x", "y", "*"),
+		Verbs: s.Some(1, "get", "list", "patch", "*"), ResourceNames: s.Some(0, "x", "y", "*"),
 	}
 }
 
@@ -57,7 +57,7 @@ func (s *source) policies() []rbacv1.PolicyRule {
 		rules = append(rules, rbacv1.PolicyRule{
 			APIGroups: s.Some(0, "", "apps", "*"), ResourceNames: s.Some(0, "x", "y", "", "*"),
 			Resources: s.Some(0, "pods", "pods/log", "deployments", "deployments/scale", "*", "*/scale", "*/log", "pods/*"),
-			Verbs:     s.Some(0, "get", "list", "create", "*"), NonResourceURLs: s.Some(0, "*", "/a"),
+			Verbs:     s.Some(0, "get", "list", "patch", "*"), NonResourceURLs: s.Some(0, "*", "/a"),
 		})
 	}
 	return rules

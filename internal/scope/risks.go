@@ -83,9 +83,13 @@ var escalationRisks = []escalationRisk{
 		attack: "a bearer that acts as another user has left the path, and admission never sees it",
 		remedy: leaveOut,
 	}, {
-		blame: inVerbs, meets: verb("sign", "approve", "attest"),
+		blame: inVerbs, meets: all(group(certificatesGroup), verb("sign", "approve", "attest")),
 		attack: "it makes identities: a client certificate for any user is a credential that nothing here can revoke",
 		remedy: byOthers,
+	}, {
+		// approve on signers.cert-manager.io, for one.
+		blame: inVerbs, meets: verb("sign", "approve", "attest"),
+		attack: "what is issued on it is a credential, which nothing here can revoke", remedy: byOthers,
 	}, {
 		// A hop may not change a path, a hop, or a decision, nor hold use, delegate or approve.
 		blame: inVerbs, meets: all(group(ownGroup), write),
@@ -160,10 +164,6 @@ var escalationRisks = []escalationRisk{
 	}, {
 		// A Role does reach the Namespace object that contains it: its labels choose the Pod Security level, and which
 		// policies, webhooks and network policies apply.
-		blame: inResources, meets: all(tree("", "namespaces"), inNamespaces),
-		attack: "the labels of a Namespace choose the rules that apply in it",
-		remedy: "to read one, write a cluster rule with its name in resourceNames",
-	}, {
 		blame: inResources, meets: all(tree("", "namespaces"), write),
 		attack: "the labels of a Namespace choose the rules that apply in it, and deleting it deletes everything in it",
 		remedy: byOthers,
@@ -191,22 +191,19 @@ var escalationRisks = []escalationRisk{
 		blame: inResources, meets: all(ofClusterKind, write, not(in(harmless))),
 		attack: "it configures the cluster for all its users", remedy: byOthers,
 	}, {
-		// aws-auth maps cloud identities to system:masters; extension-apiserver-authentication says whose
-		// word aggregated servers take for a user; kube-dns is the DNS of all pods; Leases elect the control plane.
-		blame: inResources, meets: all(namespace("kube-system", "kube-public", "kube-node-lease"), write,
-			tree("", "configmaps", "services")),
-		attack: "in the namespaces of the control plane these decide which identities and answers are trusted",
-		remedy: byOthers,
-	}, {
-		blame: inResources, meets: all(namespace("kube-system", "kube-public", "kube-node-lease"), write,
-			group("coordination.k8s.io")),
-		attack: "these Leases decide which control plane process leads and which nodes are alive", remedy: byOthers,
-	}, {
 		blame: inResources, meets: all(ofOperator, write),
 		attack: "the bearer could change or stop the operator that revokes it", remedy: "leave its namespace out",
 	}, {
-		blame: inResources, meets: all(ofOperator, tree("", "secrets")),
-		attack: "they hold the key of the operator's webhook", remedy: "leave its namespace out",
+		// ConfigMap aws-auth maps cloud identities to system:masters; extension-apiserver-authentication says whose word
+		// aggregated servers take for a user; kube-dns is the DNS of all pods; Leases elect the control plane; pods there
+		// are the network and the policies of all others.
+		blame: inResources, meets: all(ofControlPlane, write),
+		attack: "what is in the namespaces named kube-… decides which identities and answers the whole cluster trusts",
+		remedy: byOthers,
+	}, {
+		blame: inResources, meets: all(ofControlPlane, tree("", "secrets")),
+		attack: "in the namespaces named kube-… and in the operator's, they hold the keys of the cluster and of the operator's webhook",
+		remedy: byOthers,
 	},
 
 	// Bypasses: the same access by another route.
@@ -279,12 +276,21 @@ var escalationRisks = []escalationRisk{
 		meets:  kind("", "pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers"),
 		attack: "a process inside a pod has all permissions of the pod", remedy: notYet,
 	}, {
+		risk: RiskWorkloads, blame: inResources,
+		meets:  all(kind("apps", "daemonsets", "deployments", "statefulsets"), verb("update", "patch")),
+		attack: "it changes the pod template, as a rollout restart does, and can start a pod outside the path, under any account",
+		remedy: notYet,
+	}, {
 		// delete and deletecollection start no pods.
-		risk: RiskWorkloads, blame: inResources, meets: all(in(podTemplates), write, not(verb("delete", "deletecollection"))),
+		risk: RiskWorkloads, blame: inResources, meets: all(in(podTemplates), write, not(deletes)),
 		attack: "it can start a pod outside the path, under any account and with any Secret of its namespace",
 		remedy: notYet,
 	}, {
-		risk: RiskCustomResources, blame: inResources, meets: all(foreign, write),
+		risk: RiskCustomResources, blame: inResources, meets: all(in(actForOthers), write, not(deletes)),
+		attack: "its controller does with its own permissions what is written in it: it scales what the bearer may not, or reads Secrets",
+		remedy: notYet,
+	}, {
+		risk: RiskCustomResources, blame: inResources, meets: all(foreign, write, not(all(deletes, not(subresource)))),
 		attack: "the controller of a kind that is not built in may make pods or credentials out of what is written",
 		remedy: notYet,
 	}, {
@@ -296,7 +302,8 @@ var escalationRisks = []escalationRisk{
 
 	// All other writes: none passes unchecked.
 	{
-		blame: inResources, meets: all(builtin, write, not(in(harmless))),
+		// update of finalizers is asked of who makes an object that keeps its owner from being deleted first, and serves nothing.
+		blame: inResources, meets: all(builtin, write, not(in(harmless)), not(finalizers), not(all(in(actForOthers), deletes))),
 		attack: "whether it stays within a path is not known", remedy: "leave it out, or check its apiGroup",
 	},
 }

@@ -1,0 +1,67 @@
+package facts
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/scope"
+)
+
+// secretIndex is the field index, a namespace/name, of paths by the Secrets that their scope names.
+const secretIndex = "secret"
+
+func indexSecrets(ctx context.Context, indexer client.FieldIndexer) error {
+	if err := indexer.IndexField(ctx, &v1alpha1.DelegationPath{}, secretIndex, func(o client.Object) []string {
+		path, ok := o.(*v1alpha1.DelegationPath)
+		if !ok {
+			return nil
+		}
+		var keys []string
+		for _, p := range delegation.NamedSecrets(path.Spec.Scope) {
+			keys = append(keys, secretOf(p).String())
+		}
+		slices.Sort(keys)
+		return slices.Compact(keys)
+	}); err != nil {
+		return fmt.Errorf("indexing paths by Secret: %w", err)
+	}
+	return nil
+}
+
+func secretOf(p scope.Permission) types.NamespacedName {
+	return types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
+}
+
+// tokenSecrets answers whether the Secrets that a path names are free of the tokens of other paths' hops.
+func (g *Gatherer) tokenSecrets(ctx context.Context, path *v1alpha1.DelegationPath) delegation.Answer {
+	answer := delegation.Answer{Outcome: delegation.Allow}
+	for _, p := range delegation.NamedSecrets(path.Spec.Scope) {
+		holders, err := Hops{Reader: g.Cache}.All(ctx, client.MatchingFields{tokenIndex: secretOf(p).String()})
+		if err != nil {
+			return delegation.Answer{Detail: err.Error()}
+		}
+		if slices.ContainsFunc(holders, func(h *v1alpha1.DelegationHop) bool { return delegation.PathKey(h) != client.ObjectKeyFromObject(path) }) {
+			answer.Outcome, answer.Missing = delegation.Deny, append(answer.Missing, p)
+		}
+	}
+	return answer
+}
+
+// PathsNaming returns the paths whose scope names a Secret.
+func (l Hops) PathsNaming(ctx context.Context, secret types.NamespacedName) ([]types.NamespacedName, error) {
+	var list v1alpha1.DelegationPathList
+	if err := l.List(ctx, &list, client.MatchingFields{secretIndex: secret.String()}, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing the paths that name Secret %s: %w", secret, err)
+	}
+	keys := make([]types.NamespacedName, len(list.Items))
+	for i := range list.Items {
+		keys[i] = client.ObjectKeyFromObject(&list.Items[i])
+	}
+	return keys, nil
+}
