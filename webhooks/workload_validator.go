@@ -103,7 +103,7 @@ func (v *workloadValidator) answer(req admission.Request, w *workload.Workload, 
 	verdict := delegation.Evaluate(in)
 	waits := v.canWait(req, w, in, verdict)
 	if verdict.Outcome == delegation.Allow || waits {
-		if f := w.Misassigned(accountOf(in)); f != nil {
+		if f := w.Misassigned(accountOf(in), audiences(in, w)); f != nil {
 			return v.record(req, in, f.Reason, forbidden(req, unusable(name, in, f.Message), causes(in.Now, fieldOf, *f)...))
 		}
 	}
@@ -185,6 +185,15 @@ func accountOf(in delegation.Input) string {
 		return hop.Status.ServiceAccountName
 	}
 	return ""
+}
+
+// audiences says for which audiences the pods of a workload may have tokens. What is not known yet of the hop of a template
+// is asked when its pods are created.
+func audiences(in delegation.Input, w *workload.Workload) func(string) bool {
+	scope, known := delegation.WrittenScope(in)
+	return func(audience string) bool {
+		return !known && w.Template || slices.Contains(scope.Audiences, audience)
+	}
 }
 
 // unusable says that a hop may not be used, and why.

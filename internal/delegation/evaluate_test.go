@@ -489,9 +489,16 @@ func TestImagePatterns(t *testing.T) {
 		"any digest behind the one tag": {
 			"registry.example.com/isolate:1.4@sha256:*", "registry.example.com/isolate:1.4@" + digest, true,
 		},
-		"a digest that is listed, behind no tag": {"registry.example.com/isolate:1.4@" + digest, "registry.example.com/isolate@" + digest, false},
-		"an asterisk is no image":                {"registry.example.com/isolate:*", "registry.example.com/isolate", false},
-		"nothing":                                {"registry.example.com/isolate:*", "", false},
+		"a digest that is listed, behind no tag":  {"registry.example.com/isolate:1.4@" + digest, "registry.example.com/isolate@" + digest, true},
+		"a digest that is listed, behind a tag":   {"registry.example.com/isolate@" + digest, "registry.example.com/isolate:1.4@" + digest, true},
+		"any digest, behind a tag":                {"agent@sha256:*", "agent:1.0@" + digest, true},
+		"another digest":                          {"agent@" + digest, "agent@" + digest[:len(digest)-1] + "0", false},
+		"any digest of another repository":        {"agent@sha256:*", "agents:1.0@" + digest, false},
+		"any digest of a repository on a port":    {"registry:5000/agent@*", "registry:5000/agent:1@" + digest, true},
+		"a digest for an image that has only tag": {"agent@" + digest, "agent:1.0", false},
+		"what is no digest":                       {"agent@sha256:*", "agent@sha256:0123", false},
+		"an asterisk is no image":                 {"registry.example.com/isolate:*", "registry.example.com/isolate", false},
+		"nothing":                                 {"registry.example.com/isolate:*", "", false},
 	} {
 		t.Run(name, func(t *testing.T) {
 			if got := imageMatches(test.pattern, test.image); got != test.want {

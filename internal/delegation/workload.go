@@ -101,18 +101,6 @@ func (e *evaluation) checkRequires(w *Workload) {
 
 const annotationField = "metadata.annotations[" + v1alpha1.AnnotationRequires + "]"
 
-// imageMatches compares an image with a pattern. The `*` at a pattern's end matches the rest of a tag or digest. A
-// slash there would belong to another repository (registry:5* must not match registry:5000/other), and an @ would begin
-// a digest, beside which a tag means nothing (app:1.* must not match app:1.0@sha256:… of any image of app).
-func imageMatches(pattern, image string) bool {
-	prefix, open := strings.CutSuffix(pattern, "*")
-	if !open {
-		return pattern == image
-	}
-	rest, ok := strings.CutPrefix(image, prefix)
-	return ok && rest != "" && !strings.ContainsAny(rest, "/@")
-}
-
 func join[T ~string](list []T) string {
 	words := make([]string, len(list))
 	for i, s := range list {

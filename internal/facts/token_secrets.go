@@ -41,12 +41,13 @@ func secretOf(p scope.Permission) types.NamespacedName {
 // tokenSecrets answers whether the Secrets that a path names are free of the tokens of other paths' hops.
 func (g *Gatherer) tokenSecrets(ctx context.Context, path *v1alpha1.DelegationPath) delegation.Answer {
 	answer := delegation.Answer{Outcome: delegation.Allow}
+	ofAnother := func(h *v1alpha1.DelegationHop) bool { return delegation.PathKey(h) != client.ObjectKeyFromObject(path) }
 	for _, p := range delegation.NamedSecrets(path.Spec.Scope) {
 		holders, err := Hops{Reader: g.Cache}.All(ctx, client.MatchingFields{tokenIndex: secretOf(p).String()})
 		if err != nil {
 			return delegation.Answer{Detail: err.Error()}
 		}
-		if slices.ContainsFunc(holders, func(h *v1alpha1.DelegationHop) bool { return delegation.PathKey(h) != client.ObjectKeyFromObject(path) }) {
+		if slices.ContainsFunc(holders, ofAnother) {
 			answer.Outcome, answer.Missing = delegation.Deny, append(answer.Missing, p)
 		}
 	}

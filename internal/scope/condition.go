@@ -63,13 +63,12 @@ var reads = verb("get", "list", "watch")
 // write is met by every verb that is not known to read: an unknown verb may do anything.
 func write(r request) bool { return r.Resource != "" && !reads(r) }
 
-func read(r request) bool         { return r.Resource != "" && reads(r) }
-func anyName(r request) bool      { return r.Resource != "" && r.Name == "" }
-func onResource(r request) bool   { return r.Resource != "" }
-func onURL(r request) bool        { return r.URL != "" }
-func inNamespaces(r request) bool { return len(r.namespaces) > 0 }
-func onCluster(r request) bool    { return r.Resource != "" && len(r.namespaces) == 0 }
-func builtin(r request) bool      { return r.Resource != "" && builtinGroups[r.APIGroup] }
+func read(r request) bool       { return r.Resource != "" && reads(r) }
+func anyName(r request) bool    { return r.Resource != "" && r.Name == "" }
+func onResource(r request) bool { return r.Resource != "" }
+func onURL(r request) bool      { return r.URL != "" }
+func onCluster(r request) bool  { return r.Resource != "" && len(r.namespaces) == 0 }
+func builtin(r request) bool    { return r.Resource != "" && builtinGroups[r.APIGroup] }
 func foreign(r request) bool {
 	return r.Resource != "" && !builtinGroups[r.APIGroup] && r.APIGroup != ownGroup
 }

@@ -315,7 +315,8 @@ func TestEscalationRisks(t *testing.T) {
 				{"namespaced[0].rules[0].resources[0]", RiskCustomResources}, {"namespaced[0].rules[1].resources[0]", RiskCustomResources},
 				{"namespaced[0].rules[2].resources[0]", RiskCustomResources}, {"namespaced[0].rules[3].resources[0]", RiskCustomResources},
 			},
-			fits: scopeOf(inOne("a", may("list", "argoproj.io", "workflows"), may("delete", "argoproj.io", "workflows"), may("get", "example.com", "widgets/scale"),
+			fits: scopeOf(inOne("a", may("list", "argoproj.io", "workflows"), may("delete", "argoproj.io", "workflows"),
+				may("get", "example.com", "widgets/scale"),
 				may("get", "example.com", "widgets/status"), may("list", "metrics.k8s.io", "pods"))),
 		},
 		"unreviewed kinds of built-in groups": {

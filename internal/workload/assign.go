@@ -34,6 +34,7 @@ func (w *Workload) Assignment(account string) []jsonpatch.Operation {
 	}
 	injected := injectedToken(spec.Volumes)
 	p.put("/spec/volumes", len(spec.Volumes), volumeNamed(spec.Volumes, tokenVolume), volumeNamed(spec.Volumes, injected), TokenVolume())
+	p.shorten(spec.Volumes)
 	p.mount("/spec/initContainers", spec.InitContainers, injected)
 	p.mount("/spec/containers", spec.Containers, injected)
 	return p.operations
@@ -57,6 +58,20 @@ func (p *patch) put(list string, length, own, injected int, value any) {
 		p.set("add", list, []any{value})
 	default:
 		p.set("add", list+"/-", value)
+	}
+}
+
+// shorten gives the tokens for other audiences, such as those that a mesh injects, the life of Wayleave's own.
+func (p *patch) shorten(volumes []corev1.Volume) {
+	for i, v := range volumes {
+		if v.Projected == nil {
+			continue
+		}
+		for j, source := range v.Projected.Sources {
+			if token := source.ServiceAccountToken; token != nil && token.Audience != "" && !isShort(token) {
+				p.set("add", fmt.Sprintf("/spec/volumes/%d/projected/sources/%d/serviceAccountToken/expirationSeconds", i, j), tokenSeconds)
+			}
+		}
 	}
 }
 

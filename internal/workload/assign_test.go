@@ -55,7 +55,7 @@ func TestAssignment(t *testing.T) {
 		"volumes, sidecars and mounts of its own": {
 			given: []func(*corev1.Pod){func(p *corev1.Pod) {
 				always := corev1.ContainerRestartPolicyAlways
-				p.Spec.Volumes = []corev1.Volume{{Name: "mine"}}
+				p.Spec.Volumes = []corev1.Volume{scratch("mine")}
 				p.Spec.InitContainers = []corev1.Container{
 					{Name: "side", Image: image, RestartPolicy: &always, VolumeMounts: []corev1.VolumeMount{mine("/a")}},
 					{Name: "setup", Image: image},
@@ -64,7 +64,7 @@ func TestAssignment(t *testing.T) {
 			}, injected},
 			want: func(p *corev1.Pod) {
 				always := corev1.ContainerRestartPolicyAlways
-				p.Spec.Volumes = []corev1.Volume{{Name: "mine"}, TokenVolume()}
+				p.Spec.Volumes = []corev1.Volume{scratch("mine"), TokenVolume()}
 				p.Spec.InitContainers = []corev1.Container{
 					{Name: "side", Image: image, RestartPolicy: &always, VolumeMounts: []corev1.VolumeMount{mine("/a"), TokenMount()}},
 					{Name: "setup", Image: image, VolumeMounts: []corev1.VolumeMount{TokenMount()}},
@@ -75,18 +75,24 @@ func TestAssignment(t *testing.T) {
 		"no automount, a volume of its own": {
 			given: []func(*corev1.Pod){func(p *corev1.Pod) {
 				p.Spec.AutomountServiceAccountToken = new(false)
-				p.Spec.Volumes = []corev1.Volume{{Name: "mine"}}
+				p.Spec.Volumes = []corev1.Volume{scratch("mine")}
 			}},
-			want: func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{{Name: "mine"}, TokenVolume()} },
+			want: func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{scratch("mine"), TokenVolume()} },
 		},
 		"something else where tokens are": {
 			given: []func(*corev1.Pod){func(p *corev1.Pod) {
-				p.Spec.Volumes = []corev1.Volume{{Name: "mine"}}
+				p.Spec.Volumes = []corev1.Volume{scratch("mine")}
 				p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{mine(tokenPath)}
 			}},
 			want: func(p *corev1.Pod) {
-				p.Spec.Volumes = []corev1.Volume{{Name: "mine"}, TokenVolume()}
+				p.Spec.Volumes = []corev1.Volume{scratch("mine"), TokenVolume()}
 				p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{mine(tokenPath)}
+			},
+		},
+		"a token that a mesh injects": {
+			given: []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.Volumes = []corev1.Volume{scratch("mine"), meshToken(43200)} }, injected},
+			want: func(p *corev1.Pod) {
+				p.Spec.Volumes = []corev1.Volume{scratch("mine"), meshToken(600), TokenVolume()}
 			},
 		},
 		"a grace of its own, short": {

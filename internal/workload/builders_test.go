@@ -43,6 +43,21 @@ func injected(p *corev1.Pod) {
 	}
 }
 
+// scratch is a volume of the pod's own.
+func scratch(name string) corev1.Volume {
+	return corev1.Volume{Name: name, VolumeSource: corev1.VolumeSource{EmptyDir: &corev1.EmptyDirVolumeSource{}}}
+}
+
+// meshToken is a volume with a token for audience mesh, beside a bundle of certificates.
+func meshToken(seconds int64) corev1.Volume {
+	return corev1.Volume{Name: "mesh-token", VolumeSource: corev1.VolumeSource{Projected: &corev1.ProjectedVolumeSource{
+		Sources: []corev1.VolumeProjection{
+			{ClusterTrustBundle: &corev1.ClusterTrustBundleProjection{Path: "ca.crt"}},
+			{ServiceAccountToken: &corev1.ServiceAccountTokenProjection{Path: "token", Audience: "mesh", ExpirationSeconds: &seconds}},
+		},
+	}}}
+}
+
 // template is the pod as a template.
 func template(change ...func(*corev1.PodTemplateSpec)) corev1.PodTemplateSpec {
 	t := corev1.PodTemplateSpec{ObjectMeta: pod().ObjectMeta, Spec: pod().Spec}

@@ -13,8 +13,9 @@ func TestImagesAreOfAllContainers(t *testing.T) {
 		InitContainers:      []corev1.Container{{Image: "setup"}, {Image: "sidecar", RestartPolicy: &always}},
 		Containers:          []corev1.Container{{Image: "main"}},
 		EphemeralContainers: []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Image: "debug"}}},
+		Volumes:             []corev1.Volume{{Name: "none"}, {VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "data"}}}},
 	}
-	if diff := cmp.Diff([]string{"setup", "sidecar", "main", "debug"}, Images(&spec)); diff != "" {
+	if diff := cmp.Diff([]string{"setup", "sidecar", "main", "debug", "data"}, Images(&spec)); diff != "" {
 		t.Error(diff)
 	}
 }

@@ -4,17 +4,16 @@ import (
 	"fmt"
 	"strings"
 
-	corev1 "k8s.io/api/core/v1"
-
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
 )
 
 // Misassigned says what keeps a pod from running as the hop's account alone although the verdict allows it, and what
-// would keep the pods of a template from it; nil if nothing does. It expects the pod as it is after all mutation.
-func (w *Workload) Misassigned(account string) *delegation.Finding {
+// would keep the pods of a template from it; nil if nothing does. It expects the pod as it is after all mutation. Audience
+// says whether the hop may have tokens for an audience.
+func (w *Workload) Misassigned(account string, audience func(string) bool) *delegation.Finding {
 	for i, v := range w.Spec.Volumes {
-		if problem := foreignCredential(v); problem != "" {
+		if problem := w.unfit(v, audience); problem != "" {
 			return w.finding(v1alpha1.ReasonWorkloadNotAllowed, fmt.Sprintf("spec.volumes[%d]", i), "%s", problem)
 		}
 	}
@@ -42,25 +41,4 @@ func (w *Workload) Misassigned(account string) *delegation.Finding {
 // hasPrefix says whether a pod's name begins, or will begin, as the name of each pod under a hop does.
 func (w *Workload) hasPrefix() bool {
 	return strings.HasPrefix(w.Meta.Name, v1alpha1.AccountPrefix) || strings.HasPrefix(w.Meta.GenerateName, v1alpha1.AccountPrefix)
-}
-
-// foreignCredential says whether a volume projects a credential of the pod's account other than Wayleave's token; empty
-// if it does not. A certificate would be valid for an hour at least, whatever becomes of the hop.
-func foreignCredential(v corev1.Volume) string {
-	if v.Projected == nil {
-		return ""
-	}
-	for _, source := range v.Projected.Sources {
-		if token := source.ServiceAccountToken; token != nil && !isOwnToken(v.Name, token) {
-			return fmt.Sprintf("volume %q projects a token: a pod that runs under a hop has the one token that it is given", v.Name)
-		}
-		if source.PodCertificate != nil {
-			return fmt.Sprintf("volume %q projects a certificate of the pod's account, which would outlive the hop: leave it out", v.Name)
-		}
-	}
-	return ""
-}
-
-func isOwnToken(volume string, token *corev1.ServiceAccountTokenProjection) bool {
-	return volume == tokenVolume && token.Audience == "" && token.ExpirationSeconds != nil && *token.ExpirationSeconds == tokenSeconds
 }

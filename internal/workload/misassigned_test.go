@@ -9,6 +9,13 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
+type misassignedCase struct {
+	change       func(*corev1.Pod)
+	want         string
+	wantTemplate string
+	wantField    string // inside the pod
+}
+
 func TestMisassigned(t *testing.T) {
 	projects := func(name string, source corev1.VolumeProjection) func(*corev1.Pod) {
 		return func(p *corev1.Pod) {
@@ -25,12 +32,30 @@ func TestMisassigned(t *testing.T) {
 	certificate := corev1.VolumeProjection{PodCertificate: &corev1.PodCertificateProjection{
 		SignerName: "kubernetes.io/kube-apiserver-client-pod", KeyType: "ED25519",
 	}}
-	for name, test := range map[string]struct {
-		change       func(*corev1.Pod)
-		want         string
-		wantTemplate string
-		wantField    string // inside the pod
-	}{
+	volume := func(v corev1.Volume) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Spec.Volumes = append(p.Spec.Volumes, v) }
+	}
+	source := func(s corev1.VolumeSource) func(*corev1.Pod) {
+		return volume(corev1.Volume{Name: "mine", VolumeSource: s})
+	}
+	refused := func(change func(*corev1.Pod), want string) misassignedCase {
+		return misassignedCase{change: change, want: want, wantTemplate: want, wantField: "spec.volumes[1]"}
+	}
+	for name, test := range map[string]misassignedCase{
+		"an image":                   {change: source(corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "data"}})},
+		"a directory":                {change: volume(scratch("mine"))},
+		"a claim":                    {change: source(corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{}})},
+		"a token for an audience":    {change: volume(meshToken(600))},
+		"a claim of its own":         {change: source(corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}})},
+		"the node":                   refused(source(corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{}}), "is a path of the node"),
+		"inline CSI":                 refused(source(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{}}), "is an inline CSI volume"),
+		"a server":                   refused(source(corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{}}), "of a type that is not known"),
+		"a type that is new":         refused(volume(corev1.Volume{Name: "mine"}), "of a type that is not known"),
+		"a source that is new":       refused(projects("mine", corev1.VolumeProjection{}), "projects what is not known"),
+		"a token for a foreign name": refused(projects("mine", token(600, "vault")), `audience "vault": add it to scope.audiences`),
+		"a long token for an audience": {
+			change: volume(meshToken(43200)), want: "does not live for 600 seconds", wantField: "spec.volumes[1]",
+		},
 		"as it was assigned": {change: func(*corev1.Pod) {}},
 		"a config map":       {change: projects("mine", corev1.VolumeProjection{ConfigMap: &corev1.ConfigMapProjection{}})},
 		"no account": {
@@ -60,7 +85,7 @@ func TestMisassigned(t *testing.T) {
 		},
 		"another audience": {
 			change: projects(tokenVolume, token(600, "vault")),
-			want:   "projects a token", wantTemplate: "projects a token", wantField: "spec.volumes[1]",
+			want:   `audience "vault"`, wantTemplate: `audience "vault"`, wantField: "spec.volumes[1]",
 		},
 		"a certificate": {
 			change: projects("mine", certificate),
@@ -76,7 +101,7 @@ func TestMisassigned(t *testing.T) {
 			w := decode(t, "Pod", p)
 			for template, want := range map[bool]string{false: test.want, true: test.wantTemplate} {
 				w.Template = template
-				got := w.Misassigned(account)
+				got := w.Misassigned(account, func(a string) bool { return a == "mesh" })
 				if (got == nil) != (want == "") {
 					t.Fatalf("template %t: %v, want %q", template, got, want)
 				}

@@ -51,6 +51,11 @@ func injectedToken(volumes []corev1.Volume) string {
 	return ""
 }
 
+// isShort says whether a projected token lives as long as Wayleave's own.
+func isShort(token *corev1.ServiceAccountTokenProjection) bool {
+	return token.ExpirationSeconds != nil && *token.ExpirationSeconds == tokenSeconds
+}
+
 func projectsToken(v corev1.Volume) bool {
 	return v.Projected != nil && slices.ContainsFunc(v.Projected.Sources, func(s corev1.VolumeProjection) bool {
 		return s.ServiceAccountToken != nil

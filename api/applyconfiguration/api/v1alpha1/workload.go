@@ -13,9 +13,10 @@ import (
 type WorkloadApplyConfiguration struct {
 	// kinds are the kinds that may declare the hop on their pod template.
 	Kinds []apiv1alpha1.WorkloadKind `json:"kinds,omitempty"`
-	// images are the container images that may run, compared with the image as it is written in the pod. A `*` is
-	// allowed as the last character, after the repository's : or @, and matches the rest of the tag or digest. A tag
-	// pattern matches no image that also has a digest: the digest is what runs.
+	// images are the images that may run or be mounted, compared with the image as it is written in the pod. A `*` is
+	// allowed as the last character, after the repository's : or @, and matches the rest of the tag or digest. An image with
+	// a digest matches by its digest alone, since that is what runs: `agent@sha256:*` allows `agent:1.0@sha256:…`, and
+	// no tag does.
 	Images []string `json:"images,omitempty"`
 }
 
