@@ -9,11 +9,12 @@ import (
 
 func TestImagesAreOfAllContainers(t *testing.T) {
 	always := corev1.ContainerRestartPolicyAlways
+	data := corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "data"}}
 	spec := corev1.PodSpec{
 		InitContainers:      []corev1.Container{{Image: "setup"}, {Image: "sidecar", RestartPolicy: &always}},
 		Containers:          []corev1.Container{{Image: "main"}},
 		EphemeralContainers: []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Image: "debug"}}},
-		Volumes:             []corev1.Volume{{Name: "none"}, {VolumeSource: corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "data"}}}},
+		Volumes:             []corev1.Volume{{Name: "none"}, {VolumeSource: data}},
 	}
 	if diff := cmp.Diff([]string{"setup", "sidecar", "main", "debug", "data"}, Images(&spec)); diff != "" {
 		t.Error(diff)
