@@ -19,7 +19,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// sizes are how much is measured. The defaults take less than three minutes on two idle cores, once the binaries of the
+// sizes are how much is measured. The defaults take some minutes on two idle cores, once the binaries of the
 // cluster are built.
 type sizes struct {
 	revocations, tokens, grants, cascades, cascadeHops, strangers, hops, pods, algebra int
