@@ -22,8 +22,11 @@ import (
 // is the deletion of a RoleBinding.
 func revocations(ctx context.Context, s *site, n sizes) ([]row, error) {
 	ours, floor, err := s.revokeEach(ctx, "revoke", n.revocations)
+	if err != nil {
+		return nil, err
+	}
 	what := fmt.Sprintf("revocation to the first 403, beside deletion of a RoleBinding (n=%d)", n.revocations)
-	return []row{{what: what, ours: ours, floor: floor}}, err
+	return []row{{what: what, ours: ours, floor: floor}}, nil
 }
 
 // revokeEach creates paths with a hop and as many bare accounts, and takes their rights in turns.
