@@ -174,7 +174,7 @@ func (r *HopReconciler) ensureToken(
 	if err := r.checkUpToDate(ctx, hop); err != nil {
 		return err
 	}
-	credential, err := r.grants.IssueToken(ctx, hop, g, types.UID(next.ServiceAccountUID), g.Token.NextTokenLife(v.NotAfter, in.Now), in.Now)
+	credential, err := r.grants.IssueToken(ctx, hop, g, types.UID(next.ServiceAccountUID), g.Token.NextTokenLife(v.NotAfter, in.Now))
 	if err != nil {
 		return err
 	}

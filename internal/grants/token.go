@@ -22,7 +22,7 @@ import (
 // IssueToken issues a token for the account of a grant, bound to the hop's Secret, writes it there, and returns what the
 // status says of it. Life is how long it lives, and account the UID of the account.
 func (m *Manager) IssueToken(
-	ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant, account types.UID, life time.Duration, now time.Time,
+	ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant, account types.UID, life time.Duration,
 ) (*v1alpha1.Credential, error) {
 	secret, err := m.secret(ctx, hop.Namespace, g.Token.SecretName)
 	if err != nil {
@@ -35,7 +35,7 @@ func (m *Manager) IssueToken(
 	if err != nil {
 		return nil, err
 	}
-	id, err := credentialID(request.Status.Token)
+	id, issuedAt, err := claimsOf(request.Status.Token)
 	if err != nil {
 		return nil, err
 	}
@@ -43,7 +43,7 @@ func (m *Manager) IssueToken(
 		return nil, err
 	}
 	return &v1alpha1.Credential{
-		SecretName: secret.Name, ID: id, IssuedAt: metav1.NewTime(now.Truncate(time.Second)), ExpiresAt: request.Status.ExpirationTimestamp,
+		SecretName: secret.Name, ID: id, IssuedAt: metav1.NewTime(issuedAt), ExpiresAt: request.Status.ExpirationTimestamp,
 	}, nil
 }
 
@@ -89,25 +89,27 @@ func (m *Manager) fillSecret(ctx context.Context, g delegation.Grant, meta *meta
 	return nil
 }
 
-// credentialID is the id of a token as the API server's audit log has it. The token is fresh from the API server, so its
-// signature is not verified.
-func credentialID(token string) (string, error) {
+// claimsOf returns the id of a token, as the API server's audit log has it, and when it was issued. By the controller's own
+// clock, at the start of a slow grant, the token would seem to live longer than it may, and would be replaced at once. The
+// token is fresh from the API server, so its signature is not verified.
+func claimsOf(token string) (id string, issuedAt time.Time, err error) {
 	parts := strings.Split(token, ".")
 	if len(parts) != 3 {
-		return "", errors.New("the API server issued a token that is no JWT")
+		return "", time.Time{}, errors.New("the API server issued a token that is no JWT")
 	}
 	raw, err := base64.RawURLEncoding.DecodeString(parts[1])
 	if err != nil {
-		return "", fmt.Errorf("decoding the claims of a token: %w", err)
+		return "", time.Time{}, fmt.Errorf("decoding the claims of a token: %w", err)
 	}
 	var claims struct {
-		ID string `json:"jti"`
+		ID       string `json:"jti"`
+		IssuedAt int64  `json:"iat"`
 	}
 	if err := json.Unmarshal(raw, &claims); err != nil {
-		return "", fmt.Errorf("reading the claims of a token: %w", err)
+		return "", time.Time{}, fmt.Errorf("reading the claims of a token: %w", err)
 	}
-	if claims.ID == "" {
-		return "", errors.New("the API server issued a token without an id (claim jti)")
+	if claims.ID == "" || claims.IssuedAt == 0 {
+		return "", time.Time{}, errors.New("the API server issued a token without an id (claim jti) or a time (claim iat)")
 	}
-	return claims.ID, nil
+	return claims.ID, time.Unix(claims.IssuedAt, 0), nil
 }

@@ -19,10 +19,10 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 )
 
-// sizes are how much is measured. The defaults take less than three minutes on two idle cores, once the binaries of the
+// sizes are how much is measured. The defaults take some minutes on two idle cores, once the binaries of the
 // cluster are built.
 type sizes struct {
-	revocations, tokens, grants, cascades, cascadeHops, hops, pods, algebra int
+	revocations, tokens, grants, cascades, cascadeHops, strangers, hops, pods, algebra int
 }
 
 // options are the flags. The bench starts itself again with the last two, which are hidden; see allow.go.
@@ -43,10 +43,11 @@ func parse(args []string) options {
 	flags.IntVar(&n.grants, "grants", 20, "grants of each kind")
 	flags.IntVar(&n.cascades, "cascades", 3, "revocations of a whole path")
 	flags.IntVar(&n.cascadeHops, "cascade-hops", 100, "hops of that path")
+	flags.IntVar(&n.strangers, "strangers", 50, "revocations and admissions, quiet and with strangers' RBAC")
 	flags.IntVar(&n.hops, "hops", 10_000, "hops in the cache of the webhook while pods are admitted")
 	flags.IntVar(&n.pods, "pods", 200, "pods of each kind to admit")
 	flags.StringVar(&o.only, "only", "",
-		"regular expression of what to measure: algebra, revocation, tokens, grant, cascade, admission; empty means all")
+		"regular expression of what to measure: algebra, revocation, tokens, grant, cascade, strangers, admission; empty means all")
 	flags.StringVar(&o.allow, "allow", "", "")
 	flags.IntVar(&o.port, "port", 0, "")
 	flags.Usage = func() {
@@ -85,28 +86,36 @@ type stage struct {
 	run  func(context.Context, *site, sizes) ([]row, error)
 }
 
-// run measures and prints the table, even after a failure.
+// results are what was measured.
+type results struct {
+	rows   []row
+	memory []memory
+}
+
+// run measures and prints the tables, even after a failure.
 func run(ctx context.Context, n sizes, only string) error {
 	chosen, err := regexp.Compile("^(?:" + only + ")")
 	if err != nil {
 		return fmt.Errorf("reading -only: %w", err)
 	}
 	began := time.Now()
-	var rows []row
-	err = runStages(ctx, n, chosen, func(more []row) { rows = append(rows, more...) })
-	if len(rows) > 0 {
+	var found results
+	err = runStages(ctx, n, chosen, &found)
+	if len(found.rows) > 0 {
 		progress("done in %s", time.Since(began).Round(time.Second))
 		fmt.Println()
-		writeTable(os.Stdout, rows)
+		writeTable(os.Stdout, found.rows)
 		fmt.Println("\nOf fewer than 100 samples, p99 is the largest. Ratios are Wayleave divided by the floor.")
+		writeMemory(os.Stdout, found.memory)
 	}
 	return err
 }
 
-func runStages(ctx context.Context, n sizes, chosen *regexp.Regexp, add func([]row)) error {
+func runStages(ctx context.Context, n sizes, chosen *regexp.Regexp, found *results) error {
 	var stages []stage
 	for _, st := range []stage{
 		{"revocation", revocations}, {"tokens", tokens}, {"grant", grants}, {"cascade", cascades},
+		{"strangers", func(ctx context.Context, s *site, n sizes) ([]row, error) { return strangers(ctx, s, n, &found.memory) }},
 		{"admission", admissions}, // last: it kills the controller and fills the cluster
 	} {
 		if chosen.MatchString(st.name) {
@@ -115,7 +124,7 @@ func runStages(ctx context.Context, n sizes, chosen *regexp.Regexp, add func([]r
 	}
 	if chosen.MatchString("algebra") { // first, while nothing else runs here
 		rows, err := algebra(ctx, n.algebra)
-		add(rows)
+		found.rows = append(found.rows, rows...)
 		if err != nil {
 			return fmt.Errorf("algebra: %w", err)
 		}
@@ -131,7 +140,7 @@ func runStages(ctx context.Context, n sizes, chosen *regexp.Regexp, add func([]r
 	for _, st := range stages {
 		began := time.Now()
 		rows, err := st.run(ctx, s, n)
-		add(rows)
+		found.rows = append(found.rows, rows...)
 		if err != nil {
 			return fmt.Errorf("%s: %w", st.name, err)
 		}

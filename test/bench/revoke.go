@@ -21,36 +21,45 @@ import (
 // revocations measures from the revocation of a path until a request of its hop is denied for the first time. The floor
 // is the deletion of a RoleBinding.
 func revocations(ctx context.Context, s *site, n sizes) ([]row, error) {
-	ours, floor, err := s.delegates(ctx, "revoke", n.revocations)
+	ours, floor, err := s.revokeEach(ctx, "revoke", n.revocations)
 	if err != nil {
 		return nil, err
 	}
-	r := row{what: fmt.Sprintf("revocation to the first 403, beside deletion of a RoleBinding (n=%d)", n.revocations)}
+	what := fmt.Sprintf("revocation to the first 403, beside deletion of a RoleBinding (n=%d)", n.revocations)
+	return []row{{what: what, ours: ours, floor: floor}}, nil
+}
+
+// revokeEach creates paths with a hop and as many bare accounts, and takes their rights in turns.
+func (s *site) revokeEach(ctx context.Context, what string, n int) (revoked, deleted series, err error) {
+	ours, floor, err := s.delegates(ctx, what, n)
+	if err != nil {
+		return nil, nil, err
+	}
 	var answered series
-	for i := range n.revocations {
-		name := nth("revoke", i)
+	for i := range n {
+		name := nth(what, i)
 		took, err := s.denied(ctx, ours[i], http.StatusForbidden, 0, func() error {
 			began := time.Now()
 			defer func() { answered = append(answered, time.Since(began)) }()
 			return s.revoke(ctx, name)
 		})
 		if err != nil {
-			return nil, fmt.Errorf("hop %s: %w", name, err)
+			return nil, nil, fmt.Errorf("hop %s: %w", name, err)
 		}
-		r.ours = append(r.ours, took)
+		revoked = append(revoked, took)
 		if _, _, err := s.inState(ctx, name, v1alpha1.ReasonRevoked); err != nil { // nothing else may run during the floor's turn
-			return nil, err
+			return nil, nil, err
 		}
 		took, err = s.denied(ctx, floor[i], http.StatusForbidden, 0, func() error {
 			return s.alice.Delete(ctx, &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: payments, Name: "bare-" + name}})
 		})
 		if err != nil {
-			return nil, fmt.Errorf("bare account %s: %w", name, err)
+			return nil, nil, fmt.Errorf("bare account %s: %w", name, err)
 		}
-		r.floor = append(r.floor, took)
+		deleted = append(deleted, took)
 	}
-	progress("revocation: the patch took p50 %s, p99 %s of it", short(answered.p50()), short(answered.p99()))
-	return []row{r}, nil
+	progress("%s: the patch took p50 %s, p99 %s of it", what, short(answered.p50()), short(answered.p99()))
+	return revoked, deleted, nil
 }
 
 // tokens measures from the revocation of a path until its hop's token is rejected. The floor is the deletion of a

@@ -36,6 +36,8 @@ const (
 	payments = "bench-payments"
 	// alice creates the paths and hops, and revokes them. Her only rights are those below.
 	alice = "alice@example.com"
+	// tenant is a ServiceAccount with Alice's rights: strangers can bind the groups that it is in.
+	tenant = "tenant"
 	// controller is the ServiceAccount of the controller.
 	controller = "wayleave-controller"
 	// bareWriter has the controller's rights. The policies that keep the controller to hop-shaped names do not concern it.
@@ -176,12 +178,18 @@ func setup() []client.Object {
 	works := operator.HopNamespace(agents)
 	works.Name, works.Subjects = bareWriter, account(bareWriter)
 	objects = append(objects, works)
-	user := rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: alice}
-	objects = append(objects, roleFor("alice", agents, user,
+	objects = append(objects, rightsOf("alice", rbacv1.Subject{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: alice})...)
+	objects = append(objects, &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: agents, Name: tenant}})
+	return append(objects, rightsOf(tenant, rbacv1.Subject{Kind: rbacv1.ServiceAccountKind, Namespace: agents, Name: tenant})...)
+}
+
+// rightsOf returns what lets somebody create paths and hops, revoke them, and delete what the floors are measured with.
+func rightsOf(name string, who rbacv1.Subject) []client.Object {
+	return append(roleFor(name, agents, who,
 		rule(v1alpha1.GroupName, "delegationpaths,delegationhops", "get,create,patch"),
 		rule(v1alpha1.GroupName, "delegationhops", v1alpha1.VerbUse),
-		rule(bareGroup, "delegationhops", "get,create"), rule("", "pods", "create"), rule("", "serviceaccounts", "delete"))...)
-	return append(objects, roleFor("alice", payments, user,
+		rule(bareGroup, "delegationhops", "get,create"), rule("", "pods", "create"), rule("", "serviceaccounts", "delete"),
+	), roleFor(name, payments, who,
 		rule("", "pods,configmaps", "get,list,delete"), rule(rbacv1.GroupName, "rolebindings", "delete"))...)
 }
 

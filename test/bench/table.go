@@ -6,8 +6,8 @@ import (
 	"time"
 )
 
-// row is a measurement and its floor: the least that the same outcome costs without Wayleave, measured in the same run,
-// sample by sample in turns.
+// row is a measurement and its floor: the least that the same outcome costs without Wayleave, or without the disturbance
+// that the row is about, measured in the same run. Where it can, the bench takes the samples in turns.
 type row struct {
 	what        string
 	ours, floor series
@@ -42,4 +42,32 @@ func short(d time.Duration) string {
 		}
 	}
 	return d.String()
+}
+
+// memory is what a process of Wayleave takes, quiet and disturbed.
+type memory struct {
+	process        string
+	quiet, strange usage
+}
+
+// usage is the resident memory of a process, in bytes.
+type usage struct{ now, peak int64 }
+
+// writeMemory writes memory as a table in GitHub's Markdown, or nothing if none was measured.
+func writeMemory(w io.Writer, all []memory) {
+	if len(all) == 0 {
+		return
+	}
+	fmt.Fprintln(w, "\n| resident memory, MiB | quiet | with strangers' RBAC | difference |")
+	fmt.Fprintln(w, "| --- | ---: | ---: | ---: |")
+	for _, m := range all {
+		writeUsage(w, m.process+", at the end", m.quiet.now, m.strange.now)
+		writeUsage(w, m.process+", at most", m.quiet.peak, m.strange.peak)
+	}
+}
+
+func writeUsage(w io.Writer, what string, quiet, strange int64) {
+	const mebibyte = 1 << 20
+	fmt.Fprintf(w, "| %s | %.1f | %.1f | %+.1f |\n", what,
+		float64(quiet)/mebibyte, float64(strange)/mebibyte, float64(strange-quiet)/mebibyte)
 }

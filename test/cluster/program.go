@@ -22,6 +22,9 @@ func (c *Cluster) StartProgram(name, path string, args ...string) (*Program, err
 // Dir returns the folder of the cluster's state.
 func (c *Cluster) Dir() string { return c.record.Dir }
 
+// PID is the program's process id.
+func (p *Program) PID() int { return p.process.command.Process.Pid }
+
 // Stop asks the program to end, and kills it after ten seconds.
 func (p *Program) Stop() { p.process.end(10 * time.Second) }
 

@@ -239,6 +239,9 @@ func (op *Operator) Shutdown(name string) { op.programs[name].Stop() }
 // Kill ends a process as a crash would.
 func (op *Operator) Kill(name string) { op.programs[name].Kill() }
 
+// PID is the process id of a process that was started.
+func (op *Operator) PID(name string) int { return op.programs[name].PID() }
+
 // Log is the path of a process's output: its log, and its audit lines. It is empty for one that was never started.
 func (op *Operator) Log(name string) string {
 	program, ok := op.programs[name]
