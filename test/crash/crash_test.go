@@ -148,8 +148,8 @@ type scenario struct {
 	given func(*run) []client.Object
 	// change is what happens then.
 	change func(context.Context, *run) error
-	// writes are some that the controller has to do itself. What a deleted hop owned is not among them: the garbage collector
-	// may be faster.
+	// writes are those that the controller has to do itself and that show in the end state. What a deleted hop owned is not
+	// among them: the garbage collector may be faster.
 	writes []string
 }
 
@@ -157,6 +157,11 @@ var scenarios = map[string]scenario{
 	"a grant": {
 		given:  func(r *run) []client.Object { return []client.Object{r.path()} },
 		change: func(ctx context.Context, r *run) error { return suite.admin.Create(ctx, r.hop("triage", "")) },
+		writes: []string{
+			"patch *v1.RoleBinding", "patch *v1.ClusterRoleBinding", "patch *v1.Role", "patch *v1.ClusterRole",
+			"create *v1.ServiceAccount", "create *v1.Secret", "create token of *v1.ServiceAccount", "update *v1.Secret",
+			"apply status of *v1alpha1.DelegationHopApplyConfiguration", "apply status of *v1alpha1.DelegationPathApplyConfiguration",
+		},
 	},
 	"a revocation, with a child and a Job": {
 		given: func(r *run) []client.Object {
@@ -165,11 +170,20 @@ var scenarios = map[string]scenario{
 		change: func(ctx context.Context, r *run) error {
 			return patch(ctx, r.path(), `{"spec":{"revoked":{"reason":"false alarm"}}}`)
 		},
+		writes: []string{
+			"patch *v1.Job", "delete *v1.RoleBinding", "delete *v1.ClusterRoleBinding", "delete *v1.ServiceAccount", "delete *v1.Secret",
+			"delete *v1.Role", "delete *v1.ClusterRole",
+			"apply status of *v1alpha1.DelegationHopApplyConfiguration", "apply status of *v1alpha1.DelegationPathApplyConfiguration",
+		},
 	},
 	"another incarnation": {
 		given: func(r *run) []client.Object { return []client.Object{r.path(), r.hop("triage", "")} },
 		change: func(ctx context.Context, r *run) error {
 			return patch(ctx, r.hop("triage", ""), `{"spec":{"lifetime":{"duration":"20m"}}}`)
+		},
+		writes: []string{
+			"delete *v1.ServiceAccount", "create *v1.ServiceAccount", "delete *v1.RoleBinding", "patch *v1.RoleBinding",
+			"apply status of *v1alpha1.DelegationHopApplyConfiguration",
 		},
 	},
 	"another scope and another Secret": {
@@ -178,13 +192,18 @@ var scenarios = map[string]scenario{
 			return patch(ctx, r.hop("triage", ""), fmt.Sprintf(`{"spec":{"token":{"secretName":"other"},"scope":{"cluster":null,
 				"namespaced":[{"namespaces":[%q],"rules":[{"apiGroups":[""],"resources":["configmaps"],"verbs":["list"]}]}]}}}`, r.namespaces()[2]))
 		},
+		writes: []string{
+			"patch *v1.Role", "delete *v1.RoleBinding", "delete *v1.ClusterRoleBinding", "delete *v1.Role", "delete *v1.ClusterRole",
+			"delete *v1.Secret", "create *v1.Secret", "create token of *v1.ServiceAccount", "update *v1.Secret",
+			"apply status of *v1alpha1.DelegationHopApplyConfiguration",
+		},
 	},
 	"the deletion of a hop, with a child": {
 		given: func(r *run) []client.Object {
 			return []client.Object{r.path(), r.hop("triage", ""), r.hop("isolate", "triage")}
 		},
 		change: func(ctx context.Context, r *run) error { return suite.admin.Delete(ctx, r.hop("triage", "")) },
-		writes: []string{"delete *v1.RoleBinding", "delete *v1.ClusterRoleBinding", "delete *v1.Role"},
+		writes: []string{"delete *v1.Role", "delete *v1.RoleBinding", "delete *v1.ClusterRoleBinding", "delete *v1.ClusterRole"},
 	},
 	"the deletion of a hop, with a running Job": {
 		given: func(r *run) []client.Object {
@@ -198,7 +217,7 @@ var scenarios = map[string]scenario{
 			return []client.Object{r.path(), r.hop("triage", ""), r.hop("isolate", "triage")}
 		},
 		change: func(ctx context.Context, r *run) error { return suite.admin.Delete(ctx, r.path()) },
-		writes: []string{"delete *v1.Secret", "delete *v1.RoleBinding", "delete *v1.ServiceAccount"},
+		writes: []string{"delete *v1.Secret", "delete *v1.RoleBinding", "delete *v1.ServiceAccount", "delete *v1.Role"},
 	},
 	"an expiry": {
 		given: func(r *run) []client.Object { return []client.Object{r.path(), r.hop("triage", "")} },
@@ -206,7 +225,7 @@ var scenarios = map[string]scenario{
 			soon := time.Now().Add(2 * time.Second).UTC().Format(time.RFC3339)
 			return patch(ctx, r.path(), fmt.Sprintf(`{"spec":{"lifetime":{"notAfter":%q}}}`, soon))
 		},
-		writes: []string{"delete *v1.Secret", "delete *v1.RoleBinding", "delete *v1.ServiceAccount"},
+		writes: []string{"delete *v1.Secret", "delete *v1.RoleBinding", "delete *v1.ServiceAccount", "delete *v1.Role"},
 	},
 }
 
@@ -216,11 +235,12 @@ func patch(ctx context.Context, o client.Object, with string) error {
 
 // TestCrash has something happen to the controller at each of its writes, one run for each, until a run needs no more of
 // them. By default it plays a sample: a death at every fourth write, a lost answer at every eighth, and no death before the
-// answer, which leaves what a death before the next write leaves. WAYLEAVE_CRASH_ALL, set by make nightly, plays all.
+// answer, which leaves what a death before the next write leaves; and the loss of one kind of write for each scenario.
+// WAYLEAVE_CRASH_ALL, set by make nightly, plays all.
 func TestCrash(t *testing.T) {
-	steps := map[fault]int{diesBefore: 4, answerLost: 8}
+	steps, losses := map[fault]int{diesBefore: 4, answerLost: 8}, 1
 	if os.Getenv("WAYLEAVE_CRASH_ALL") != "" {
-		steps = map[fault]int{diesBefore: 1, diesAfter: 1, answerLost: 1}
+		steps, losses = map[fault]int{diesBefore: 1, diesAfter: 1, answerLost: 1}, 200
 	}
 	for name, s := range scenarios {
 		t.Run(name, func(t *testing.T) {
@@ -234,6 +254,11 @@ func TestCrash(t *testing.T) {
 				}
 			}
 			r.end(t)
+			t.Run("a lost write", func(t *testing.T) {
+				for _, w := range s.writes[:min(losses, len(s.writes))] {
+					losesWrite(t, s, w, want)
+				}
+			})
 			for m, step := range steps {
 				t.Run(m.String(), func(t *testing.T) {
 					for n := 0; !t.Failed() && crashAt(t, s, n, m, want); n += step {
@@ -273,6 +298,24 @@ func crashAt(t *testing.T, s scenario, n int, m fault, want string) bool {
 		t.Errorf("after %s, number %d, the end state differs (-undisturbed +now):\n%s", m, n, diff)
 	}
 	return true
+}
+
+// losesWrite has one kind of write never reach the API server, and demands that the comparison with the end state sees it. A
+// comparison that does not would not see either what a crash makes the controller forget.
+func losesWrite(t *testing.T, s scenario, write, want string) {
+	t.Helper()
+	r := begin(t, s)
+	defer r.end(t)
+	r.process.lose(write)
+	r.must(t, s.change(t.Context(), r))
+	// It may never rest: it tries again what the API server does not see.
+	got, _ := r.atRest(t, time.Second, patience/4, r.process.wasInjected)
+	switch {
+	case !r.process.wasInjected():
+		t.Errorf("the controller did not %s", write)
+	case got == want:
+		t.Errorf("the end state is the same although each %s was lost", write)
+	}
 }
 
 var runs int
@@ -476,17 +519,26 @@ func (r *run) undisturbed(t *testing.T, s scenario) string {
 	t.Helper()
 	r.process.arm(0, never)
 	r.must(t, s.change(t.Context(), r))
-	var last string
+	state, rests := r.atRest(t, 3*time.Second, patience, func() bool { return true })
+	if !rests {
+		t.Fatalf("it does not come to rest: %s", state)
+	}
+	return state
+}
+
+// atRest waits until the state has not changed for so long since something has happened, or the time is over.
+func (r *run) atRest(t *testing.T, quiet, within time.Duration, happened func() bool) (state string, rests bool) {
+	t.Helper()
 	begun := time.Now()
-	for since := begun; time.Since(since) < 3*time.Second; time.Sleep(50 * time.Millisecond) {
-		if time.Since(begun) > patience {
-			t.Fatalf("it does not come to rest: %s", last)
+	for since := begun; time.Since(since) < quiet; time.Sleep(50 * time.Millisecond) {
+		if time.Since(begun) > within {
+			return state, false
 		}
 		got, err := r.state(t.Context())
 		r.must(t, err)
-		if got != last {
-			last, since = got, time.Now()
+		if got != state || !happened() {
+			state, since = got, time.Now()
 		}
 	}
-	return last
+	return state, true
 }

@@ -59,6 +59,7 @@ type gate struct {
 	mu       sync.Mutex
 	fault    fault
 	left     int
+	lost     string
 	injected bool
 	dead     bool
 	wrote    []string
@@ -69,6 +70,13 @@ func (g *gate) arm(n int, m fault) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.fault, g.left, g.wrote = m, n, nil
+}
+
+// lose has the writes of a verb and a kind be answered and never done, however often the process tries.
+func (g *gate) lose(what string) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.lost = what
 }
 
 // wasInjected says whether the fault was injected.
@@ -87,10 +95,16 @@ func (g *gate) written() []string {
 
 // do performs a write, or not.
 func (g *gate) do(verb string, o any, write func() error) error {
+	what := fmt.Sprintf("%s %T", verb, o)
 	g.mu.Lock()
 	if g.dead {
 		g.mu.Unlock()
 		return errDead
+	}
+	if what == g.lost {
+		g.injected = true
+		g.mu.Unlock()
+		return nil
 	}
 	now := never
 	if g.left == 0 {
@@ -103,7 +117,7 @@ func (g *gate) do(verb string, o any, write func() error) error {
 		g.kill()
 	}
 	if now != diesBefore {
-		g.wrote = append(g.wrote, fmt.Sprintf("%s %T", verb, o))
+		g.wrote = append(g.wrote, what)
 	}
 	g.mu.Unlock()
 	if now == diesBefore {

@@ -145,7 +145,7 @@ func (n *names) status(o client.Object) (map[string]any, error) {
 		n.know(string(o.UID), "UID("+o.Name+")")
 		return map[string]any{
 			"conditions": conditionsOf(o.Status.Conditions), "active": o.Status.ActiveSince != nil, "expires": o.Status.ExpiresAt != nil,
-			"observed": o.Status.ObservedGeneration == o.Generation,
+			"observed": o.Status.ObservedGeneration == o.Generation, "hops": o.Status.Hops,
 		}, nil
 	case *v1alpha1.DelegationHop:
 		n.know(string(o.UID), "UID("+o.Name+")")

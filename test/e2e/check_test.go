@@ -17,14 +17,16 @@ import (
 
 var errAllowed = errors.New("it was allowed")
 
-// wantRefused passes on 403, and on 401, which comes later and says more.
-func wantRefused(err error) error {
-	if apierrors.IsForbidden(err) || apierrors.IsUnauthorized(err) {
+// wantForbidden passes on 403: the API server knows the account, or has not noticed yet that it is deleted, and RBAC gives it
+// nothing. It caches what it knows of a token for ten seconds, so a token that was first used just before is forbidden first.
+func wantForbidden(err error) error {
+	if apierrors.IsForbidden(err) {
 		return nil
 	}
 	return fmt.Errorf("answered: %w", orAllowed(err))
 }
 
+// wantUnauthorized passes on 401: the account or the Secret of the token is deleted, and the API server has noticed.
 func wantUnauthorized(err error) error {
 	if apierrors.IsUnauthorized(err) {
 		return nil

@@ -95,7 +95,7 @@ func TestRevocationCascades(t *testing.T) {
 	}
 	revoked := time.Now()
 	for name, c := range clients {
-		f.eventually("403 for "+name, func() error { return wantRefused(ask(c)) })
+		f.eventually("403 for "+name, func() error { return wantForbidden(ask(c)) })
 		f.measured("the requests of hop %s of 3 were denied (403) %s after the revocation", name, time.Since(revoked).Round(time.Millisecond))
 	}
 	for name, c := range clients {

@@ -41,7 +41,7 @@ func TestHopExpires(t *testing.T) {
 			if err := f.read(hop); err != nil && time.Now().Before(end) {
 				t.Errorf("before its end the hop may not read: %v", err)
 			}
-			f.eventually("the hop to be refused", func() error { return wantRefused(f.read(hop)) })
+			f.eventually("the hop to be forbidden", func() error { return wantForbidden(f.read(hop)) })
 			refused := time.Now()
 			if refused.Before(end) {
 				t.Errorf("it was refused %s before its end", end.Sub(refused))
@@ -70,9 +70,7 @@ func TestHopExpires(t *testing.T) {
 				t.Errorf("the expired hop has the account %s", h.Status.ServiceAccountName)
 			}
 			f.nothingLeft(h)
-			if err := wantRefused(f.read(hop)); err != nil {
-				t.Errorf("the token of the expired hop: %v", err)
-			}
+			f.eventually("the token of the expired hop to be unknown", func() error { return wantUnauthorized(f.read(hop)) })
 		})
 	}
 }
@@ -189,9 +187,15 @@ func TestHopFallsWithItsParent(t *testing.T) {
 				f.granted(h)
 				tokens[h.Name] = f.withToken(f.token(h))
 			}
+			below := []*v1alpha1.DelegationHop{child, grandchild}
+			for _, h := range below {
+				f.eventually(h.Name+" to read", func() error { return f.read(tokens[h.Name]) })
+			}
 			c.befall(f, parent)
-			for _, h := range []*v1alpha1.DelegationHop{child, grandchild} {
-				f.eventually(h.Name+" to be refused", func() error { return wantRefused(f.read(tokens[h.Name])) })
+			for _, h := range below {
+				f.eventually(h.Name+" to be forbidden", func() error { return wantForbidden(f.read(tokens[h.Name])) })
+			}
+			for _, h := range below {
 				t.Log(f.state(h, c.want))
 				f.nothingLeft(h)
 			}

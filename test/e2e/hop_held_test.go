@@ -35,9 +35,10 @@ func TestHopHeldByAFinalizer(t *testing.T) {
 			_ = suite.admin.Patch(context.Background(), account, finalizersPatch("null"))
 		}
 	})
+	f.eventually("the hop to read", func() error { return f.read(hop) })
 	f.change(f.by, p, revoke)
+	f.eventually("the hop to be forbidden", func() error { return wantForbidden(f.read(hop)) })
 	f.unfinished(h, "the withdrawal is not complete", account.Name+" was deleted and still exists", "finalizer")
-	f.eventually("the hop to be refused", func() error { return wantRefused(f.read(hop)) })
 	f.gone(&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: f.on, Name: account.Name}})
 	f.gone(&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: f.on, Name: account.Name}})
 	f.gone(&corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: h.Spec.Token.SecretName}})

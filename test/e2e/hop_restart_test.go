@@ -3,9 +3,12 @@
 package e2e
 
 import (
+	"context"
+	"slices"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -26,8 +29,10 @@ func TestHopWhileControllerIsDown(t *testing.T) {
 		accounts[h.Name] = f.granted(h)
 		tokens[h.Name] = f.withToken(f.token(h))
 	}
+	earlier := grantedEarlier(t)
 
 	suite.operator.Kill("controller")
+	earlier.replace()
 	f.remove(f.by, deleted)
 	f.change(f.by, revoked, revoke)
 	f.change(f.by, narrowed, f.scopePatch(`"get"`))
@@ -45,6 +50,7 @@ func TestHopWhileControllerIsDown(t *testing.T) {
 	if err := suite.operator.StartController(f.Context()); err != nil {
 		t.Fatal(err)
 	}
+	earlier.isSwept()
 	f.state(revoked, v1alpha1.ReasonRevoked)
 	f.state(child, v1alpha1.ReasonChainBroken)
 	for _, h := range []*v1alpha1.DelegationHop{deleted, child, revoked, forgotten} {
@@ -56,4 +62,66 @@ func TestHopWhileControllerIsDown(t *testing.T) {
 	}
 	f.holds(narrowed, map[string][]rbacv1.PolicyRule{f.on: {rule("", "configmaps", "get")}})
 	f.state(p, v1alpha1.ReasonActive)
+}
+
+// earlierHop is one that is replaced by another hop of its name while no controller runs. Nothing can be decided about that
+// one, so its reconcile touches nothing: what the earlier one left in another namespace is left to the sweep. Where a name is
+// gone or decided, the hop's own reconcile removes it as well, and would hide a sweep that does not.
+type earlierHop struct {
+	*fixture
+	hop    *v1alpha1.DelegationHop
+	left   []client.Object
+	rights client.Object // what its origin holds
+}
+
+func grantedEarlier(t *testing.T) *earlierHop {
+	t.Helper()
+	e := &earlierHop{fixture: setup(t)}
+	other := e.ns + "-other"
+	e.namespace(other)
+	e.ceiling(other)
+	e.rights = e.bind(other, e.by, rule("", "configmaps", "get,list"))
+	scope := in([]string{other}, resources("", "configmaps", "get,list"))
+	e.hop = e.fixture.hop("again", "undecided", "", func(h *v1alpha1.DelegationHop) { h.Spec.Scope = &scope })
+	e.apply(e.by, e.path("undecided", func(p *v1alpha1.DelegationPath) { p.Spec.Scope = scope }), e.hop)
+	made := metav1.ObjectMeta{Namespace: other, Name: e.granted(e.hop)}
+	e.left = []client.Object{&rbacv1.Role{ObjectMeta: made}, &rbacv1.RoleBinding{ObjectMeta: made}}
+	return e
+}
+
+// replace deletes the hop and creates another one of its name, whose origin holds nothing by RBAC. Whether the API server
+// gives it more is what the controller may not ask.
+func (e *earlierHop) replace() {
+	e.Helper()
+	e.remove(e.by, e.hop)
+	e.hop = e.fixture.hop(e.hop.Name, "undecided", "", func(h *v1alpha1.DelegationHop) { h.Spec.Scope = e.hop.Spec.Scope })
+	e.apply(e.by, e.hop)
+	if err := suite.admin.Delete(e.Context(), e.rights); err != nil {
+		e.Fatal(err)
+	}
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "wayleave-controller"}}
+	if err := suite.admin.Get(e.Context(), client.ObjectKeyFromObject(role), role); err != nil {
+		e.Fatal(err)
+	}
+	rules := slices.Clone(role.Rules)
+	role.Rules = slices.DeleteFunc(role.Rules, func(r rbacv1.PolicyRule) bool {
+		return slices.Contains(r.Resources, "subjectaccessreviews")
+	})
+	if err := suite.admin.Update(e.Context(), role); err != nil {
+		e.Fatal(err)
+	}
+	e.Cleanup(func() {
+		if role.Rules = rules; suite.admin.Update(context.Background(), role) != nil {
+			e.Error("the controller did not get back its right to ask")
+		}
+	})
+}
+
+// isSwept waits until all of the earlier hop is gone, and demands that the later one is still undecided.
+func (e *earlierHop) isSwept() {
+	e.Helper()
+	for _, o := range e.left {
+		e.gone(o)
+	}
+	e.state(e.hop, v1alpha1.ReasonUndetermined)
 }

@@ -249,7 +249,7 @@ func TestHopNamespaceNotBound(t *testing.T) {
 	f.eventually("the hop to read", func() error { return f.read(hop) })
 	unbind()
 	f.state(h, v1alpha1.ReasonHopNamespaceNotBound)
-	f.eventually("403", func() error { return wantRefused(f.read(hop)) })
+	f.eventually("403", func() error { return wantForbidden(f.read(hop)) })
 	f.eventually("the status to say what is left", func() error {
 		if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(h), h); err != nil {
 			return err
@@ -277,7 +277,7 @@ func TestHopNamespaceNotBound(t *testing.T) {
 	unbind()
 	f.change(f.by, p, revoke)
 	f.state(h, v1alpha1.ReasonRevoked)
-	f.eventually("403", func() error { return wantRefused(f.read(hop)) })
+	f.eventually("403", func() error { return wantForbidden(f.read(hop)) })
 	f.make(operator.HopNamespace(f.ns))
 	f.nothingLeft(h)
 }
