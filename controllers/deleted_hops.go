@@ -16,8 +16,9 @@ import (
 	"github.com/wayleave/wayleave/internal/delegation"
 )
 
-// deletedHops remembers hops with a token from their deletion until their Secrets are removed. Only the hop names its
-// Secrets, and to find them by label would take the right to list Secrets, which is to be able to read all.
+// deletedHops remembers hops that held something from their deletion until their Secrets are removed. Only the hop names its
+// Secrets, and to find them by label would take the right to list Secrets, which is to be able to read all. The account that
+// it names finds the pods whose label was removed.
 //
 // It is memory alone: after a crash in between, or for a hop that is deleted while no controller runs, the garbage collector
 // removes the Secrets, since the hop owns them.
@@ -33,7 +34,7 @@ func (d *deletedHops) handler() handler.EventHandler {
 		_ context.Context, e event.DeleteEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request],
 	) {
 		hop, ok := e.Object.(*v1alpha1.DelegationHop)
-		if !ok || hop.Spec.Token == nil && hop.Status.Credential == nil {
+		if !ok || hop.Spec.Token == nil && hop.Status.Credential == nil && hop.Status.ServiceAccountName == "" {
 			return
 		}
 		d.add(hop)
@@ -48,6 +49,17 @@ func (d *deletedHops) add(hop *v1alpha1.DelegationHop) {
 		d.hops = map[types.NamespacedName][]*v1alpha1.DelegationHop{}
 	}
 	d.hops[delegation.HopKey(hop)] = append(d.hops[delegation.HopKey(hop)], hop)
+}
+
+// accounts are the names of the accounts that deleted hops of a name had.
+func (d *deletedHops) accounts(key types.NamespacedName) []string {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	var names []string
+	for _, hop := range d.hops[key] {
+		names = append(names, hop.Status.ServiceAccountName)
+	}
+	return names
 }
 
 // take removes and returns the hops of a name that were deleted.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -137,6 +138,19 @@ func (r *HopReconciler) withdraw(
 			keys = all
 		}
 	}
-	return errors.Join(found, r.grants.Unbind(ctx, keys), r.deleted.removeSecrets(ctx, key, r.grants.RemoveSecrets),
-		r.grants.Withdraw(ctx, key, hop), r.stopper.stop(ctx, key, hop, why))
+	accounts, unknown := r.accountsOf(ctx, key, hop)
+	return errors.Join(found, unknown, r.grants.Unbind(ctx, keys), r.deleted.removeSecrets(ctx, key, r.grants.RemoveSecrets),
+		r.grants.Withdraw(ctx, key, hop), r.stopper.stop(ctx, key, hop, accounts, why))
+}
+
+// accountsOf are the names of the identities that a hop is known to have had: by its status, by the status that it had when
+// it was deleted, and by what exists for it.
+func (r *HopReconciler) accountsOf(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop) ([]string, error) {
+	names, err := r.grants.Names(ctx, key)
+	if hop != nil {
+		names = append(names, hop.Status.ServiceAccountName)
+	}
+	names = append(names, r.deleted.accounts(key)...)
+	slices.Sort(names)
+	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" }), err
 }

@@ -53,17 +53,27 @@ func (r *HopReconciler) applyGrant(
 		return secretTaken(plan.Blocked[0])
 	}
 	same := g.Incarnation == hop.Status.Incarnation
+	if t := g.Token; t != nil && !t.MayIssue(v.NotAfter, in.Now) && (!same || !delegation.HasToken(hop)) {
+		return grants.DeniedError{Finding: t.TooLate()}
+	}
 	if same {
 		next.ServiceAccountUID = string(g.AccountUID(observed))
-		if err = r.holdBack(ctx, hop, g, &plan); err == nil {
-			err = r.grants.Remove(ctx, plan.Discard)
-		}
+		err = r.keepIdentity(ctx, hop, g, &plan)
 	} else {
 		err = r.newIdentity(ctx, in, g, plan, next)
 	}
 	if err != nil {
 		return err
 	}
+	return r.makeRights(ctx, in, v, g, plan, same, next)
+}
+
+// makeRights makes what the account of a grant holds. PutBack says whether it held it before.
+func (r *HopReconciler) makeRights(
+	ctx context.Context, in delegation.Input, v delegation.Verdict, g delegation.Grant, plan delegation.Plan, putBack bool,
+	next *v1alpha1.DelegationHopStatus,
+) error {
+	hop := in.Chain.Last()
 	for _, step := range plan.Remove {
 		if err := r.grants.Remove(ctx, step); err != nil {
 			return err
@@ -77,7 +87,7 @@ func (r *HopReconciler) applyGrant(
 	}
 	for _, step := range plan.Make {
 		if err := r.grants.Apply(ctx, hop, g, step, func(o delegation.Object, differs *delegation.Finding) {
-			r.waits.wrote(hop.UID, o, differs, same)
+			r.waits.wrote(hop.UID, o, differs, putBack)
 		}); err != nil {
 			return err
 		}
@@ -85,8 +95,9 @@ func (r *HopReconciler) applyGrant(
 	return r.ensureToken(ctx, in, v, g, plan, next)
 }
 
-// holdBack takes out of a plan what was put back a moment ago and differs again.
-func (r *HopReconciler) holdBack(ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant, plan *delegation.Plan) error {
+// keepIdentity discards what the present identity must not have any longer. It takes out of the plan what was put back a
+// moment ago and differs again.
+func (r *HopReconciler) keepIdentity(ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant, plan *delegation.Plan) error {
 	var again []delegation.Object
 	for i, step := range plan.Make {
 		plan.Make[i] = slices.DeleteFunc(step, func(o delegation.Object) bool {
@@ -98,10 +109,13 @@ func (r *HopReconciler) holdBack(ctx context.Context, hop *v1alpha1.DelegationHo
 		})
 	}
 	who, err := r.grants.Overwritten(ctx, g, again)
+	if err != nil {
+		return err
+	}
 	if who != nil {
 		r.waits.overwrite(hop.UID, *who)
 	}
-	return err
+	return r.grants.Remove(ctx, plan.Discard)
 }
 
 // newIdentity creates the next incarnation of a hop: first its name in the status, which fails if the hop has changed
@@ -169,17 +183,34 @@ func (r *HopReconciler) ensureToken(
 	if !delegation.NeedsToken(next.Credential, held, in.Now) {
 		return nil
 	}
+	if !g.Token.MayIssue(v.NotAfter, in.Now) { // the last one has been issued
+		return nil
+	}
 	hop := in.Chain.Last()
 	// A cache that lags makes a token of a moment ago look like one that no status names.
 	if err := r.checkUpToDate(ctx, hop); err != nil {
 		return err
 	}
+	issued := delegation.Object{Kind: delegation.Secret, Key: delegation.TokenSecret(hop), Content: "token"}
+	if _, again := r.waits.wasPutBack(hop.UID, issued); again {
+		return r.tokenOverwritten(ctx, hop, g)
+	}
 	credential, err := r.grants.IssueToken(ctx, hop, g, types.UID(next.ServiceAccountUID), g.Token.NextTokenLife(v.NotAfter, in.Now))
 	if err != nil {
 		return err
 	}
+	r.waits.wrote(hop.UID, issued, nil, next.Credential.ID != "")
 	next.Credential = credential
 	return nil
+}
+
+// tokenOverwritten notes who changes a token each time that it is written.
+func (r *HopReconciler) tokenOverwritten(ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant) error {
+	who, err := r.grants.TokenOverwritten(ctx, g)
+	if who != nil {
+		r.waits.overwrite(hop.UID, *who)
+	}
+	return err
 }
 
 // checkUpToDate fails with a conflict if the cache does not hold the hop as it is. It may not have the status of a moment

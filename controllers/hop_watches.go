@@ -9,8 +9,10 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/builder"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/facts"
@@ -20,7 +22,7 @@ import (
 
 // setup watches all that a hop's verdict or grant depends on. On an update a mapping function is asked about the old
 // object and about the new one, so what stops to concern a hop leads to it as well.
-func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int) error {
+func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int, tokenLost <-chan event.GenericEvent) error {
 	upstream := builder.WithPredicates(upstreamChanges)
 	given := handler.EnqueueRequestsFromMapFunc(r.mapGiven)
 	b := ctrl.NewControllerManagedBy(mgr).
@@ -31,6 +33,7 @@ func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int) error {
 		Watches(&v1alpha1.DelegationHop{}, r.record.deletions(kindHop)).
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), upstream).
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapTokenSecret), builder.WithPredicates(tokenMoves)).
+		WatchesRawSource(source.Channel(tokenLost, &handler.EnqueueRequestForObject{})).
 		Watches(&rbacv1.ClusterRole{}, given).
 		Watches(&rbacv1.RoleBinding{}, given).
 		Watches(&rbacv1.ClusterRoleBinding{}, given).

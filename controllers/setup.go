@@ -58,8 +58,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		hops: facts.Hops{Reader: c}, live: live, gather: o.Gather, grants: manager, record: record, clock: o.Clock, maxFactAge: o.MaxFactAge,
 		stopper: workloadStopper{client: c, live: live, events: events}, waits: newWaits(),
 	}
-	if err := hop.setup(mgr, o.Concurrency); err != nil {
+	tokens := newTokenChecker(facts.Hops{Reader: c}, manager)
+	if err := hop.setup(mgr, o.Concurrency, tokens.lost); err != nil {
 		return fmt.Errorf("setting up the hop controller: %w", err)
+	}
+	if err := mgr.Add(tokens); err != nil {
+		return fmt.Errorf("setting up the check of token Secrets: %w", err)
 	}
 	if err := mgr.Add(&Sweeper{cache: c, live: live, grants: manager, every: o.SweepEvery}); err != nil {
 		return fmt.Errorf("setting up the sweep: %w", err)

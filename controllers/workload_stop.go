@@ -30,17 +30,20 @@ type workloadStopper struct {
 
 // stop suspends the Jobs that declare a hop and deletes its pods: in this order, since a pod that is deleted while its Job
 // is not suspended counts as a failure of the Job. The Jobs stay, as do pods that have ended: they are evidence, and a
-// GitOps tool would only recreate the Jobs.
-func (s workloadStopper) stop(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, why delegation.Finding) error {
+// GitOps tool would only recreate the Jobs. Accounts are the names of the identities that the hop is known to have had.
+func (s workloadStopper) stop(
+	ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, accounts []string, why delegation.Finding,
+) error {
 	known := &metav1.PartialObjectMetadataList{}
 	known.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
 	if err := s.client.List(ctx, known, client.MatchingFields{declaredIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
 		return fmt.Errorf("listing the pods of hop %s: %w", key, err)
 	}
-	// Of a hop that was deleted only pods show whether it held anything: they are only created under a hop that does. Without
-	// pods, its Jobs may as well wait for a hop that is still to be created.
+	// Of a hop that was deleted only accounts and pods show whether it held anything: pods are only created under a hop that
+	// does. Without either, its Jobs may as well wait for a hop that is still to be created.
 	held := hop != nil && hop.Status.ServiceAccountName != ""
-	if !held && len(known.Items) == 0 {
+	hadAccount := hop == nil && len(accounts) > 0
+	if !held && !hadAccount && len(known.Items) == 0 {
 		return nil
 	}
 	var returns *v1alpha1.DelegationHop
@@ -48,8 +51,8 @@ func (s workloadStopper) stop(ctx context.Context, key types.NamespacedName, hop
 		returns = hop
 	}
 	errs := []error{s.suspendJobs(ctx, key, returns, why), s.deletePods(ctx, key, client.MatchingLabels{v1alpha1.LabelHop: key.Name})}
-	if held { // a label can be removed from a pod
-		errs = append(errs, s.deletePods(ctx, key, client.MatchingFields{"spec.serviceAccountName": hop.Status.ServiceAccountName}))
+	for _, account := range accounts { // pods/status and pods/binding can remove a label from a pod
+		errs = append(errs, s.deletePods(ctx, key, client.MatchingFields{"spec.serviceAccountName": account}))
 	}
 	return errors.Join(errs...)
 }

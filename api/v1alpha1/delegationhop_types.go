@@ -114,8 +114,8 @@ type Token struct {
 	// +kubebuilder:validation:Pattern=`^[a-z0-9]([-.a-z0-9]*[a-z0-9])?$`
 	SecretName string `json:"secretName,omitempty"`
 
-	// expiration is how long each token is valid, from 10m to 1h; it is rotated at 80 % of that. It never outlives the
-	// hop. If absent, 10m.
+	// expiration is how long each token is valid, from 10m to 1h; it is rotated at 80 % of that. A token for the API server
+	// authenticates no longer than the hop lives, whatever it says itself. If absent, 10m.
 	// +optional
 	// +default="10m"
 	// +kubebuilder:validation:Type=string
@@ -125,7 +125,9 @@ type Token struct {
 	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('1h')",message="must be from 10m to 1h"
 	Expiration *metav1.Duration `json:"expiration,omitempty"`
 
-	// audience is one of scope.audiences. If absent, the API server.
+	// audience is one of scope.audiences. If absent, the API server. A token for another audience cannot be revoked and lives
+	// for ten minutes at least. So none is issued in the last ten minutes of a hop, and a hop that lives for less than eleven
+	// is LifetimeTooShort.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=253

@@ -47,6 +47,11 @@ const (
 	ReasonHopNamespaceNotBound Reason = "HopNamespaceNotBound"
 	// ReasonLifetimeExceedsParent: a hop declares a longer lifetime than its path or a hop above it.
 	ReasonLifetimeExceedsParent Reason = "LifetimeExceedsParent"
+	// ReasonLifetimeTooShort: a hop lives less long than a token for an audience other than the API server, which cannot be
+	// revoked.
+	ReasonLifetimeTooShort Reason = "LifetimeTooShort"
+	// ReasonNamespaceNotFound: a namespace of the scope of a hop does not exist, or is being deleted.
+	ReasonNamespaceNotFound Reason = "NamespaceNotFound"
 	// ReasonDepthExceeded: the chain is longer than the path allows.
 	ReasonDepthExceeded Reason = "DepthExceeded"
 	// ReasonNamespaceNotAllowed: a hop is in a namespace that its path does not name.
@@ -84,8 +89,7 @@ const (
 	ReasonPathNotFound Reason = "PathNotFound"
 	// ReasonHopNotFound: the namespace of a workload has no hop with the name that the workload declares.
 	ReasonHopNotFound Reason = "HopNotFound"
-	// ReasonNotYetValid: the path is not active yet, the hop has no identity yet, or a namespace of its scope does not
-	// exist.
+	// ReasonNotYetValid: the path is not active yet, or the hop has no identity yet.
 	ReasonNotYetValid Reason = "NotYetValid"
 	// ReasonParentNotReady: the parent hop does not exist, or has no grant yet.
 	ReasonParentNotReady Reason = "ParentNotReady"
@@ -117,6 +121,8 @@ var classes = map[Reason]Class{
 	ReasonScopeExceedsCeiling:    ClassFixable,
 	ReasonHopNamespaceNotBound:   ClassFixable,
 	ReasonLifetimeExceedsParent:  ClassFixable,
+	ReasonLifetimeTooShort:       ClassFixable,
+	ReasonNamespaceNotFound:      ClassFixable,
 	ReasonDepthExceeded:          ClassFixable,
 	ReasonNamespaceNotAllowed:    ClassFixable,
 	ReasonChainBroken:            ClassFixable,

@@ -111,6 +111,7 @@ func (e *evaluation) checkHop(i int) {
 	e.checkAuthor(h, n)
 	hopScope := e.checkHopScope(h, n)
 	e.checkHopLifetime(h, n)
+	e.checkTokenLife(h, n)
 	if h.Status.ActiveSince == nil && !n.asked {
 		e.report(Finding{Reason: v1alpha1.ReasonParentNotReady, Node: n.name, Message: "the hop has not been granted anything yet"})
 	}

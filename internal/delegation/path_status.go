@@ -32,7 +32,7 @@ func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop) *v1alpha1.D
 	next.ObservedGeneration = path.Generation
 	begin(&next.ActiveSince, v, in.Now)
 	recordEnd(&next.ExpiresAt, v, next.ActiveSince, in.Now)
-	next.Hops = countHops(hops)
+	next.Hops = countHops(path, hops)
 
 	reason := v.Reason(v1alpha1.ReasonActive)
 	if reason != ReadyReason(path.Status.Conditions) {
@@ -85,11 +85,17 @@ func latest(history []v1alpha1.Transition) []v1alpha1.Transition {
 	return history
 }
 
-func countHops(hops []*v1alpha1.DelegationHop) *v1alpha1.HopCounts {
+// countHops counts the hops that are bound to a path. One that names the path and whose author may not delegate on it is not of
+// the path, and neither is one of an earlier path of the name: whoever may create hops anywhere may create those.
+func countHops(path *v1alpha1.DelegationPath, hops []*v1alpha1.DelegationHop) *v1alpha1.HopCounts {
 	var total, ready, stalled int32
 	for _, hop := range hops {
+		reason := ReadyReason(hop.Status.Conditions)
+		if hop.Status.PathUID != string(path.UID) || reason == v1alpha1.ReasonNotPermittedToDelegate {
+			continue
+		}
 		total++
-		switch reason := ReadyReason(hop.Status.Conditions); {
+		switch {
 		case reason == "":
 		case reason.Class() == v1alpha1.ClassGood:
 			ready++

@@ -54,6 +54,12 @@ func (g *Gatherer) tokenSecrets(ctx context.Context, path *v1alpha1.DelegationPa
 	return answer
 }
 
+// WithToken returns the hops that keep a token in a Secret.
+func (l Hops) WithToken(ctx context.Context) ([]*v1alpha1.DelegationHop, error) {
+	hops, err := l.All(ctx)
+	return slices.DeleteFunc(hops, func(h *v1alpha1.DelegationHop) bool { return !delegation.HasToken(h) }), err
+}
+
 // PathsNaming returns the paths whose scope names a Secret.
 func (l Hops) PathsNaming(ctx context.Context, secret types.NamespacedName) ([]types.NamespacedName, error) {
 	var list v1alpha1.DelegationPathList

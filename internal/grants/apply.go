@@ -100,7 +100,8 @@ func asDenied(err error) error {
 	switch {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), namespaceMissing(err):
 		return DeniedError{delegation.Finding{
-			Reason: v1alpha1.ReasonNotYetValid, Field: "spec.scope", Message: "a namespace of the scope does not exist: " + err.Error(),
+			Reason: v1alpha1.ReasonNamespaceNotFound, Field: "spec.scope",
+			Message: "a namespace of the scope does not exist, or is being deleted: create it, or leave it out: " + err.Error(),
 		}}
 	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), notHeld):
 		return DeniedError{delegation.Finding{

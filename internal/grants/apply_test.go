@@ -33,9 +33,9 @@ func TestAsDenied(t *testing.T) {
 			err: apierrors.NewInvalid(schema.GroupKind{Group: rbacv1.GroupName, Kind: "Role"}, "x", nil), want: v1alpha1.ReasonGrantDenied,
 		},
 		"no namespace": {
-			err: apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "on"), want: v1alpha1.ReasonNotYetValid,
+			err: apierrors.NewNotFound(schema.GroupResource{Resource: "namespaces"}, "on"), want: v1alpha1.ReasonNamespaceNotFound,
 		},
-		"a namespace that is being deleted": {err: terminating, want: v1alpha1.ReasonNotYetValid},
+		"a namespace that is being deleted": {err: terminating, want: v1alpha1.ReasonNamespaceNotFound},
 		"the Role is gone":                  {err: apierrors.NewNotFound(roles, "x")},
 		"the API server is overloaded":      {err: apierrors.NewTooManyRequests("later", 1)},
 	} {

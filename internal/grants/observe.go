@@ -70,6 +70,16 @@ func (m *Manager) observeAccount(
 	return []delegation.Object{kindOf(delegation.ServiceAccount).observed(account, ref)}, nil
 }
 
+// Names are the names of the identities that the cache knows of a hop: all that is created for one has its name.
+func (m *Manager) Names(ctx context.Context, hop types.NamespacedName) ([]string, error) {
+	objects, err := m.observeCached(ctx, hop, hopRef{}, listed())
+	names := make([]string, len(objects))
+	for i, o := range objects {
+		names[i] = o.Key.Name
+	}
+	return names, err
+}
+
 // observeCached returns what the cache holds for a hop.
 func (m *Manager) observeCached(ctx context.Context, hop types.NamespacedName, ref hopRef, of []kind) ([]delegation.Object, error) {
 	return observe(ctx, m.Client, of, ref, keepAll, client.MatchingFields{HopIndex: hop.String()}, client.UnsafeDisableDeepCopy)

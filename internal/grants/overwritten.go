@@ -39,6 +39,17 @@ func (m *Manager) overwritten(ctx context.Context, g delegation.Grant, o delegat
 	return compare(live, o, g, managerOf)
 }
 
+// TokenOverwritten says who changed the token in the Secret of a grant, which was written a moment ago.
+func (m *Manager) TokenOverwritten(ctx context.Context, g delegation.Grant) (*delegation.Finding, error) {
+	secret, err := m.secret(ctx, g.Account.Namespace, g.Token.SecretName)
+	if err != nil || secret == nil {
+		return nil, err
+	}
+	who := managerOf(secret, fieldpath.MakePathOrDie("data", tokenKey))
+	return overwritten(fmt.Sprintf("the token in Secret %s is changed by %s each time that it is written: keep that from it",
+		client.ObjectKeyFromObject(secret), who)), nil
+}
+
 // compare says how a stored object differs from what its grant says, and who changed that; nil if it does not. It fails
 // with a DeniedError if permissions differ.
 func compare(

@@ -1,6 +1,7 @@
 package grants
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -10,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -33,16 +35,16 @@ func (m *Manager) observeSecrets(ctx context.Context, hop *v1alpha1.DelegationHo
 			return nil, err
 		}
 		if secret != nil {
-			objects = append(objects, observedSecret(secret, hop))
+			objects = append(objects, m.observedSecret(secret, hop))
 		}
 	}
 	return objects, nil
 }
 
-func observedSecret(secret *metav1.PartialObjectMetadata, hop *v1alpha1.DelegationHop) delegation.Object {
+func (m *Manager) observedSecret(secret *corev1.Secret, hop *v1alpha1.DelegationHop) delegation.Object {
 	o := delegation.Object{
 		Kind: delegation.Secret, Key: client.ObjectKeyFromObject(secret), UID: secret.UID, Ownership: ownershipOf(secret, hop),
-		Content: secret.Annotations[v1alpha1.AnnotationAudience], CredentialID: secret.Annotations[v1alpha1.AnnotationCredentialID],
+		Content: secret.Annotations[v1alpha1.AnnotationAudience], CredentialID: m.credentialIn(secret, hop),
 	}
 	if c := hop.Status.Credential; c != nil {
 		o.Life = max(time.Duration(0), c.ExpiresAt.Sub(c.IssuedAt.Time))
@@ -50,9 +52,46 @@ func observedSecret(secret *metav1.PartialObjectMetadata, hop *v1alpha1.Delegati
 	return o
 }
 
-// ownershipOf says for whom a Secret was created. A name has one holder at a time, so an earlier hop of the name is gone.
+// credentialIn is the id of the token in a Secret; empty if there is none, or if what is beside it is not as it was written.
+func (m *Manager) credentialIn(secret *corev1.Secret, hop *v1alpha1.DelegationHop) string {
+	token := string(secret.Data[tokenKey])
+	id, _, err := claimsOf(token)
+	if err != nil {
+		return ""
+	}
+	account := types.NamespacedName{Namespace: hop.Namespace, Name: hop.Status.ServiceAccountName}
+	written, err := m.secretData(account, secret.Annotations[v1alpha1.AnnotationAudience], token)
+	if err != nil {
+		return ""
+	}
+	for key, value := range written {
+		if !bytes.Equal(secret.Data[key], value) {
+			return ""
+		}
+	}
+	return id
+}
+
+// HoldsToken says whether the Secret of a hop holds the token that its status names.
+func (m *Manager) HoldsToken(ctx context.Context, hop *v1alpha1.DelegationHop) (bool, error) {
+	key := delegation.TokenSecret(hop)
+	secret, err := m.secret(ctx, key.Namespace, key.Name)
+	if err != nil || secret == nil {
+		return false, err
+	}
+	return ownershipOf(secret, hop) == delegation.OwnedByHop && m.credentialIn(secret, hop) == hop.Status.Credential.ID, nil
+}
+
+// ownershipOf says for whom a Secret was created. A name has one holder at a time, so an earlier hop of the name is gone. One
+// that was deleted with --cascade=orphan leaves its Secret without an owner.
 func ownershipOf(secret client.Object, hop *v1alpha1.DelegationHop) delegation.Ownership {
 	label := secret.GetLabels()[v1alpha1.LabelHopUID]
+	if len(secret.GetOwnerReferences()) == 0 && isLabelledFor(secret, hop) {
+		if label == string(hop.UID) {
+			return delegation.OwnedByHop
+		}
+		return delegation.OwnedByPredecessor
+	}
 	for _, ref := range secret.GetOwnerReferences() {
 		switch isHop := ref.APIVersion == v1alpha1.SchemeGroupVersion.String() && ref.Kind == "DelegationHop"; {
 		case ref.UID == hop.UID && label == string(hop.UID):
@@ -64,6 +103,13 @@ func ownershipOf(secret client.Object, hop *v1alpha1.DelegationHop) delegation.O
 	return delegation.OwnedByOthers
 }
 
+// isLabelledFor says whether a Secret has the labels of what is created for a hop of this name.
+func isLabelledFor(secret client.Object, hop *v1alpha1.DelegationHop) bool {
+	labels := secret.GetLabels()
+	return labels[v1alpha1.LabelHopUID] != "" && labels[v1alpha1.LabelIncarnation] != "" &&
+		labels[v1alpha1.LabelHopName] == hop.Name && labels[v1alpha1.LabelHopNamespace] == hop.Namespace
+}
+
 // RemoveSecrets removes the token Secrets of a hop that was deleted, as it last was. Those of others are not touched.
 func (m *Manager) RemoveSecrets(ctx context.Context, deleted *v1alpha1.DelegationHop) error {
 	secrets, err := m.observeSecrets(ctx, deleted)
@@ -73,10 +119,9 @@ func (m *Manager) RemoveSecrets(ctx context.Context, deleted *v1alpha1.Delegatio
 	return m.Remove(ctx, slices.DeleteFunc(secrets, func(o delegation.Object) bool { return o.Ownership != delegation.OwnedByHop }))
 }
 
-// secret reads the metadata of a Secret; nil if it does not exist.
-func (m *Manager) secret(ctx context.Context, namespace, name string) (*metav1.PartialObjectMetadata, error) {
-	secret := &metav1.PartialObjectMetadata{}
-	secret.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Secret"))
+// secret reads a Secret; nil if it does not exist.
+func (m *Manager) secret(ctx context.Context, namespace, name string) (*corev1.Secret, error) {
+	secret := &corev1.Secret{}
 	err := m.Live.Get(ctx, client.ObjectKey{Namespace: namespace, Name: name}, secret)
 	if apierrors.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // nil is the answer that it does not exist

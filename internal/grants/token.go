@@ -49,7 +49,7 @@ func (m *Manager) IssueToken(
 
 // requestToken requests a token that ends with the Secret.
 func (m *Manager) requestToken(
-	ctx context.Context, g delegation.Grant, uid types.UID, secret *metav1.PartialObjectMetadata, life time.Duration,
+	ctx context.Context, g delegation.Grant, uid types.UID, secret *corev1.Secret, life time.Duration,
 ) (*authenticationv1.TokenRequest, error) {
 	request := &authenticationv1.TokenRequest{ObjectMeta: metav1.ObjectMeta{UID: uid}, Spec: authenticationv1.TokenRequestSpec{
 		ExpirationSeconds: new(int64(life / time.Second)),
@@ -66,27 +66,40 @@ func (m *Manager) requestToken(
 }
 
 // fillSecret writes the token into the Secret. The resource version makes it fail if another client wrote there meanwhile.
-func (m *Manager) fillSecret(ctx context.Context, g delegation.Grant, meta *metav1.PartialObjectMetadata, id, token string) error {
-	secret := &corev1.Secret{ObjectMeta: *meta.ObjectMeta.DeepCopy(), Data: map[string][]byte{"token": []byte(token)}}
+func (m *Manager) fillSecret(ctx context.Context, g delegation.Grant, read *corev1.Secret, id, token string) error {
+	data, err := m.secretData(g.Account, g.Token.Audience, token)
+	if err != nil {
+		return err
+	}
+	secret := &corev1.Secret{ObjectMeta: *read.ObjectMeta.DeepCopy(), Data: data}
 	secret.ManagedFields, secret.Labels = nil, g.Labels
 	if secret.Annotations == nil {
 		secret.Annotations = map[string]string{}
 	}
 	secret.Annotations[v1alpha1.AnnotationCredentialID] = id
-	if g.Token.Audience == "" {
-		kubeconfig, err := m.Kubeconfig.withToken(g.Account.Namespace, g.Account.Name, token)
-		if err != nil {
-			return err
-		}
-		secret.Data["kubeconfig"], secret.Data["ca.crt"] = kubeconfig, m.Kubeconfig.CA
-		secret.Data["namespace"] = []byte(g.Account.Namespace)
-	}
 	if err := m.Client.Update(ctx, secret, FieldOwner); isAbout(err, "type") { // it is immutable
 		return nameTaken(delegation.Object{Kind: delegation.Secret, Key: client.ObjectKeyFromObject(secret)}, "with another type")
 	} else if err != nil {
 		return asDenied(fmt.Errorf("writing the token into Secret %s: %w", secret.Name, err))
 	}
 	return nil
+}
+
+// tokenKey is the key of the token in a Secret.
+const tokenKey = "token"
+
+// secretData is what a Secret with a token holds. One for the API server also has what a client needs to reach it.
+func (m *Manager) secretData(account types.NamespacedName, audience, token string) (map[string][]byte, error) {
+	data := map[string][]byte{tokenKey: []byte(token)}
+	if audience != "" {
+		return data, nil
+	}
+	kubeconfig, err := m.Kubeconfig.withToken(account.Namespace, account.Name, token)
+	if err != nil {
+		return nil, err
+	}
+	data["kubeconfig"], data["ca.crt"], data["namespace"] = kubeconfig, m.Kubeconfig.CA, []byte(account.Namespace)
+	return data, nil
 }
 
 // claimsOf returns the id of a token, as the API server's audit log has it, and when it was issued. By the controller's own

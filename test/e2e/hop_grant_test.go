@@ -368,7 +368,8 @@ func TestHopClusterRules(t *testing.T) {
 	f.nothingLeft(with)
 }
 
-// TestHopNamespaceMissing: a hop whose scope names a namespace that does not exist waits for it, with nothing half made.
+// TestHopNamespaceMissing: a hop whose scope names a namespace that does not exist names it, with nothing half made,
+// and is granted once it exists.
 func TestHopNamespaceMissing(t *testing.T) {
 	f := hopSetup(t)
 	missing := f.ns + "-missing"
@@ -377,7 +378,9 @@ func TestHopNamespaceMissing(t *testing.T) {
 	scope := in([]string{f.on, missing}, resources("", "endpoints", "get,list"))
 	h := f.hop("isolate", "contain", "", func(h *v1alpha1.DelegationHop) { h.Spec.Scope = &scope })
 	f.apply(f.by, f.path("contain", func(p *v1alpha1.DelegationPath) { p.Spec.Scope = scope }), h)
-	t.Log(f.state(h, v1alpha1.ReasonNotYetValid))
+	if said := f.state(h, v1alpha1.ReasonNamespaceNotFound); !strings.Contains(said, fmt.Sprintf("%q", missing)) {
+		t.Errorf("the hop says %q", said)
+	}
 	f.nothingLeft(h)
 	if h.Status.Incarnation != 0 {
 		t.Errorf("it had %d identities", h.Status.Incarnation)
