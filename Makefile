@@ -39,7 +39,7 @@ build: ## Build bin/wayleave
 	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o bin/wayleave ./cmd/wayleave
 
 .PHONY: demo
-demo: cluster-ready ## Play the incident-response story on a local cluster; KEEP=1 leaves the cluster up
+demo: node-free cluster-ready ## Play the incident-response story on a local cluster; KEEP=1 leaves the cluster up
 	KEEP='$(KEEP)' go run ./hack/demo
 
 .PHONY: clean
@@ -83,12 +83,14 @@ verify: ## Regenerate and demand that nothing changes; check formatting, go.mod 
 
 ##@ Tests
 
+# The tests of the node run in their folder: only there does go test show at once that one waits for another run's node.
 .PHONY: test
-test: cluster-ready fuzz ## Run every test, with the control plane, and fuzz the laws; prints the times that were measured
+test: node-free cluster-ready fuzz ## Run every test, with the control plane, and fuzz the laws; prints the times that were measured
 	packages=$$(go list ./...); \
 	export WAYLEAVE_TIMINGS=$$(mktemp); trap 'cat "$$WAYLEAVE_TIMINGS"; rm -f "$$WAYLEAVE_TIMINGS"' EXIT; \
 	go test -race -timeout=30m $(TESTARGS) $$(grep -vE '/wayleave/(cmd|hack|test)/' <<<"$$packages"); \
-	go test -count=1 -timeout=40m $(TESTARGS) $$(grep -E '/wayleave/(cmd|hack|test)/' <<<"$$packages")
+	(cd test/cluster && go test -count=1 -timeout=40m $(TESTARGS)); \
+	go test -count=1 -timeout=40m $(TESTARGS) $$(grep -E '/wayleave/(cmd|hack|test)/' <<<"$$packages" | grep -v '/test/cluster$$')
 	cd test/gitops && go test -count=1 -timeout=15m $(TESTARGS) ./...
 
 .PHONY: fuzz
@@ -113,6 +115,11 @@ cluster: cluster-ready ## Start a bare local cluster, without Wayleave (with it:
 .PHONY: cluster-down
 cluster-down: ## End the local cluster, or that of make demo KEEP=1
 	go run ./hack/cluster down
+
+# Before anything that wants a node: it fails at once if a kept cluster has the only one.
+.PHONY: node-free
+node-free:
+	@go run ./hack/cluster check
 
 # Before anything that starts a cluster: what it needs is installed where that can be done, and built, so that the
 # first build shows its progress instead of being a silence in a test.

@@ -11,7 +11,6 @@ import (
 	"os"
 	"os/signal"
 	"path/filepath"
-	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -51,6 +50,10 @@ func command() *cobra.Command {
 			RunE: func(c *cobra.Command, _ []string) error {
 				return cluster.Build(c.Context(), cluster.Options{Node: cluster.CanRunNode() == nil, Log: os.Stderr})
 			},
+		},
+		&cobra.Command{
+			Use: "check", Short: "Fail if a kept cluster has the only node that can run", Args: cobra.NoArgs,
+			RunE: func(*cobra.Command, []string) error { return cluster.NodeTaken() },
 		},
 		&cobra.Command{
 			Use: "status", Short: "List the clusters that run on this machine", Args: cobra.NoArgs,
@@ -147,11 +150,7 @@ func status() error {
 		fmt.Println("no cluster is running")
 	}
 	for _, info := range infos {
-		parts := []string{fmt.Sprintf("process %d", info.PID), "state in " + info.Dir}
-		if info.Node {
-			parts = append(parts, "with a node")
-		}
-		fmt.Println(strings.Join(parts, ", "))
+		fmt.Println(info)
 	}
 	return nil
 }

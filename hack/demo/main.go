@@ -45,10 +45,10 @@ func start(ctx context.Context, node bool) error {
 	case keeps(os.Getenv("KEEP")):
 		return keep(ctx)
 	}
-	if kept, err := cluster.Kept(); err != nil {
-		return err
-	} else if kept != nil && kept.Node && node {
-		return errRunning // only one cluster with a node can run at a time
+	if node {
+		if err := cluster.NodeTaken(); err != nil {
+			return err
+		}
 	}
 	return play(ctx, os.Stdout, setting{node: node}, func(d *demo) error {
 		fmt.Fprintln(d.out, "\nThe demo is complete. Stopping the cluster.")
@@ -64,8 +64,6 @@ func keeps(value string) bool {
 	}
 	return true
 }
-
-var errRunning = errors.New("a cluster is already running: stop it with `make cluster-down`")
 
 // setting is where the story plays.
 type setting struct {
@@ -117,7 +115,7 @@ func keep(ctx context.Context) error {
 	if kept, err := cluster.Kept(); err != nil {
 		return err
 	} else if kept != nil {
-		return errRunning
+		return errors.New("a cluster is already kept: end it with `make cluster-down`")
 	}
 	return cluster.StartKeeper(ctx, os.Stdout, os.Args[1:]...)
 }

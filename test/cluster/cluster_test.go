@@ -71,7 +71,7 @@ func startForTest(t *testing.T, o Options) *Cluster {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Minute) // the first run builds the binaries
 	defer cancel()
-	o.Log = t.Output()
+	o.Log = os.Stderr // not t.Output, which shows only at the end that a node waits for another
 	c, err := Start(ctx, o)
 	if err != nil {
 		t.Fatal(err)

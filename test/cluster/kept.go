@@ -53,6 +53,21 @@ func Kept() (*Info, error) {
 	return nil, nil
 }
 
+// NodeTaken returns an error that says how to end the kept cluster, if that one
+// has a node: this machine can run no other, and waiting would not help.
+func NodeTaken() error {
+	kept, err := Kept()
+	if err != nil || kept == nil || !kept.Node {
+		return err
+	}
+	// After a crash of the keeper, its watchdog holds the lock while it removes the cluster.
+	if errors.Is(syscall.Kill(kept.PID, 0), syscall.ESRCH) {
+		return nil
+	}
+	return fmt.Errorf("a cluster has been kept since %s by process %d, and only one with a node can run at a time: "+
+		"end it with `make cluster-down`", kept.since(), kept.PID)
+}
+
 // IsKeeper reports whether StartKeeper started this process, which then calls Keep.
 func IsKeeper() bool { return os.Getenv(keeperEnv) != "" }
 

@@ -143,14 +143,15 @@ func noOtherNode() error {
 	return nil
 }
 
-// nodeWait is how long a node waits for another to end.
+// nodeWait is how long a node waits for one that is not kept to end.
 const nodeWait = 5 * time.Minute
 
 // lockNode makes sure that one cluster with a node runs at a time: kube-proxy's
 // tables have fixed names. The lock is an abstract socket, which the kernel frees;
-// like the tables, it belongs to a network namespace.
+// like the tables, it belongs to a network namespace. A kept cluster does not end by
+// itself: that is an error at once.
 func lockNode(ctx context.Context, log io.Writer) (net.Listener, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, nodeWait, errors.New("timed out"))
+	ctx, cancel := context.WithTimeoutCause(ctx, nodeWait, fmt.Errorf("gave up after %s", nodeWait))
 	defer cancel()
 	for first := true; ; first = false {
 		other, err := otherNode()
@@ -165,7 +166,7 @@ func lockNode(ctx context.Context, log io.Writer) (net.Listener, error) {
 			_ = lock.Close() // its owner has ended, but the watchdog is still removing the cluster
 		}
 		if first {
-			fmt.Fprintf(log, "waiting for the other cluster with a node to end%s\n", other)
+			fmt.Fprintf(log, "waiting up to %s for another cluster with a node to end%s\n", nodeWait, other)
 		}
 		select {
 		case <-ctx.Done():
@@ -175,14 +176,15 @@ func lockNode(ctx context.Context, log io.Writer) (net.Listener, error) {
 	}
 }
 
+// otherNode describes the cluster that has a node, or is empty if none is known.
 func otherNode() (string, error) {
-	if err := Sweep(); err != nil {
+	if err := errors.Join(Sweep(), NodeTaken()); err != nil {
 		return "", err
 	}
 	infos, err := Running()
 	for _, info := range infos {
 		if info.Node {
-			return fmt.Sprintf(" (process %d, state in %s)", info.PID, info.Dir), err
+			return fmt.Sprintf(" (%s)", info), err
 		}
 	}
 	return "", err

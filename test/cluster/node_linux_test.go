@@ -1,6 +1,10 @@
 package cluster
 
 import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,7 +105,7 @@ func kubectl(c *Cluster, args ...string) string {
 // machine describes what a node changes on a machine, while no other node runs.
 func machine(t *testing.T) string {
 	t.Helper()
-	lock, err := lockNode(t.Context(), t.Output())
+	lock, err := lockNode(t.Context(), os.Stderr)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -119,4 +123,34 @@ func machine(t *testing.T) string {
 		state = append(state, "$ "+command+"\n"+string(out))
 	}
 	return strings.Join(state, "")
+}
+
+// TestLockNode: who waits for another's node says so at once, and nobody waits for a kept one.
+func TestLockNode(t *testing.T) {
+	g := NewWithT(t)
+	t.Setenv("WAYLEAVE_CACHE", t.TempDir())
+	lock, err := lockNode(t.Context(), os.Stderr)
+	g.Expect(err).NotTo(HaveOccurred())
+	defer lock.Close()
+
+	r, _ := sleeper(t, false, true)
+	ctx, cancel := context.WithCancelCause(t.Context())
+	var said bytes.Buffer
+	_, err = lockNode(ctx, writer(func(line []byte) { said.Write(line); cancel(errors.New("heard")) }))
+	g.Expect(err).To(MatchError(ContainSubstring("heard")))
+	g.Expect(said.String()).To(Equal(fmt.Sprintf("waiting up to 5m0s for another cluster with a node to end "+
+		"(process %d, since %s, state in %s, with a node)\n", r.PID, r.Since.Local().Format(time.DateTime), r.Dir)))
+
+	sleeper(t, true, true)
+	said.Reset()
+	_, err = lockNode(t.Context(), &said)
+	g.Expect(err).To(MatchError(ContainSubstring("make cluster-down")))
+	g.Expect(said.String()).To(BeEmpty())
+}
+
+type writer func([]byte)
+
+func (w writer) Write(line []byte) (int, error) {
+	w(line)
+	return len(line), nil
 }

@@ -19,10 +19,11 @@ import (
 // can be removed after the process that started it has ended. That process holds
 // a lock beside the record while it runs.
 type record struct {
-	ID   string `json:"id"`
-	PID  int    `json:"pid"`
-	Dir  string `json:"dir"`
-	Temp bool   `json:"temp"` // this package created the folder and removes it
+	ID    string    `json:"id"`
+	PID   int       `json:"pid"`
+	Since time.Time `json:"since"`
+	Dir   string    `json:"dir"`
+	Temp  bool      `json:"temp"` // this package created the folder and removes it
 	// Node is written before the first trace is created.
 	Node *traces `json:"node,omitempty"`
 
@@ -64,7 +65,7 @@ func newRecord(dir string) (*record, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &record{ID: newID(), PID: os.Getpid()}
+	r := &record{ID: newID(), PID: os.Getpid(), Since: time.Now()}
 	if r.lock, err = tryLock(filepath.Join(parent, r.ID+".lock")); err != nil {
 		return nil, err
 	}
@@ -203,10 +204,21 @@ func (r *record) endProcesses() error {
 
 // Info describes a cluster that runs on this machine.
 type Info struct {
-	PID  int    // of the process that owns it
-	Dir  string // its state folder
-	Node bool
+	PID   int // of the process that owns it
+	Since time.Time
+	Dir   string // its state folder
+	Node  bool
 }
+
+func (i Info) String() string {
+	parts := []string{fmt.Sprintf("process %d", i.PID), "since " + i.since(), "state in " + i.Dir}
+	if i.Node {
+		parts = append(parts, "with a node")
+	}
+	return strings.Join(parts, ", ")
+}
+
+func (i Info) since() string { return i.Since.Local().Format(time.DateTime) }
 
 // Running lists the user's clusters.
 func Running() ([]Info, error) {
@@ -214,7 +226,7 @@ func Running() ([]Info, error) {
 	err := eachRecord(func(r *record, lockPath string) error {
 		lock, err := tryLock(lockPath)
 		if errors.Is(err, errLocked) {
-			infos = append(infos, Info{PID: r.PID, Dir: r.Dir, Node: r.Node != nil})
+			infos = append(infos, Info{PID: r.PID, Since: r.Since, Dir: r.Dir, Node: r.Node != nil})
 			return nil
 		}
 		if err == nil {

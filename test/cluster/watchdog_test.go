@@ -26,7 +26,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv(startAndHang) == "" {
 		os.Exit(m.Run())
 	}
-	c, err := Start(context.Background(), Options{Node: os.Getenv(startAndHang) == "node"})
+	c, err := Start(context.Background(), Options{Node: os.Getenv(startAndHang) == "node", Log: os.Stderr})
 	if err != nil {
 		panic(err)
 	}
