@@ -21,6 +21,7 @@ const (
 	PathValidateDelegation = "/validate-delegation"
 	PathMutatePod          = "/mutate-pod"
 	PathValidateWorkload   = "/validate-workload"
+	PathWarnOfLabel        = "/warn-of-label"
 )
 
 // Options are what the handlers are made from. Each takes only what it needs.
@@ -60,5 +61,6 @@ func handlers(o Options) map[string]admission.Handler {
 		PathValidateDelegation: newDelegationValidator(o),
 		PathMutatePod:          newPodMutator(o),
 		PathValidateWorkload:   newWorkloadValidator(o),
+		PathWarnOfLabel:        newLabelWarner(o),
 	}
 }

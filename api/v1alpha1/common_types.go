@@ -31,8 +31,7 @@ type Lifetime struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('1s') && duration(self) <= duration('8784h')",message="must be from 1s to 8784h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('8784h')",message="must be from 1s to 8784h, in h, m, s or ms; days are not a unit: 7 days are 168h"
 	Duration *metav1.Duration `json:"duration,omitempty"`
 
 	// notAfter is a point in time, to the second.

@@ -121,8 +121,7 @@ type Token struct {
 	// +kubebuilder:validation:Type=string
 	// +kubebuilder:validation:MinLength=2
 	// +kubebuilder:validation:MaxLength=32
-	// +kubebuilder:validation:Pattern=`^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$`
-	// +kubebuilder:validation:XValidation:rule="duration(self) >= duration('10m') && duration(self) <= duration('1h')",message="must be from 10m to 1h"
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('10m') && duration(self) <= duration('1h')",message="must be from 10m to 1h, in h, m, s or ms; days are not a unit"
 	Expiration *metav1.Duration `json:"expiration,omitempty"`
 
 	// audience is one of scope.audiences. If absent, the API server. A token for another audience cannot be revoked and lives

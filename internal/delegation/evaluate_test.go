@@ -378,6 +378,31 @@ func TestWrittenScopeIsNotGuessedOnABrokenChain(t *testing.T) {
 	}
 }
 
+// TestJobsMadeByHand: a Job that a user makes from a CronJob needs kind Job, and the denial says so.
+func TestJobsMadeByHand(t *testing.T) {
+	for name, test := range map[string]struct {
+		kinds  []v1alpha1.WorkloadKind // of the hop
+		manual bool
+		want   string
+	}{
+		"made from a CronJob": {
+			kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadCronJob}, manual: true,
+			want: "the hop allows workload of kind CronJob only; a Job that a user makes from a CronJob is a Job of that user: " +
+				"list kind Job in workload.kinds of the hop, too",
+		},
+		"any other": {
+			kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadCronJob}, want: "the hop allows workload of kind CronJob only",
+		},
+		"the hop lists it": {kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadCronJob, v1alpha1.WorkloadJob}, manual: true},
+	} {
+		in := ask(path(), hop("isolate", hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Workload.Kinds = test.kinds })))
+		got, _ := Evaluate(run(in, func(w *Workload) { w.Manual = test.manual })).Find(v1alpha1.ReasonWorkloadNotAllowed)
+		if got.Message != test.want {
+			t.Errorf("%s: %q, want %q", name, got.Message, test.want)
+		}
+	}
+}
+
 func TestEvaluateWorkload(t *testing.T) {
 	hopFor := func(kinds ...v1alpha1.WorkloadKind) Input {
 		return ask(path(), hop("isolate", hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Workload.Kinds = kinds })))

@@ -64,6 +64,8 @@ type Workload struct {
 	Kinds []v1alpha1.WorkloadKind
 	// Template is true for what makes pods, false for a pod.
 	Template bool
+	// Manual is true for a Job that a user makes from a CronJob, as kubectl create job --from does.
+	Manual bool
 	// ServiceAccountName is that of the pod spec.
 	ServiceAccountName string
 	// Images are those of all containers, of whatever sort.

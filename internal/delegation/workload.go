@@ -43,7 +43,11 @@ func (e *evaluation) checkKindAndImages(hop *v1alpha1.DelegationHop, w *Workload
 		return
 	}
 	if !slices.ContainsFunc(w.Kinds, func(k v1alpha1.WorkloadKind) bool { return slices.Contains(allowed.Kinds, k) }) {
-		notAllowed(fmt.Sprintf("the hop allows workload of kind %s only", join(allowed.Kinds)))
+		message := fmt.Sprintf("the hop allows workload of kind %s only", join(allowed.Kinds))
+		if w.Manual {
+			message += "; a Job that a user makes from a CronJob is a Job of that user: list kind Job in workload.kinds of the hop, too"
+		}
+		notAllowed(message)
 	}
 	var denied []string
 	for _, image := range w.Images {

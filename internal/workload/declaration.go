@@ -2,6 +2,7 @@ package workload
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 
 	"k8s.io/apimachinery/pkg/api/equality"
@@ -15,6 +16,9 @@ var runnable = map[string]bool{kindPod: true, "Job": true, "CronJob": true}
 
 // labelField is the field that declares a hop.
 const labelField = "metadata.labels[" + v1alpha1.LabelHop + "]"
+
+// hopAccount is the shape of the name of a hop's account: dhop-<hop>.<random suffix>.<unix time of its end>.
+var hopAccount = regexp.MustCompile(`^` + v1alpha1.AccountPrefix + `[^.]+\.[^.]+\.[0-9]+$`)
 
 // Hop is the name of the hop that the workload declares, and whether it declares one.
 func (w *Workload) Hop() (string, bool) {
@@ -66,6 +70,10 @@ func (w *Workload) Undeclarable(old *Workload) *delegation.Finding {
 	}
 	name, declared := w.Hop()
 	switch account := w.Spec.ServiceAccountName; {
+	case !declared && strings.HasPrefix(account, v1alpha1.AccountPrefix) && !hopAccount.MatchString(account):
+		return w.finding(v1alpha1.ReasonWrongServiceAccount, "spec.serviceAccountName",
+			"names that begin with %s are reserved by Wayleave: replace ServiceAccount %q with one of another name",
+			v1alpha1.AccountPrefix, account)
 	case !declared && strings.HasPrefix(account, v1alpha1.AccountPrefix):
 		return w.finding(v1alpha1.ReasonWrongServiceAccount, "spec.serviceAccountName",
 			"ServiceAccount %q belongs to a hop: declare the hop with the label %s on the pod template and leave serviceAccountName out",

@@ -59,7 +59,10 @@ func TestUndeclarable(t *testing.T) {
 	const label = "metadata.labels[" + v1alpha1.LabelHop + "]"
 	unlabelled := func(p *corev1.Pod) { p.Labels = nil }
 	empty := func(p *corev1.Pod) { p.Labels[v1alpha1.LabelHop] = "" }
-	takes := func(p *corev1.Pod) { p.Spec.ServiceAccountName = account }
+	named := func(account string) func(*corev1.Pod) {
+		return func(p *corev1.Pod) { p.Spec.ServiceAccountName = account }
+	}
+	takes := named(account)
 	for name, test := range map[string]struct {
 		kind       string // Pod where nothing is said
 		pod, old   *corev1.Pod
@@ -84,6 +87,15 @@ func TestUndeclarable(t *testing.T) {
 			kind: "CronJob", pod: pod(unlabelled, takes), wantReason: "WrongServiceAccount",
 			wantField: "spec.jobTemplate.spec.template.spec.serviceAccountName", want: "belongs to a hop",
 		},
+		"an account of somebody else with a name like a hop's": {
+			pod: pod(unlabelled, named("dhop-web")), wantReason: "WrongServiceAccount", wantField: "spec.serviceAccountName",
+			want: `names that begin with dhop- are reserved by Wayleave: replace ServiceAccount "dhop-web"`,
+		},
+		"the same in the template of a Deployment": {
+			kind: "Deployment", pod: pod(unlabelled, named("dhop-web.team.a")), wantReason: "WrongServiceAccount",
+			wantField: "spec.template.spec.serviceAccountName", want: "are reserved by Wayleave",
+		},
+		"an account of somebody else": {pod: pod(unlabelled, named("web-dhop-"))},
 		"the label given to a pod": {
 			pod: pod(), old: pod(unlabelled),
 			wantReason: "WorkloadNotAllowed", wantField: label, want: immutable,

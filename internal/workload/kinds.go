@@ -21,6 +21,11 @@ func (w *Workload) FromTemplate(user string, creates bool) bool {
 	return builtIn[user] && w.Owner != nil && creates
 }
 
+// manual says whether a user makes the workload from a CronJob, as kubectl create job --from does.
+func (w *Workload) manual(fromTemplate bool) bool {
+	return !fromTemplate && w.Kind == "Job" && w.Owner != nil && w.Owner.Kind == "CronJob"
+}
+
 // Kinds are the kinds as which a hop may allow the workload. A built-in controller says truly what it creates an object
 // for; the owner that another user writes into it is only a claim.
 func (w *Workload) Kinds(fromTemplate bool) []v1alpha1.WorkloadKind {

@@ -9,8 +9,8 @@ import (
 // its owner's template, and use whether its author may use the hop.
 func (w *Workload) Question(fromTemplate bool, use delegation.Answer) *delegation.Workload {
 	question := &delegation.Workload{
-		Kinds: w.Kinds(fromTemplate), Template: w.Template, ServiceAccountName: w.Spec.ServiceAccountName,
-		Images: Images(&w.Spec), Use: use,
+		Kinds: w.Kinds(fromTemplate), Template: w.Template, Manual: w.manual(fromTemplate),
+		ServiceAccountName: w.Spec.ServiceAccountName, Images: Images(&w.Spec), Use: use,
 	}
 	rules, err := w.Requires()
 	if err != nil {

@@ -32,6 +32,10 @@ func TestQuestion(t *testing.T) {
 			Kinds: []v1alpha1.WorkloadKind{"CronJob"}, Template: true, Images: []string{image}, Use: allow,
 			Requires: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}}},
 		}},
+		"a Job that a user makes from a CronJob": {kind: "Job", object: ofCronJob, want: delegation.Workload{
+			Kinds: []v1alpha1.WorkloadKind{"Job"}, Template: true, Manual: true, Images: []string{image}, Use: allow,
+			Requires: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}}},
+		}},
 		"a Job whose needs are empty": {kind: "Job", object: job(needs("[]")), want: delegation.Workload{
 			Kinds: []v1alpha1.WorkloadKind{"Job"}, Template: true, Images: []string{image}, Use: allow,
 			RequiresProblem: "it names nothing: leave the annotation out if all of the hop's scope is needed",

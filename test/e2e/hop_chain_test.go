@@ -264,3 +264,19 @@ func TestHopComesBackAsAnother(t *testing.T) {
 		})
 	}
 }
+
+// TestRevokedHopsAreCreatedAgain: revoking a hop takes no right from its author; revoking the path ends that, too.
+func TestRevokedHopsAreCreatedAgain(t *testing.T) {
+	f := setup(t)
+	p, h := f.chain()
+	f.wantAllowed(f.patch(f.by, h, `{"spec":{"revoked":{"reason":"false alarm"}}}`))
+	f.state(h, v1alpha1.ReasonRevoked)
+	again := f.hop("again", p.Name, "")
+	f.apply(f.by, again)
+	f.state(again, v1alpha1.ReasonGranted)
+	f.wantAllowed(f.patch(f.by, p, `{"spec":{"revoked":{"reason":"false alarm"}}}`))
+	f.state(again, v1alpha1.ReasonRevoked)
+	onceMore := f.hop("once-more", p.Name, "")
+	f.apply(f.by, onceMore)
+	f.state(onceMore, v1alpha1.ReasonRevoked)
+}

@@ -262,6 +262,13 @@ func TestLongNames(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.wantSubject(f.origin(p), who, group)
+	h := f.hop("isolate", p.Name, "")
+	f.wantAllowed(f.as(who, group).Create(f.Context(), h))
+	f.wantSubject(f.author(h), who, group)
+	longest := strings.Repeat("g", 1024)
+	f.wantAllowed(f.as(who, longest).Create(f.Context(), f.path("longest"), client.DryRunAll))
+	f.wantDenied(f.as(who, longest+"g").Create(f.Context(), f.path("longer"), client.DryRunAll),
+		"one of your groups has a name of 1025 characters, more than the 1024")
 	f.state(p, v1alpha1.ReasonActive)
 	f.wantAllowed(f.patch(who, p, `{"spec":{"suspend":true}}`))
 	f.state(p, v1alpha1.ReasonSuspended)

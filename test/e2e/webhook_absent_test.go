@@ -179,6 +179,7 @@ func (f *absent) othersContinue() {
 	for name, err := range map[string]error{
 		"a plain pod":          f.creates(f.by, f.plain("plain")),
 		"a plain Job":          f.creates(f.by, f.job("plain", "", func(s *corev1.PodTemplateSpec) { s.Labels = nil })),
+		"a Job's own label":    f.creates(f.by, f.labelled(f.job("plain", "", func(s *corev1.PodTemplateSpec) { s.Labels = nil }))),
 		"a plain pod's label":  f.patch(f.by, f.plain("running"), `{"metadata":{"labels":{"team":"sre"}}}`),
 		"a pod's label":        f.patch(f.by, f.running.DeepCopy(), `{"metadata":{"labels":{"team":"sre"}}}`),
 		"a pod's annotation":   f.patch(f.by, f.running.DeepCopy(), `{"metadata":{"annotations":{"a":"b"}}}`),

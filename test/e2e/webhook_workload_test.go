@@ -664,3 +664,30 @@ func TestWebhookTakesNoneForAController(t *testing.T) {
 		})
 	}
 }
+
+// TestJobsMadeByHand: a Job that a user makes from a CronJob is a Job of that user, and the denial says so.
+func TestJobsMadeByHand(t *testing.T) {
+	f := setup(t)
+	kinds := func(kinds ...v1alpha1.WorkloadKind) func(*v1alpha1.DelegationHop) {
+		return func(h *v1alpha1.DelegationHop) { h.Spec.Workload.Kinds = kinds }
+	}
+	f.chain(kinds(v1alpha1.WorkloadCronJob, v1alpha1.WorkloadPod))
+	both := f.hop("both", "contain", "", runs, kinds(v1alpha1.WorkloadCronJob, v1alpha1.WorkloadJob, v1alpha1.WorkloadPod))
+	f.apply(f.by, both)
+	f.state(both, v1alpha1.ReasonGranted)
+	f.usable("isolate")
+	f.usable("both")
+	byHand := func(hop string) error { // as kubectl create job --from does
+		c := f.cronJob("nightly-"+hop, hop)
+		c.Spec.Suspend = new(true)
+		f.apply(f.by, c)
+		j := f.job("by-hand-"+hop, hop)
+		j.Annotations = map[string]string{"cronjob.kubernetes.io/instantiate": "manual"}
+		j.OwnerReferences = []metav1.OwnerReference{
+			{APIVersion: "batch/v1", Kind: "CronJob", Name: c.Name, UID: c.UID, Controller: new(true)},
+		}
+		return f.as(f.by).Create(f.Context(), j)
+	}
+	f.wantDenied(byHand("isolate"), "the hop allows workload of kind CronJob, Pod only", "list kind Job in workload.kinds of the hop, too")
+	f.wantAllowed(byHand("both"))
+}
