@@ -110,10 +110,12 @@ func (v *workloadValidator) answer(req admission.Request, w *workload.Workload, 
 	if verdict.Outcome == delegation.Allow {
 		return v.record(req, in, v1alpha1.ReasonGranted, admission.Allowed(""))
 	}
+	about := in
 	if f, ok := verdict.Find(v1alpha1.ReasonNotPermittedToUse); ok {
-		verdict.Findings = []delegation.Finding{f} // the hop's state and what it allows are not for other users
+		// Which hop exists, of which path, in which state, and what it allows, is not for other users.
+		verdict.Findings, about = []delegation.Finding{f}, delegation.Input{}
 	}
-	reason, message := verdict.Reason(v1alpha1.ReasonGranted), unusable(name, in, verdict.RelativeMessage(in.Now))
+	reason, message := verdict.Reason(v1alpha1.ReasonGranted), unusable(name, about, verdict.RelativeMessage(in.Now))
 	if waits {
 		return v.record(req, in, reason, admission.Allowed("").WithWarnings(message+until(req, verdict)))
 	}

@@ -23,8 +23,32 @@ func (e *evaluation) checkAuthor(h *v1alpha1.DelegationHop, n node) {
 		e.report(denied(fmt.Sprintf("the author %q is the identity of a hop: it may not create hops", who)))
 		return
 	}
-	e.reportAnswer(e.in.Facts.author(n.depth-1), denied(fmt.Sprintf(
+	e.reportAnswer(e.in.Facts.author(n.depth-1), notPermitted(who, n), whetherPermitted(who))
+}
+
+func notPermitted(author string, n node) Finding {
+	return Finding{Reason: v1alpha1.ReasonNotPermittedToDelegate, Node: n.name, Field: "spec.author", Message: fmt.Sprintf(
 		"the author %q is not the path's origin and does not hold the verb %s on the path: let the origin apply the hop, or "+
-			"give its author that verb",
-		who, v1alpha1.VerbDelegate)), fmt.Sprintf("whether the author %q may delegate", who))
+			"give its author that verb", author, v1alpha1.VerbDelegate)}
+}
+
+func whetherPermitted(author string) string {
+	return fmt.Sprintf("whether the author %q may delegate", author)
+}
+
+// mayNotKnowPath reports of a path that does not exist what would be reported if it did, where the author of a hop may
+// neither read nor create it: who may create hops in one namespace is not told which paths exist in others.
+func (e *evaluation) mayNotKnowPath(h *v1alpha1.DelegationHop) bool {
+	if !AsksToKnowPath(e.in) {
+		return false
+	}
+	e.reportAnswer(e.in.Facts.KnowsPath, notPermitted(h.Spec.Author.User, node{}), whetherPermitted(h.Spec.Author.User))
+	return e.in.Facts.KnowsPath.Outcome != Allow
+}
+
+// AsksToKnowPath says whether the verdict on a hop depends on whether its author may know that its path does not exist.
+func AsksToKnowPath(in Input) bool {
+	h := in.Chain.Last()
+	exists := in.Path != nil && in.Path.DeletionTimestamp.IsZero()
+	return h != nil && !exists && h.Status.PathUID == "" && h.Spec.Author != nil && PathKey(h).Namespace != h.Namespace
 }

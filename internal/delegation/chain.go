@@ -69,8 +69,8 @@ func ResolveChain(hop *v1alpha1.DelegationHop, lookup Lookup) (Chain, error) {
 func (c *Chain) joins(child, parent *v1alpha1.DelegationHop, key types.NamespacedName) bool {
 	pinned := child.Status.ParentUID
 	switch {
-	case (parent == nil || !parent.DeletionTimestamp.IsZero()) && pinned == "":
-		c.fail(child, v1alpha1.ReasonParentNotReady, "parent hop %s does not exist yet", key)
+	case pinned == "" && (parent == nil || !parent.DeletionTimestamp.IsZero() || isElsewhere(parent, child)):
+		c.fail(child, v1alpha1.ReasonParentNotReady, "path %s has no hop %s yet", PathKey(child), key)
 	case parent == nil || !parent.DeletionTimestamp.IsZero():
 		c.fail(child, v1alpha1.ReasonChainBroken, "parent hop %s was deleted: make a new hop below one that exists", key)
 	case pinned != "" && pinned != string(parent.UID):
@@ -81,6 +81,12 @@ func (c *Chain) joins(child, parent *v1alpha1.DelegationHop, key types.Namespace
 		return true
 	}
 	return false
+}
+
+// isElsewhere says whether a hop that a child names is of another path, in another namespace. Who may create hops in one
+// namespace is not told which hops exist in others.
+func isElsewhere(parent, child *v1alpha1.DelegationHop) bool {
+	return parent.Namespace != child.Namespace && PathKey(parent) != PathKey(child)
 }
 
 func (c *Chain) fail(at *v1alpha1.DelegationHop, reason v1alpha1.Reason, format string, args ...any) {

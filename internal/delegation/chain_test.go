@@ -57,7 +57,10 @@ func TestResolveChain(t *testing.T) {
 		return broken
 	}
 	waiting := []Finding{
-		{Reason: v1alpha1.ReasonParentNotReady, Field: "spec.parentRef", Message: "parent hop agents/triage does not exist yet"},
+		{
+			Reason: v1alpha1.ReasonParentNotReady, Field: "spec.parentRef",
+			Message: "path incident-response/contain-4711 has no hop agents/triage yet",
+		},
 	}
 	for name, test := range map[string]struct {
 		hop       *v1alpha1.DelegationHop

@@ -93,6 +93,9 @@ func (e *evaluation) checkPath() {
 func (e *evaluation) pathMissing() {
 	f := Finding{Reason: v1alpha1.ReasonPathNotFound, Message: "the path does not exist"}
 	if hop := e.in.Chain.Last(); hop != nil {
+		if e.mayNotKnowPath(hop) {
+			return
+		}
 		f.Field, f.Message = "spec.pathRef", fmt.Sprintf("path %s does not exist", PathKey(hop))
 	} else if e.in.Workload != nil {
 		return // the hop that it declares does not exist, which is reported instead

@@ -110,7 +110,7 @@ func TestMessages(t *testing.T) {
 		},
 		"a stranger's Job": {
 			in:           run(ask(path(), hop("isolate")), func(w *Workload) { w.Use = Answer{Outcome: Deny} }),
-			wantRelative: `NotPermittedToUse: you do not hold the verb use on delegationhops "isolate": get a Role in this namespace that gives it`,
+			wantRelative: `NotPermittedToUse: you do not hold the verb use on this delegationhop: get a Role in this namespace that gives it`,
 		},
 		"a foreign image": {
 			in: run(ask(path(), hop("isolate")), func(w *Workload) { w.Images = []string{image, "evil"} }),

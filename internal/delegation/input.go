@@ -43,6 +43,8 @@ type Facts struct {
 	// TokenSecrets: are the Secrets that the path names free of the tokens of other paths' hops? A Deny has as missing the
 	// permissions on those that are not.
 	TokenSecrets Answer
+	// KnowsPath: may the author of the hop asked about know that its path does not exist? It is asked where AsksToKnowPath says so.
+	KnowsPath Answer
 	// Authors: may the author of each hop of the chain, in the chain's order, delegate on the path?
 	Authors []Answer
 	// Ceiling: may the controller grant the scope of the hop asked about?

@@ -46,10 +46,10 @@ func tooShort(audience string) string {
 		"let the hop live for %s or longer, or leave the audience out", audience, brief(minTokenLife), brief(minLifeWithAudience))
 }
 
-// checkTokenLife checks that the hop asked about lives as long as the shortest token for another audience.
+// checkTokenLife checks that a hop lives as long as the shortest token for another audience.
 func (e *evaluation) checkTokenLife(h *v1alpha1.DelegationHop, n node) {
 	t := h.Spec.Token
-	if !n.asked || t == nil || t.Audience == "" || e.end.IsZero() {
+	if t == nil || t.Audience == "" || e.end.IsZero() {
 		return
 	}
 	since := e.in.Now.Truncate(time.Second)

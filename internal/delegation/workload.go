@@ -19,13 +19,9 @@ func (e *evaluation) checkWorkload() {
 	if hop == nil {
 		e.report(Finding{Reason: v1alpha1.ReasonHopNotFound, Message: "there is no such hop in this namespace"})
 	}
-	which := "a delegationhop of that name"
-	if hop != nil {
-		which = fmt.Sprintf("delegationhops %q", hop.Name)
-	}
 	e.reportAnswer(w.Use, Finding{
 		Reason:  v1alpha1.ReasonNotPermittedToUse,
-		Message: fmt.Sprintf("you do not hold the verb %s on %s: get a Role in this namespace that gives it", v1alpha1.VerbUse, which),
+		Message: fmt.Sprintf("you do not hold the verb %s on this delegationhop: get a Role in this namespace that gives it", v1alpha1.VerbUse),
 	}, "whether you may use the hop")
 	if hop == nil {
 		return

@@ -74,6 +74,9 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 			in.Facts.Authors = append(in.Facts.Authors, g.author(ctx, h, path))
 		}
 	}
+	if delegation.AsksToKnowPath(in) {
+		in.Facts.KnowsPath = g.knowsPath(ctx, *hop.Spec.Author, delegation.PathKey(hop))
+	}
 	in.Facts.Ceiling = g.ceiling(ctx, hop, in)
 	in.Facts.HopNamespace = g.hopNamespace(ctx, hop.Namespace)
 	return in, nil
@@ -127,6 +130,21 @@ func (g *Gatherer) author(ctx context.Context, hop *v1alpha1.DelegationHop, path
 	return g.May(ctx, *author, virtual(v1alpha1.VerbDelegate, "delegationpaths", path.Namespace, path.Name))
 }
 
+// knowsPath answers whether a user may know that a path does not exist: who may add hops to it, read it, or create it.
+func (g *Gatherer) knowsPath(ctx context.Context, who v1alpha1.Subject, path types.NamespacedName) delegation.Answer {
+	var answer delegation.Answer
+	for verb, name := range map[string]string{v1alpha1.VerbDelegate: path.Name, "get": path.Name, "create": ""} {
+		one := g.May(ctx, who, virtual(verb, "delegationpaths", path.Namespace, name))
+		if one.Outcome == delegation.Allow {
+			return one
+		}
+		if answer.Detail == "" { // a question without an answer says more than a no
+			answer = one
+		}
+	}
+	return answer
+}
+
 // MayUse answers whether a user may create workloads that declare a hop.
 func (g *Gatherer) MayUse(ctx context.Context, who v1alpha1.Subject, hop types.NamespacedName) delegation.Answer {
 	return g.May(ctx, who, virtual(v1alpha1.VerbUse, "delegationhops", hop.Namespace, hop.Name))
@@ -176,11 +194,5 @@ func answerGiven(missing []scope.Permission, complete bool) delegation.Answer {
 
 // virtual is the right to a verb on one object of our own kinds.
 func virtual(verb, resource, namespace, name string) scope.Set {
-	set, _ := scope.Parse(v1alpha1.Scope{Namespaced: []v1alpha1.NamespacedScope{{
-		Namespaces: []string{namespace},
-		Rules: []v1alpha1.ResourceRule{{
-			APIGroups: []string{v1alpha1.GroupName}, Resources: []string{resource}, Verbs: []string{verb}, ResourceNames: []string{name},
-		}},
-	}}})
-	return set
+	return scope.Of(scope.Permission{Namespace: namespace, APIGroup: v1alpha1.GroupName, Resource: resource, Verb: verb, Name: name})
 }

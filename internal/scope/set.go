@@ -49,6 +49,9 @@ func (s Set) Namespaces() []string {
 	return slices.Compact(namespaces)
 }
 
+// Of is the set of some permissions.
+func Of(permissions ...Permission) Set { return newSet(permissions) }
+
 // newSet sorts permissions in place. A permission with a name is dropped if the same one without a name, which sorts
 // directly before it, is in the list: so two scopes that allow the same have the same Set.
 func newSet(permissions []Permission) Set {
