@@ -191,7 +191,7 @@ func (r *HopReconciler) ensureToken(
 	if err := r.checkUpToDate(ctx, hop); err != nil {
 		return err
 	}
-	issued := delegation.Object{Kind: delegation.Secret, Key: delegation.TokenSecret(hop), Content: "token"}
+	issued := delegation.Object{Kind: tokenOf, Key: delegation.TokenSecret(hop)}
 	if _, again := r.waits.wasPutBack(hop.UID, issued); again {
 		return r.tokenOverwritten(ctx, hop, g)
 	}
@@ -203,6 +203,9 @@ func (r *HopReconciler) ensureToken(
 	next.Credential = credential
 	return nil
 }
+
+// tokenOf tells the token in a Secret from the Secret.
+const tokenOf = delegation.Kind("token of Secret")
 
 // tokenOverwritten notes who changes a token each time that it is written.
 func (r *HopReconciler) tokenOverwritten(ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant) error {

@@ -41,32 +41,36 @@ func (w waits) denial(hop *v1alpha1.DelegationHop) *delegation.Finding {
 	return findingIn(w.denied, attempt{hop.UID, hop.Generation})
 }
 
-// part is an object of a grant as it is desired.
+// part is an object of a hop's grant.
 type part struct {
-	hop    types.UID
-	object delegation.Object
+	hop  types.UID
+	kind delegation.Kind
+	key  types.NamespacedName
 }
 
-func partOf(hop types.UID, o delegation.Object) part {
-	o.UID = ""
-	return part{hop, o}
+// written is what an object said when it was last put back, and how what the API server stored differs.
+type written struct {
+	content string
+	differs *delegation.Finding
 }
 
 // wrote remembers that an object was written, and how what the API server stored differs; nil where it does not. Only
 // where the identity existed before was the object put back.
 func (w waits) wrote(hop types.UID, o delegation.Object, differs *delegation.Finding, putBack bool) {
 	if putBack {
-		w.written.Set(partOf(hop, o), differs, delegation.DeniedRetry)
+		w.written.Set(part{hop, o.Kind, o.Key}, written{o.Content, differs}, delegation.DeniedRetry)
 	}
 	if differs != nil {
 		w.overwrite(hop, *differs)
 	}
 }
 
-// wasPutBack says whether an object was put back a moment ago, and how what the API server stored differs.
+// wasPutBack says whether an object was put back a moment ago as it is desired now, and how what the API server stored
+// differs.
 func (w waits) wasPutBack(hop types.UID, o delegation.Object) (differs *delegation.Finding, yes bool) {
-	_, yes = w.written.Get(partOf(hop, o))
-	return findingIn(w.written, partOf(hop, o)), yes
+	value, _ := w.written.Get(part{hop, o.Kind, o.Key})
+	last, yes := value.(written)
+	return last.differs, yes && last.content == o.Content
 }
 
 // overwrite remembers who changes a part of a hop's grant.

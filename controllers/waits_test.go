@@ -55,6 +55,10 @@ func TestPutBackWaits(t *testing.T) {
 	if _, yes := w.wasPutBack("1", wider); yes {
 		t.Error("what is desired now was never written, and waits")
 	}
+	w.wrote("1", wider, nil, true)
+	if _, yes := w.wasPutBack("1", role); yes {
+		t.Error("what was desired before, and is again, waits")
+	}
 	if _, yes := w.wasPutBack("2", role); yes {
 		t.Error("a hop waits for another one")
 	}
