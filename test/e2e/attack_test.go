@@ -93,15 +93,7 @@ func TestRefusedHalfWayWaits(t *testing.T) {
 	time.Sleep(2 * time.Second) // the quota counts existing objects before it applies
 	p, h := f.path("contain"), f.hop("isolate", "contain", "")
 	f.apply(f.by, p, h)
-	f.eventually("a denial", func() error {
-		if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(h), h); err != nil {
-			return err
-		}
-		if reason := readyReason(h); reason != v1alpha1.ReasonScopeExceedsCeiling {
-			return fmt.Errorf("it is %s", reason)
-		}
-		return nil
-	})
+	f.state(h, v1alpha1.ReasonGrantDenied)
 	first := h.Status.Incarnation
 	time.Sleep(5 * time.Second)
 	if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(h), h); err != nil {
