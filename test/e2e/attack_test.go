@@ -131,12 +131,3 @@ func TestForeignLabels(t *testing.T) {
 		t.Errorf("a foreign account was deleted: %v, %v", err, lure.DeletionTimestamp)
 	}
 }
-
-func readyReason(h *v1alpha1.DelegationHop) v1alpha1.Reason {
-	for _, c := range h.Status.Conditions {
-		if c.Type == v1alpha1.ConditionReady {
-			return v1alpha1.Reason(c.Reason)
-		}
-	}
-	return ""
-}
