@@ -14,6 +14,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -157,6 +158,10 @@ func TestOperatorIsNoAdministrator(t *testing.T) {
 		},
 		"delete a foreign account": func(c client.Client) error {
 			return c.Delete(f.Context(), &corev1.ServiceAccount{ObjectMeta: meta1(f.ns, "foreign")}, client.DryRunAll)
+		},
+		"annotate a foreign account, as clouds bind roles": func(c client.Client) error {
+			patch := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"annotations":{"example.com/role":"admin"}}}`))
+			return c.Patch(f.Context(), &corev1.ServiceAccount{ObjectMeta: meta1(f.ns, "foreign")}, patch, client.DryRunAll)
 		},
 		"create a Secret elsewhere": func(c client.Client) error {
 			return c.Create(f.Context(), &corev1.Secret{ObjectMeta: withLabels(meta1(f.on, "other"), hopLabels)})
