@@ -51,17 +51,6 @@ func (d *deletedHops) add(hop *v1alpha1.DelegationHop) {
 	d.hops[delegation.HopKey(hop)] = append(d.hops[delegation.HopKey(hop)], hop)
 }
 
-// accounts are the names of the accounts that deleted hops of a name had.
-func (d *deletedHops) accounts(key types.NamespacedName) []string {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	var names []string
-	for _, hop := range d.hops[key] {
-		names = append(names, hop.Status.ServiceAccountName)
-	}
-	return names
-}
-
 // take removes and returns the hops of a name that were deleted.
 func (d *deletedHops) take(key types.NamespacedName) []*v1alpha1.DelegationHop {
 	d.mu.Lock()
@@ -71,17 +60,18 @@ func (d *deletedHops) take(key types.NamespacedName) []*v1alpha1.DelegationHop {
 	return hops
 }
 
-// removeSecrets calls remove for each deleted hop of a name, and remembers those for which it fails. Where the controller may
-// not work in the namespace any more, the garbage collector does.
-func (d *deletedHops) removeSecrets(
-	ctx context.Context, key types.NamespacedName, remove func(context.Context, *v1alpha1.DelegationHop) error,
-) error {
+// withdraw calls a function for each deleted hop of a name, and remembers those for which it fails. Where the controller may
+// not work in the namespace any more, the garbage collector does. It returns the names of their accounts.
+func (d *deletedHops) withdraw(
+	ctx context.Context, key types.NamespacedName, withdraw func(context.Context, *v1alpha1.DelegationHop) error,
+) (accounts []string, err error) {
 	var errs []error
 	for _, hop := range d.take(key) {
-		if err := remove(ctx, hop); err != nil && !apierrors.IsForbidden(err) {
+		accounts = append(accounts, hop.Status.ServiceAccountName)
+		if err := withdraw(ctx, hop); err != nil && !apierrors.IsForbidden(err) {
 			d.add(hop)
 			errs = append(errs, err)
 		}
 	}
-	return errors.Join(errs...)
+	return accounts, errors.Join(errs...)
 }

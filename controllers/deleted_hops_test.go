@@ -48,12 +48,12 @@ func TestDeletedHops(t *testing.T) {
 		removed = append(removed, hop.Spec.Token.SecretName)
 		return nil
 	}
-	if err := d.removeSecrets(t.Context(), key, remove); err == nil {
+	if _, err := d.withdraw(t.Context(), key, remove); err == nil {
 		t.Error("the failure is lost")
 	}
 	fails = false
 	for range 2 {
-		if err := d.removeSecrets(t.Context(), key, remove); err != nil {
+		if _, err := d.withdraw(t.Context(), key, remove); err != nil {
 			t.Error(err)
 		}
 	}

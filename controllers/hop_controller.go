@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"time"
 
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -48,8 +47,8 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		return ctrl.Result{}, fmt.Errorf("reading the hop: %w", err)
 	}
 	// Those of an earlier hop of the name. A failure must not keep this hop from being reconciled.
-	predecessor := errors.Join(r.deleted.removeSecrets(ctx, req.NamespacedName, r.grants.RemoveSecrets),
-		r.record.deletion(ctx, of, r.gather, r.clock.Now()))
+	_, predecessor := r.deleted.withdraw(ctx, req.NamespacedName, r.grants.WithdrawDeleted)
+	predecessor = errors.Join(predecessor, r.record.deletion(ctx, of, r.gather, r.clock.Now()))
 	in, err := r.gather.Hop(ctx, hop, r.clock.Now())
 	if err != nil {
 		return ctrl.Result{}, err
@@ -138,19 +137,11 @@ func (r *HopReconciler) withdraw(
 			keys = all
 		}
 	}
-	accounts, unknown := r.accountsOf(ctx, key, hop)
-	return errors.Join(found, unknown, r.grants.Unbind(ctx, keys), r.deleted.removeSecrets(ctx, key, r.grants.RemoveSecrets),
-		r.grants.Withdraw(ctx, key, hop), r.stopper.stop(ctx, key, hop, accounts, why))
-}
-
-// accountsOf are the names of the identities that a hop is known to have had: by its status, by the status that it had when
-// it was deleted, and by what exists for it.
-func (r *HopReconciler) accountsOf(ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop) ([]string, error) {
-	names, err := r.grants.Names(ctx, key)
-	if hop != nil {
-		names = append(names, hop.Status.ServiceAccountName)
+	unbound := r.grants.Unbind(ctx, keys)
+	accounts, cached := r.grants.Accounts(ctx, key)
+	gone, deleted := r.deleted.withdraw(ctx, key, r.grants.WithdrawDeleted)
+	if accounts = append(accounts, gone...); hop != nil {
+		accounts = append(accounts, hop.Status.ServiceAccountName)
 	}
-	names = append(names, r.deleted.accounts(key)...)
-	slices.Sort(names)
-	return slices.DeleteFunc(slices.Compact(names), func(name string) bool { return name == "" }), err
+	return errors.Join(found, unbound, cached, deleted, r.grants.Withdraw(ctx, key, hop), r.stopper.stop(ctx, key, hop, accounts, why))
 }

@@ -33,6 +33,7 @@ func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int, tokenLost <-cha
 		Watches(&v1alpha1.DelegationHop{}, r.record.deletions(kindHop)).
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), upstream).
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapTokenSecret), builder.WithPredicates(tokenMoves)).
+		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapNamedSecrets), builder.WithPredicates(claimChanges)).
 		WatchesRawSource(source.Channel(tokenLost, &handler.EnqueueRequestForObject{})).
 		Watches(&rbacv1.ClusterRole{}, given).
 		Watches(&rbacv1.RoleBinding{}, given).
@@ -70,6 +71,19 @@ func (r *HopReconciler) mapTokenSecret(ctx context.Context, o client.Object) []r
 		requests = append(requests, r.mapToHopsOf(ctx, path)...)
 	}
 	return requests
+}
+
+// mapNamedSecrets leads to the hops that name for their token a Secret which a path names.
+func (r *HopReconciler) mapNamedSecrets(ctx context.Context, o client.Object) []reconcile.Request {
+	path, ok := o.(*v1alpha1.DelegationPath)
+	if !ok {
+		return nil
+	}
+	hops, err := r.hops.NamingSecretsOf(ctx, path)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot find the hops that name a Secret of a path", "path", client.ObjectKeyFromObject(o))
+	}
+	return requestsFor(facts.KeysOf(hops))
 }
 
 func (r *HopReconciler) mapToHopsOfPath(ctx context.Context, o client.Object) []reconcile.Request {

@@ -38,6 +38,13 @@ var tokenMoves = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	return ok && alsoHop && delegation.TokenSecret(before) != delegation.TokenSecret(after)
 }}
 
+// claimChanges passes paths that begin or end to have the Secrets that they name for themselves.
+var claimChanges = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, ok := e.ObjectOld.(*v1alpha1.DelegationPath)
+	after, alsoPath := e.ObjectNew.(*v1alpha1.DelegationPath)
+	return ok && alsoPath && (before.Generation != after.Generation || delegation.IsActive(before) != delegation.IsActive(after))
+}}
+
 // podChanges passes pods when they are created, and those that declare another hop than before. Nothing else that happens
 // to a pod changes anything for its hop.
 var podChanges = predicate.Funcs{

@@ -73,9 +73,13 @@ func (w waits) wasPutBack(hop types.UID, o delegation.Object) (differs *delegati
 	return last.differs, yes && last.content == o.Content
 }
 
-// overwrite remembers who changes a part of a hop's grant.
+// overwrite remembers who changes a part of a hop's grant: the first, since each other name would be another status.
 func (w waits) overwrite(hop types.UID, who delegation.Finding) {
-	w.overwritten.Set(hop, &who, 2*delegation.DeniedRetry)
+	first := w.overwriting(hop)
+	if first == nil {
+		first = &who
+	}
+	w.overwritten.Set(hop, first, 2*delegation.DeniedRetry)
 }
 
 // overwriting is who changes a part of a hop's grant; nil if no one has for some time.

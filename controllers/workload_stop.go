@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -34,6 +35,8 @@ type workloadStopper struct {
 func (s workloadStopper) stop(
 	ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, accounts []string, why delegation.Finding,
 ) error {
+	slices.Sort(accounts)
+	accounts = slices.DeleteFunc(slices.Compact(accounts), func(name string) bool { return name == "" })
 	known := &metav1.PartialObjectMetadataList{}
 	known.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
 	if err := s.client.List(ctx, known, client.MatchingFields{declaredIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {

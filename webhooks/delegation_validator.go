@@ -22,7 +22,7 @@ import (
 type delegationFacts interface {
 	impersonation
 	Path(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input
-	Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error)
+	ToBeAdmitted(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error)
 	Below(ctx context.Context, hop types.NamespacedName) (int, error)
 	Chain(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error)
 }
@@ -87,7 +87,7 @@ func (v *delegationValidator) hop(ctx context.Context, req admission.Request, ho
 		in := delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
 		return v.record(req, in, v1alpha1.ReasonScopeInvalid, invalid(req, message))
 	}
-	in, err := v.facts.Hop(ctx, hop, v.clock.Now())
+	in, err := v.facts.ToBeAdmitted(ctx, hop, v.clock.Now())
 	if err != nil {
 		return v.unanswered(req, knownOf(req), failed(err))
 	}
@@ -193,6 +193,9 @@ func (v *delegationValidator) vouched(
 // answer answers with the verdict: it denies for what the author of this very object has to fix, and warns of the rest.
 func (v *delegationValidator) answer(req admission.Request, in delegation.Input, name string, good v1alpha1.Reason) admission.Response {
 	verdict := delegation.Evaluate(in)
+	if f := delegation.NotKnownToDelegate(in); f != nil {
+		verdict.Findings = []delegation.Finding{*f} // the path's state and what it allows are not for other users
+	}
 	var denials, warnings delegation.Verdict
 	for _, f := range verdict.Findings {
 		if v.mustFix(f, in) {
@@ -200,9 +203,6 @@ func (v *delegationValidator) answer(req admission.Request, in delegation.Input,
 		} else if f.Reason != v1alpha1.ReasonNotYetValid {
 			warnings.Findings = append(warnings.Findings, f)
 		}
-	}
-	if f, ok := denials.Find(v1alpha1.ReasonNotPermittedToDelegate); ok {
-		denials.Findings = []delegation.Finding{f} // the path's state and what it allows are not for other users
 	}
 	if len(denials.Findings) > 0 {
 		deny := forbidden

@@ -231,6 +231,12 @@ type Credential struct {
 	// +kubebuilder:validation:MaxLength=253
 	SecretName string `json:"secretName,omitempty"`
 
+	// digest is the SHA-256 of the token, in hexadecimal digits. The controller recognizes the token by it.
+	// +optional
+	// +kubebuilder:validation:MinLength=64
+	// +kubebuilder:validation:MaxLength=64
+	Digest string `json:"digest,omitempty"`
+
 	// id is the token's id (its jti claim), as it appears in the API server's audit log.
 	// +optional
 	// +kubebuilder:validation:MinLength=1

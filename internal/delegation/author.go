@@ -46,6 +46,26 @@ func (e *evaluation) mayNotKnowPath(h *v1alpha1.DelegationHop) bool {
 	return e.in.Facts.KnowsPath.Outcome != Allow
 }
 
+// NotKnownToDelegate is the one finding for the author of a hop who may not delegate on its path, or of whom that is not known,
+// whatever else is found; nil where the question is about a path, or the author may.
+func NotKnownToDelegate(in Input) *Finding {
+	hop := in.Chain.Last()
+	if hop == nil {
+		return nil
+	}
+	e := &evaluation{in: in}
+	if in.Path == nil || !in.Path.DeletionTimestamp.IsZero() {
+		e.in.Path = nil
+		e.mayNotKnowPath(hop)
+	} else {
+		e.checkAuthor(hop, e.hopNode(len(in.Chain.Hops)-1))
+	}
+	if len(e.findings) == 0 {
+		return nil
+	}
+	return &e.findings[0]
+}
+
 // AsksToKnowPath says whether the verdict on a hop depends on whether its author may know that its path does not exist.
 func AsksToKnowPath(in Input) bool {
 	h := in.Chain.Last()

@@ -22,6 +22,7 @@ func Evaluate(in Input) Verdict {
 	}
 	e.findings = append(e.findings, in.Chain.Breaks...)
 	e.checkEnded()
+	e.checkTokenName()
 	e.checkHopNamespace()
 	e.checkCeiling()
 	e.checkWorkload()

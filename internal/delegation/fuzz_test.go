@@ -201,7 +201,10 @@ func (s *source) question() Input {
 		last = s.hop(i, last, &above)
 		known[HopKey(last)] = last
 	}
-	input.Facts = Facts{Origin: s.answer(), KnowsPath: s.answer(), TokenSecrets: s.answer(), Ceiling: s.answer(), HopNamespace: s.answer()}
+	input.Facts = Facts{
+		Origin: s.answer(), KnowsPath: s.answer(), TokenSecrets: s.answer(), TokenName: s.answer(),
+		Ceiling: s.answer(), HopNamespace: s.answer(),
+	}
 	if last == nil {
 		return input
 	}

@@ -40,9 +40,11 @@ type Answer struct {
 type Facts struct {
 	// Origin: may the path's origin do now all that the path's scope says?
 	Origin Answer
-	// TokenSecrets: are the Secrets that the path names free of the tokens of other paths' hops? A Deny has as missing the
-	// permissions on those that are not.
+	// TokenSecrets: are the Secrets that the path names free of the tokens of hops? A Deny has as missing the permissions on
+	// those that are not.
 	TokenSecrets Answer
+	// TokenName: did no path name the Secret of the hop asked about before the hop had it?
+	TokenName Answer
 	// KnowsPath: may the author of the hop asked about know that its path does not exist? It is asked where AsksToKnowPath says so.
 	KnowsPath Answer
 	// Authors: may the author of each hop of the chain, in the chain's order, delegate on the path?

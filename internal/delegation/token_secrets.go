@@ -29,11 +29,43 @@ func TokenSecret(hop *v1alpha1.DelegationHop) types.NamespacedName {
 	return types.NamespacedName{Namespace: hop.Namespace, Name: hop.Status.Credential.SecretName}
 }
 
-// checkTokenSecrets checks that the path names no Secret with the token of another path's hop.
+// NamedTokenSecret is the Secret that a hop names for its token; empty where it names none.
+func NamedTokenSecret(hop *v1alpha1.DelegationHop) types.NamespacedName {
+	if hop.Spec.Token == nil {
+		return types.NamespacedName{}
+	}
+	return types.NamespacedName{Namespace: hop.Namespace, Name: hop.Spec.Token.SecretName}
+}
+
+// NamedFirst says whether a path was active, and so named its Secrets, before a hop was. Who comes second gives way: a hop
+// that takes the name of a Secret must not end the path that names it, and a path must not read the token of a hop.
+func NamedFirst(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop) bool {
+	since := hop.Status.ActiveSince
+	return IsActive(path) && (since == nil || path.Status.ActiveSince.Before(since))
+}
+
+// IsActive says whether a path began and has not ended.
+func IsActive(path *v1alpha1.DelegationPath) bool {
+	return path.Status.ActiveSince != nil && ReadyReason(path.Status.Conditions).Class() != v1alpha1.ClassFinal
+}
+
+// checkTokenName checks that the Secret of the hop asked about is not one that a path named before.
+func (e *evaluation) checkTokenName() {
+	hop := e.in.Chain.Last()
+	if hop == nil || hop.Spec.Token == nil {
+		return
+	}
+	e.reportAnswer(e.in.Facts.TokenName, Finding{
+		Reason: v1alpha1.ReasonSecretTaken, Field: "spec.token.secretName",
+		Message: fmt.Sprintf("the scope of a path names Secret %q, which would hold the token: name another one", hop.Spec.Token.SecretName),
+	}, "whether a path names the Secret")
+}
+
+// checkTokenSecrets checks that the path names no Secret with the token of a hop.
 func (e *evaluation) checkTokenSecrets(n node) {
 	e.reportAnswer(e.in.Facts.TokenSecrets, Finding{
 		Reason: v1alpha1.ReasonScopeAmplifies, Node: n.name, Field: "spec.scope", Message: fmt.Sprintf(
-			"%s does not fit in a scope: a hop of another path keeps its token there, and the bearer would act as that hop; leave it out",
+			"%s does not fit in a scope: a hop keeps its token there, and the bearer would act as that hop; leave it out",
 			scope.Describe(e.in.Facts.TokenSecrets.Missing)),
 	}, "whether a hop of another path keeps its token in a Secret of the scope")
 }

@@ -35,7 +35,8 @@ type Gatherer struct {
 func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input {
 	in := delegation.Input{Now: now, Path: path, OperatorNamespace: g.OperatorNamespace}
 	if !delegation.HasEnded(in) {
-		in.Facts.Origin, in.Facts.TokenSecrets = g.origin(ctx, path), g.tokenSecrets(ctx, path)
+		in.Facts.Origin = g.origin(ctx, path)
+		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
 	}
 	return in
 }
@@ -64,22 +65,41 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	if err != nil {
 		return delegation.Input{}, err
 	}
-	path, chain := in.Path, in.Chain
 	if delegation.HasEnded(in) {
 		return in, nil // a final fact needs no other, and must not wait for any
 	}
-	if path != nil {
-		in.Facts.Origin, in.Facts.TokenSecrets = g.origin(ctx, path), g.tokenSecrets(ctx, path)
-		for _, h := range chain.Hops {
-			in.Facts.Authors = append(in.Facts.Authors, g.author(ctx, h, path))
-		}
+	if path := in.Path; path != nil {
+		in.Facts.Origin = g.origin(ctx, path)
+		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
 	}
-	if delegation.AsksToKnowPath(in) {
-		in.Facts.KnowsPath = g.knowsPath(ctx, *hop.Spec.Author, delegation.PathKey(hop))
-	}
+	g.authors(ctx, &in)
+	in.Facts.TokenName = g.tokenName(ctx, hop)
 	in.Facts.Ceiling = g.ceiling(ctx, hop, in)
 	in.Facts.HopNamespace = g.hopNamespace(ctx, hop.Namespace)
 	return in, nil
+}
+
+// ToBeAdmitted gathers what the verdict on a hop in a request depends on. Who may not delegate on its path must not learn by
+// the answer what has ended, so that is asked whatever else is known.
+func (g *Gatherer) ToBeAdmitted(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error) {
+	in, err := g.Hop(ctx, hop, now)
+	if err == nil && delegation.HasEnded(in) {
+		g.authors(ctx, &in)
+	}
+	return in, err
+}
+
+// authors asks about the authors of a chain.
+func (g *Gatherer) authors(ctx context.Context, in *delegation.Input) {
+	hop := in.Chain.Last()
+	if in.Path != nil {
+		for _, h := range in.Chain.Hops {
+			in.Facts.Authors = append(in.Facts.Authors, g.author(ctx, h, in.Path))
+		}
+	}
+	if delegation.AsksToKnowPath(*in) {
+		in.Facts.KnowsPath = g.knowsPath(ctx, *hop.Spec.Author, delegation.PathKey(hop))
+	}
 }
 
 // Below counts the levels of hops below a hop, for its admission.

@@ -17,6 +17,7 @@ const (
 	pathIndex   = "path"   // hops by their path
 	parentIndex = "parent" // hops by their parent hop
 	tokenIndex  = "token"  // hops by the Secret that they keep their token in
+	nameIndex   = "secret" // hops by the Secret that they name for their token
 )
 
 // maxDescendants bounds how many descendants of a hop are followed to say how deep they are.
@@ -28,7 +29,8 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 		return err
 	}
 	for name, key := range map[string]func(*v1alpha1.DelegationHop) types.NamespacedName{
-		pathIndex: delegation.PathKey, parentIndex: delegation.ParentKey, tokenIndex: delegation.TokenSecret,
+		pathIndex: delegation.PathKey, parentIndex: delegation.ParentKey,
+		tokenIndex: delegation.TokenSecret, nameIndex: delegation.NamedTokenSecret,
 	} {
 		if err := indexer.IndexField(ctx, &v1alpha1.DelegationHop{}, name, func(o client.Object) []string {
 			hop, ok := o.(*v1alpha1.DelegationHop)

@@ -38,18 +38,38 @@ func secretOf(p scope.Permission) types.NamespacedName {
 	return types.NamespacedName{Namespace: p.Namespace, Name: p.Name}
 }
 
-// tokenSecrets answers whether the Secrets that a path names are free of the tokens of other paths' hops.
-func (g *Gatherer) tokenSecrets(ctx context.Context, path *v1alpha1.DelegationPath) delegation.Answer {
+// tokenSecrets answers whether the Secrets that a path names are free of the tokens of hops. It is asked where the origin may
+// do what the path says: anybody else would learn where tokens are.
+func (g *Gatherer) tokenSecrets(ctx context.Context, path *v1alpha1.DelegationPath, origin delegation.Answer) delegation.Answer {
 	answer := delegation.Answer{Outcome: delegation.Allow}
-	ofAnother := func(h *v1alpha1.DelegationHop) bool { return delegation.PathKey(h) != client.ObjectKeyFromObject(path) }
+	if origin.Outcome != delegation.Allow {
+		return answer
+	}
 	for _, p := range delegation.NamedSecrets(path.Spec.Scope) {
 		holders, err := Hops{Reader: g.Cache}.All(ctx, client.MatchingFields{tokenIndex: secretOf(p).String()})
 		if err != nil {
 			return delegation.Answer{Detail: err.Error()}
 		}
-		if slices.ContainsFunc(holders, ofAnother) {
+		if slices.ContainsFunc(holders, func(h *v1alpha1.DelegationHop) bool { return !delegation.NamedFirst(path, h) }) {
 			answer.Outcome, answer.Missing = delegation.Deny, append(answer.Missing, p)
 		}
+	}
+	return answer
+}
+
+// tokenName answers whether no path named the Secret of a hop before the hop had it.
+func (g *Gatherer) tokenName(ctx context.Context, hop *v1alpha1.DelegationHop) delegation.Answer {
+	answer := delegation.Answer{Outcome: delegation.Allow}
+	if hop.Spec.Token == nil {
+		return answer
+	}
+	var list v1alpha1.DelegationPathList
+	secret := client.MatchingFields{secretIndex: delegation.NamedTokenSecret(hop).String()}
+	if err := g.Cache.List(ctx, &list, secret, client.UnsafeDisableDeepCopy); err != nil {
+		return delegation.Answer{Detail: err.Error()}
+	}
+	if slices.ContainsFunc(list.Items, func(p v1alpha1.DelegationPath) bool { return delegation.NamedFirst(&p, hop) }) {
+		answer.Outcome = delegation.Deny
 	}
 	return answer
 }
@@ -58,6 +78,19 @@ func (g *Gatherer) tokenSecrets(ctx context.Context, path *v1alpha1.DelegationPa
 func (l Hops) WithToken(ctx context.Context) ([]*v1alpha1.DelegationHop, error) {
 	hops, err := l.All(ctx)
 	return slices.DeleteFunc(hops, func(h *v1alpha1.DelegationHop) bool { return !delegation.HasToken(h) }), err
+}
+
+// NamingSecretsOf returns the hops that name for their token a Secret which the scope of a path names.
+func (l Hops) NamingSecretsOf(ctx context.Context, path *v1alpha1.DelegationPath) ([]*v1alpha1.DelegationHop, error) {
+	var hops []*v1alpha1.DelegationHop
+	for _, p := range delegation.NamedSecrets(path.Spec.Scope) {
+		some, err := l.All(ctx, client.MatchingFields{nameIndex: secretOf(p).String()})
+		if err != nil {
+			return nil, err
+		}
+		hops = append(hops, some...)
+	}
+	return hops, nil
 }
 
 // PathsNaming returns the paths whose scope names a Secret.

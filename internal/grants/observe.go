@@ -70,9 +70,10 @@ func (m *Manager) observeAccount(
 	return []delegation.Object{kindOf(delegation.ServiceAccount).observed(account, ref)}, nil
 }
 
-// Names are the names of the identities that the cache knows of a hop: all that is created for one has its name.
-func (m *Manager) Names(ctx context.Context, hop types.NamespacedName) ([]string, error) {
-	objects, err := m.observeCached(ctx, hop, hopRef{}, listed())
+// Accounts are the names of the accounts that the cache knows of a hop. Roles and bindings have the same names, but a tenant
+// can create one for any hop, in a namespace of their own.
+func (m *Manager) Accounts(ctx context.Context, hop types.NamespacedName) ([]string, error) {
+	objects, err := m.observeCached(ctx, hop, hopRef{}, []kind{kindOf(delegation.ServiceAccount)})
 	names := make([]string, len(objects))
 	for i, o := range objects {
 		names[i] = o.Key.Name
@@ -88,6 +89,16 @@ func (m *Manager) observeCached(ctx context.Context, hop types.NamespacedName, r
 // observeLive returns what the API server has for a hop: what has its labels, and what has the name of its identity, since
 // labels can be removed and the name is used for nothing else.
 func (m *Manager) observeLive(ctx context.Context, hop *v1alpha1.DelegationHop) ([]delegation.Object, error) {
+	objects, err := m.observeIdentity(ctx, hop)
+	if err != nil {
+		return nil, err
+	}
+	secrets, err := m.observeSecrets(ctx, hop)
+	return slices.Concat(objects, secrets), err
+}
+
+// observeIdentity is observeLive without Secrets, which have names of their own.
+func (m *Manager) observeIdentity(ctx context.Context, hop *v1alpha1.DelegationHop) ([]delegation.Object, error) {
 	ref := refTo(nil, hop)
 	itsOwn := func(o client.Object) bool {
 		key, ok := HopOf(o)
@@ -113,10 +124,9 @@ func (m *Manager) observeLive(ctx context.Context, hop *v1alpha1.DelegationHop) 
 	if err != nil {
 		return nil, err
 	}
-	secrets, err := m.observeSecrets(ctx, hop)
-	return slices.Concat(labelled, slices.DeleteFunc(named, func(o delegation.Object) bool {
+	return append(labelled, slices.DeleteFunc(named, func(o delegation.Object) bool {
 		return slices.ContainsFunc(labelled, func(l delegation.Object) bool { return l.UID == o.UID })
-	}), secrets), err
+	})...), nil
 }
 
 func keepAll(client.Object) bool { return true }

@@ -48,6 +48,15 @@ func (m *Manager) Withdraw(ctx context.Context, key types.NamespacedName, hop *v
 	return stillExists(live, after)
 }
 
+// WithdrawDeleted removes what exists for a hop that was deleted, as it last was: also what has lost its labels, by its name.
+func (m *Manager) WithdrawDeleted(ctx context.Context, deleted *v1alpha1.DelegationHop) error {
+	if deleted.Status.ServiceAccountName == "" {
+		return m.RemoveSecrets(ctx, deleted)
+	}
+	objects, err := m.observeIdentity(ctx, deleted)
+	return errors.Join(err, m.removeInOrder(ctx, objects), m.RemoveSecrets(ctx, deleted))
+}
+
 // stillExists fails if an object that was removed still exists and counts. A Role or binding that is being deleted and
 // held by a finalizer does not: any tenant can create one with our labels, and it gives nothing to an account that no
 // longer exists. The account itself counts, and so does the Secret.
@@ -55,7 +64,7 @@ func stillExists(removed, after []delegation.Object) error {
 	for _, step := range delegation.RemovalOf(after) {
 		for _, o := range step {
 			planned := slices.ContainsFunc(removed, func(r delegation.Object) bool { return r.UID == o.UID })
-			authenticates := o.Kind == delegation.ServiceAccount || o.Kind == delegation.Secret
+			authenticates := o.Kind == delegation.ServiceAccount || o.Kind == delegation.Secret && o.Ownership == delegation.OwnedByHop
 			if planned && (authenticates || !o.Deleting) {
 				return delegation.LeftoverError{Object: o}
 			}
@@ -64,15 +73,27 @@ func stillExists(removed, after []delegation.Object) error {
 	return nil
 }
 
-// Unbind removes the bindings of hops, all at the same time.
+// Unbind removes the bindings of hops, all at the same time: those of their present identities before any other that has their
+// labels, since any tenant can create those, as many as they like.
 func (m *Manager) Unbind(ctx context.Context, hops []types.NamespacedName) error {
-	var all []delegation.Object
+	var present, others []delegation.Object
 	var errs []error
-	for _, hop := range hops {
-		of, err := m.observeCached(ctx, hop, hopRef{}, bindings())
-		all, errs = append(all, of...), append(errs, err)
+	for _, key := range hops {
+		hop := &v1alpha1.DelegationHop{}
+		if err := client.IgnoreNotFound(m.Client.Get(ctx, key, hop)); err != nil {
+			errs = append(errs, fmt.Errorf("reading hop %s: %w", key, err))
+		}
+		of, err := m.observeCached(ctx, key, hopRef{}, bindings())
+		errs = append(errs, err)
+		for _, o := range of {
+			if o.Key.Name == hop.Status.ServiceAccountName {
+				present = append(present, o)
+			} else {
+				others = append(others, o)
+			}
+		}
 	}
-	return errors.Join(append(errs, m.Remove(ctx, all))...)
+	return errors.Join(append(errs, m.Remove(ctx, append(present, others...)))...)
 }
 
 // RemoveOrphans removes what was created for hops that no longer exist.
@@ -116,6 +137,9 @@ func (m *Manager) Remove(ctx context.Context, objects []delegation.Object) error
 }
 
 func (m *Manager) removeOne(ctx context.Context, o delegation.Object) error {
+	if o.Deleting { // a finalizer holds it, and whoever set that would set the pace of our writes
+		return nil
+	}
 	object := kindOf(o.Kind).empty(metav1.ObjectMeta{Namespace: o.Key.Namespace, Name: o.Key.Name})
 	err := m.Client.Delete(ctx, object, client.Preconditions{UID: &o.UID}, client.PropagationPolicy(metav1.DeletePropagationBackground))
 	if err == nil || apierrors.IsNotFound(err) || apierrors.IsConflict(err) {

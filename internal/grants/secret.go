@@ -52,11 +52,10 @@ func (m *Manager) observedSecret(secret *corev1.Secret, hop *v1alpha1.Delegation
 	return o
 }
 
-// credentialIn is the id of the token in a Secret; empty if there is none, or if what is beside it is not as it was written.
+// credentialIn is the id of the token that the status names, where a Secret holds it and what was written beside it; else empty.
 func (m *Manager) credentialIn(secret *corev1.Secret, hop *v1alpha1.DelegationHop) string {
-	token := string(secret.Data[tokenKey])
-	id, _, err := claimsOf(token)
-	if err != nil {
+	credential, token := hop.Status.Credential, string(secret.Data[tokenKey])
+	if credential == nil || credential.Digest != digest(token) {
 		return ""
 	}
 	account := types.NamespacedName{Namespace: hop.Namespace, Name: hop.Status.ServiceAccountName}
@@ -69,7 +68,7 @@ func (m *Manager) credentialIn(secret *corev1.Secret, hop *v1alpha1.DelegationHo
 			return ""
 		}
 	}
-	return id
+	return credential.ID
 }
 
 // HoldsToken says whether the Secret of a hop holds the token that its status names.
@@ -86,10 +85,7 @@ func (m *Manager) HoldsToken(ctx context.Context, hop *v1alpha1.DelegationHop) (
 // that was deleted with --cascade=orphan leaves its Secret without an owner.
 func ownershipOf(secret client.Object, hop *v1alpha1.DelegationHop) delegation.Ownership {
 	label := secret.GetLabels()[v1alpha1.LabelHopUID]
-	if len(secret.GetOwnerReferences()) == 0 && isLabelledFor(secret, hop) {
-		if label == string(hop.UID) {
-			return delegation.OwnedByHop
-		}
+	if len(secret.GetOwnerReferences()) == 0 && isLabelledFor(secret, hop) { // also one that another client labelled so
 		return delegation.OwnedByPredecessor
 	}
 	for _, ref := range secret.GetOwnerReferences() {
@@ -116,7 +112,10 @@ func (m *Manager) RemoveSecrets(ctx context.Context, deleted *v1alpha1.Delegatio
 	if err != nil {
 		return err
 	}
-	return m.Remove(ctx, slices.DeleteFunc(secrets, func(o delegation.Object) bool { return o.Ownership != delegation.OwnedByHop }))
+	return m.Remove(ctx, slices.DeleteFunc(secrets, func(o delegation.Object) bool {
+		orphaned := o.Ownership == delegation.OwnedByPredecessor && o.CredentialID != "" // it holds the token of this very hop
+		return o.Ownership != delegation.OwnedByHop && !orphaned
+	}))
 }
 
 // secret reads a Secret; nil if it does not exist.

@@ -2,7 +2,9 @@ package grants
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -43,7 +45,8 @@ func (m *Manager) IssueToken(
 		return nil, err
 	}
 	return &v1alpha1.Credential{
-		SecretName: secret.Name, ID: id, IssuedAt: metav1.NewTime(issuedAt), ExpiresAt: request.Status.ExpirationTimestamp,
+		SecretName: secret.Name, ID: id, Digest: digest(request.Status.Token),
+		IssuedAt: metav1.NewTime(issuedAt), ExpiresAt: request.Status.ExpirationTimestamp,
 	}, nil
 }
 
@@ -100,6 +103,12 @@ func (m *Manager) secretData(account types.NamespacedName, audience, token strin
 	}
 	data["kubeconfig"], data["ca.crt"], data["namespace"] = kubeconfig, m.Kubeconfig.CA, []byte(account.Namespace)
 	return data, nil
+}
+
+// digest is the SHA-256 of a token, by which the one in a Secret is recognized.
+func digest(token string) string {
+	sum := sha256.Sum256([]byte(token))
+	return hex.EncodeToString(sum[:])
 }
 
 // claimsOf returns the id of a token, as the API server's audit log has it, and when it was issued. By the controller's own

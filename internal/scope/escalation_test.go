@@ -319,6 +319,11 @@ func TestEscalationRisks(t *testing.T) {
 				may("get", "example.com", "widgets/scale"),
 				may("get", "example.com", "widgets/status"), may("list", "metrics.k8s.io", "pods"))),
 		},
+		"deleting kinds that are not built in, in the whole cluster": {
+			scope: scopeOf(cluster(may("delete", "argoproj.io", "applications"), may("deletecollection", "kyverno.io", "clusterpolicies"))),
+			want:  []verdict{{"cluster[0].resources[0]", RiskCustomResources}, {"cluster[1].resources[0]", RiskCustomResources}},
+			fits:  scopeOf(inOne("a", may("delete", "argoproj.io", "applications"))),
+		},
 		"unreviewed kinds of built-in groups": {
 			scope: scopeOf(inOne("a", may("create", "lifecycle.k8s.io", "evictionrequests"), may("patch", "apps", "services"))),
 			want:  []verdict{{"namespaced[0].rules[0].resources[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""}},

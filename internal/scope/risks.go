@@ -290,7 +290,7 @@ var escalationRisks = []escalationRisk{
 		attack: "its controller does with its own permissions what is written in it: it scales what the bearer may not, or reads Secrets",
 		remedy: notYet,
 	}, {
-		risk: RiskCustomResources, blame: inResources, meets: all(foreign, write, not(all(deletes, not(subresource)))),
+		risk: RiskCustomResources, blame: inResources, meets: all(foreign, write, not(all(deletes, not(subresource), not(onCluster)))),
 		attack: "the controller of a kind that is not built in may make pods or credentials out of what is written",
 		remedy: notYet,
 	}, {

@@ -42,11 +42,14 @@ func TestMisassigned(t *testing.T) {
 		return misassignedCase{change: change, want: want, wantTemplate: want, wantField: "spec.volumes[1]"}
 	}
 	for name, test := range map[string]misassignedCase{
-		"an image":                   {change: source(corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "data"}})},
-		"a directory":                {change: volume(scratch("mine"))},
-		"a claim":                    {change: source(corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{}})},
-		"a token for an audience":    {change: volume(meshToken(600))},
-		"a claim of its own":         {change: source(corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}})},
+		"an image":                {change: source(corev1.VolumeSource{Image: &corev1.ImageVolumeSource{Reference: "data"}})},
+		"a directory":             {change: volume(scratch("mine"))},
+		"a claim":                 {change: source(corev1.VolumeSource{PersistentVolumeClaim: &corev1.PersistentVolumeClaimVolumeSource{}})},
+		"a token for an audience": {change: volume(meshToken(600))},
+		"a claim of its own":      {change: source(corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{}})},
+		"a claim of a named volume": refused(source(corev1.VolumeSource{Ephemeral: &corev1.EphemeralVolumeSource{
+			VolumeClaimTemplate: &corev1.PersistentVolumeClaimTemplate{Spec: corev1.PersistentVolumeClaimSpec{VolumeName: "theirs"}},
+		}}), "claims a volume by its name"),
 		"the node":                   refused(source(corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{}}), "is a path of the node"),
 		"inline CSI":                 refused(source(corev1.VolumeSource{CSI: &corev1.CSIVolumeSource{}}), "is an inline CSI volume"),
 		"a server":                   refused(source(corev1.VolumeSource{NFS: &corev1.NFSVolumeSource{}}), "of a type that is not known"),

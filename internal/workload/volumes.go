@@ -19,6 +19,8 @@ func (w *Workload) unfit(v corev1.Volume, audience func(string) bool) string {
 			}
 		}
 		return ""
+	case s.Ephemeral != nil && s.Ephemeral.VolumeClaimTemplate != nil && s.Ephemeral.VolumeClaimTemplate.Spec.VolumeName != "":
+		return fmt.Sprintf("volume %q claims a volume by its name, which may be another tenant's: leave volumeName out", v.Name)
 	case s.EmptyDir != nil, s.ConfigMap != nil, s.Secret != nil, s.DownwardAPI != nil, s.PersistentVolumeClaim != nil, s.Ephemeral != nil:
 		return ""
 	case s.Image != nil: // its reference is compared with the images of the hop

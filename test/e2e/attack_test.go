@@ -105,6 +105,33 @@ func TestRefusedHalfWayWaits(t *testing.T) {
 	f.nothingLeft(h)
 }
 
+// TestForeignRole: a Role labelled as that of a hop which is still to be created suspends no Job that waits for the hop, and
+// one that a finalizer holds is deleted once.
+func TestForeignRole(t *testing.T) {
+	f := setup(t)
+	evil := f.ns + "-evil"
+	f.namespace(evil)
+	job := f.job("later", "isolate")
+	f.apply(f.by, job)
+	lure := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{
+		Namespace: evil, Name: "dhop-isolate.0123456789.1", Finalizers: []string{"example.com/never"}, Labels: map[string]string{
+			v1alpha1.LabelHopName: "isolate", v1alpha1.LabelHopNamespace: f.ns, v1alpha1.LabelHopUID: "x",
+		},
+	}}
+	f.make(lure)
+	f.Cleanup(func() { _ = suite.admin.Patch(context.Background(), lure, finalizersPatch("null")) })
+	f.eventually("the lure to be deleted", func() error {
+		if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(lure), lure); err != nil || lure.DeletionTimestamp.IsZero() {
+			return fmt.Errorf("it still exists: %w", orAllowed(err))
+		}
+		return nil
+	})
+	time.Sleep(2 * time.Second)
+	if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(job), job); err != nil || *job.Spec.Suspend {
+		t.Errorf("the Job that waits for its hop is suspended: %v", err)
+	}
+}
+
 // TestForeignLabels: an account labelled as a hop's, in another namespace than the hop, stops no Job and delays no
 // withdrawal.
 func TestForeignLabels(t *testing.T) {

@@ -13,8 +13,8 @@ import (
 	"github.com/wayleave/wayleave/internal/scope"
 )
 
-// TestScopeNamesATokenSecret: a path may not name the Secret in which a hop of another path keeps its token, whichever of
-// the two was first.
+// TestScopeNamesATokenSecret: a path may not name the Secret in which a hop keeps its token, nor a hop take one that a path
+// names: who comes second gives way.
 func TestScopeNamesATokenSecret(t *testing.T) {
 	f := hopSetup(t)
 	f.bind(f.ns, f.by, rule("", "secrets", "get", "isolate-token"))
@@ -29,14 +29,18 @@ func TestScopeNamesATokenSecret(t *testing.T) {
 
 	h := f.hop("isolate", "contain", "")
 	f.apply(f.by, f.path("contain"), h)
-	f.granted(h)
-	if said := f.state(before, v1alpha1.ReasonScopeAmplifies); !strings.Contains(said, `get secrets "isolate-token" in namespace `+f.ns) {
-		t.Errorf("the path says %q", said)
+	if said := f.state(h, v1alpha1.ReasonSecretTaken); !strings.Contains(said, `Secret "isolate-token"`) {
+		t.Errorf("the hop says %q", said)
 	}
-	f.wantDenied(f.creates(f.by, reads("after")), "ScopeAmplifies", "a hop of another path keeps its token there")
-
-	f.remove(f.by, h)
 	f.state(before, v1alpha1.ReasonActive)
+	f.change(f.by, before, revoke)
+	f.granted(h)
+	f.wantDenied(f.creates(f.by, reads("after")), "ScopeAmplifies", `get secrets "isolate-token" in namespace `+f.ns, "keeps its token there")
+	if said := f.answer(f.colleague("mallory"), reads("elsewhere")); strings.Contains(said, "keeps its token") || said == "" {
+		t.Errorf("who may not read the Secret is told %q", said)
+	}
+	f.remove(f.by, h)
+	f.apply(f.by, reads("after"))
 }
 
 // TestViewFits: what the ClusterRole view of Kubernetes allows in a namespace fits in a scope that accepts streams.

@@ -21,6 +21,11 @@ func TestStrangerLearnsNothing(t *testing.T) {
 	})
 	f.apply(f.by, f.path("contain", func(p *v1alpha1.DelegationPath) { p.Spec.Hops.Namespaces = []string{f.ns, f.ns + "-theirs"} }), h)
 	f.granted(h)
+	ended := f.path("ended")
+	f.apply(f.by, ended)
+	f.state(ended, v1alpha1.ReasonActive)
+	f.change(f.by, ended, revoke)
+	f.state(ended, v1alpha1.ReasonRevoked)
 
 	theirs, stranger := f.ns+"-theirs", f.named("mallory")
 	f.namespace(theirs)
@@ -40,6 +45,15 @@ func TestStrangerLearnsNothing(t *testing.T) {
 			},
 		}
 	}
+	revokedHop := func(path string) client.Object {
+		return &v1alpha1.DelegationHop{
+			ObjectMeta: metav1.ObjectMeta{Namespace: theirs, Name: "curious"},
+			Spec: v1alpha1.DelegationHopSpec{
+				PathRef: v1alpha1.ObjectRef{Namespace: f.ns, Name: path}, Revoked: &v1alpha1.Revocation{Reason: "x"},
+				Scope: new(in([]string{theirs}, resources("", "configmaps", "get"))),
+			},
+		}
+	}
 	there := func(name string) v1alpha1.ObjectRef { return v1alpha1.ObjectRef{Namespace: f.ns, Name: name} }
 	for name, ask := range map[string]func(exists bool) client.Object{
 		"a path": func(exists bool) client.Object {
@@ -48,13 +62,19 @@ func TestStrangerLearnsNothing(t *testing.T) {
 		"a hop": func(exists bool) client.Object {
 			return hopOf(v1alpha1.ObjectRef{Name: "own"}, there(pick(exists, "isolate", "nothing")))
 		},
+		"a path, asked with a hop that is final by itself": func(exists bool) client.Object {
+			return revokedHop(pick(exists, "contain", "nothing"))
+		},
+		"a path that has ended": func(exists bool) client.Object {
+			return hopOf(there(pick(exists, "ended", "nothing")), there("isolate"))
+		},
 		"a hop that a pod declares": func(exists bool) client.Object {
 			return f.pod("dhop-curious", pick(exists, "isolate", "nothing"))
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			got, want := f.answer(stranger, ask(true)), f.answer(stranger, ask(false))
-			replaced := strings.NewReplacer("nothing", "NAME", "isolate", "NAME", "contain", "NAME")
+			replaced := strings.NewReplacer("nothing", "NAME", "isolate", "NAME", "contain", "NAME", "ended", "NAME")
 			if replaced.Replace(got) != replaced.Replace(want) || got == "" {
 				t.Errorf("of what exists it says\n%s\nand of what does not\n%s", got, want)
 			}

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -107,6 +108,36 @@ func TestOrphanedSecret(t *testing.T) {
 	f.apply(f.by, next)
 	f.granted(next)
 	f.eventually("the token to work", func() error { return f.read(f.withToken(f.token(next))) })
+}
+
+// TestDeletedWithoutLabels: a hop whose objects lost their labels, and are not put back again so soon, holds nothing when it
+// is deleted.
+func TestDeletedWithoutLabels(t *testing.T) {
+	f := hopSetup(t)
+	h := f.hop("isolate", "contain", "")
+	f.apply(f.by, f.path("contain"), h)
+	name := f.granted(h)
+	token := f.withToken(f.token(h))
+	f.eventually("the token to work", func() error { return f.read(token) })
+	made := []client.Object{
+		&rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: f.on, Name: name}},
+		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: f.on, Name: name}},
+		&corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: name}},
+	}
+	strip := client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null,"ownerReferences":null}}`))
+	for range 2 {
+		for _, o := range made {
+			if err := suite.admin.Patch(f.Context(), o, strip); err != nil {
+				t.Fatal(err)
+			}
+		}
+		time.Sleep(time.Second)
+	}
+	f.remove(f.by, h)
+	for _, o := range made {
+		f.gone(o)
+	}
+	f.eventually("401", func() error { return wantUnauthorized(f.read(token)) })
 }
 
 // TestPodWithoutItsLabel: who may write the status of pods can take the label from one, and not keep it from being ended.

@@ -59,6 +59,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.wayleave.wayleave.api.v1alpha1.Credential
   map:
     fields:
+    - name: digest
+      type:
+        scalar: string
     - name: expiresAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time

@@ -13,6 +13,8 @@ import (
 type CredentialApplyConfiguration struct {
 	// secretName is the Secret that holds it.
 	SecretName *string `json:"secretName,omitempty"`
+	// digest is the SHA-256 of the token, in hexadecimal digits. The controller recognizes the token by it.
+	Digest *string `json:"digest,omitempty"`
 	// id is the token's id (its jti claim), as it appears in the API server's audit log.
 	ID *string `json:"id,omitempty"`
 	// issuedAt is when the token was issued.
@@ -32,6 +34,14 @@ func Credential() *CredentialApplyConfiguration {
 // If called multiple times, the SecretName field is set to the value of the last call.
 func (b *CredentialApplyConfiguration) WithSecretName(value string) *CredentialApplyConfiguration {
 	b.SecretName = &value
+	return b
+}
+
+// WithDigest sets the Digest field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Digest field is set to the value of the last call.
+func (b *CredentialApplyConfiguration) WithDigest(value string) *CredentialApplyConfiguration {
+	b.Digest = &value
 	return b
 }
 
