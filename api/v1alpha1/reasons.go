@@ -70,7 +70,8 @@ const (
 	ReasonWorkloadNotAllowed Reason = "WorkloadNotAllowed"
 	// ReasonImageNotAllowed: the hop does not list the image of a container.
 	ReasonImageNotAllowed Reason = "ImageNotAllowed"
-	// ReasonSecretTaken: the Secret that a hop names for its token exists and does not belong to the hop.
+	// ReasonSecretTaken: the Secret that a hop names for its token exists and does not belong to the hop, or the scope of a path
+	// names it.
 	ReasonSecretTaken Reason = "SecretTaken"
 	// ReasonNameTaken: an object that the controller did not create has a name that the grant needs.
 	ReasonNameTaken Reason = "NameTaken"
