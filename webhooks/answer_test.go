@@ -72,7 +72,6 @@ func TestDenialsHaveTheFormOfTheAPIServer(t *testing.T) {
 			kind: kind("DelegationPath"), resource: "delegationpaths", object: empty[0], wantInvalid: true,
 			wantName: "contain", wantCauses: []cause{
 				{invalid, "spec.scope.namespaced[0].rules[0].verbs", "ScopeInvalid: "},
-				{forbidden, "spec.scope", "Undetermined: "},
 			},
 		},
 		"a path that exceeds its origin": {

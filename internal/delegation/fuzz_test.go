@@ -243,6 +243,7 @@ func above(input Input) []Input {
 	for i := range input.Chain.Hops {
 		ancestor := input
 		ancestor.Chain = Chain{Hops: input.Chain.Hops[:i]}
+		ancestor.Facts.TokenName.Outcome = Allow // whose name is taken loses its own token, and gives none to hops below
 		all = append(all, ancestor)
 	}
 	return all

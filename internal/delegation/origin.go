@@ -20,6 +20,9 @@ func (e *evaluation) checkOrigin(p *v1alpha1.DelegationPath, n node) {
 			"the origin %q is the identity of a hop, whose authority ends with its own path: let the origin of that path start this one", who))
 		return
 	}
+	if len(scope.Validate(p.Spec.Scope)) > 0 {
+		return // reported already; what it would need is not known
+	}
 	missing := scope.Describe(e.in.Facts.Origin.Missing)
 	e.reportAnswer(e.in.Facts.Origin, Finding{
 		Reason: v1alpha1.ReasonScopeExceedsOrigin, Node: n.name, Field: "spec.scope",

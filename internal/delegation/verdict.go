@@ -80,10 +80,11 @@ func clip(s string, n int) string {
 }
 
 // Cascades says whether what a hop is withdrawn for holds for the hops below it, too. What the controller was given to
-// grant, and where it may work, is asked for each hop, and a question without an answer waits for each hop.
+// grant, and where it may work, is asked for each hop, as is the name of its Secret, and a question without an answer waits for
+// each hop.
 func (v Verdict) Cascades() bool {
 	return slices.ContainsFunc(v.Findings, func(f Finding) bool {
-		return !f.OfController() && !isOpenQuestion(f)
+		return !f.OfController() && !isOpenQuestion(f) && f.Reason != v1alpha1.ReasonSecretTaken
 	})
 }
 

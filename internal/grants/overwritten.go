@@ -32,7 +32,8 @@ func (m *Manager) Overwritten(ctx context.Context, g delegation.Grant, objects [
 func (m *Manager) overwritten(ctx context.Context, g delegation.Grant, o delegation.Object) (*delegation.Finding, error) {
 	live := kindOf(o.Kind).empty(metav1.ObjectMeta{})
 	if err := m.Live.Get(ctx, o.Key, live); apierrors.IsNotFound(err) {
-		return deniedOf(o, fmt.Sprintf("%s %s is deleted each time that it is created", o.Kind, o.Key))
+		return deniedOf(o, fmt.Sprintf("%s %s was deleted again right after it was put back; it is put back every %s",
+			o.Kind, o.Key, delegation.DeniedRetry))
 	} else if err != nil {
 		return nil, fmt.Errorf("reading %s %s: %w", o.Kind, o.Key, err)
 	}
@@ -46,8 +47,9 @@ func (m *Manager) TokenOverwritten(ctx context.Context, g delegation.Grant) (*de
 		return nil, err
 	}
 	who := managerOf(secret, fieldpath.MakePathOrDie("data", tokenKey))
-	return overwritten(fmt.Sprintf("the token in Secret %s is changed by %s each time that it is written: keep that from it",
-		client.ObjectKeyFromObject(secret), who)), nil
+	return overwritten(fmt.Sprintf(
+		"the token in Secret %s is not as it was put back, it was changed by %s; it is put back every %s: keep that from it",
+		client.ObjectKeyFromObject(secret), who, delegation.DeniedRetry)), nil
 }
 
 // compare says how a stored object differs from what its grant says, and who changed that; nil if it does not. It fails
@@ -57,8 +59,9 @@ func compare(
 ) (*delegation.Finding, error) {
 	k := kindOf(want.Kind)
 	message := func(field fieldpath.Path) string {
-		return fmt.Sprintf("%s of %s %s is changed by %s each time that it is written: keep that from what is named %s…",
-			strings.TrimPrefix(field.String(), "."), want.Kind, want.Key, who(stored, field), v1alpha1.AccountPrefix)
+		return fmt.Sprintf(
+			"%s of %s %s is not as it was put back, it was changed by %s; it is put back every %s: keep that from what is named %s…",
+			strings.TrimPrefix(field.String(), "."), want.Kind, want.Key, who(stored, field), delegation.DeniedRetry, v1alpha1.AccountPrefix)
 	}
 	if k.content(stored, g.Owner) != want.Content {
 		return deniedOf(want, message(k.changed(stored, g)))

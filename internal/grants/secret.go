@@ -90,7 +90,7 @@ func ownershipOf(secret client.Object, hop *v1alpha1.DelegationHop) delegation.O
 	}
 	for _, ref := range secret.GetOwnerReferences() {
 		switch isHop := ref.APIVersion == v1alpha1.SchemeGroupVersion.String() && ref.Kind == "DelegationHop"; {
-		case ref.UID == hop.UID && label == string(hop.UID):
+		case isHop && ref.UID == hop.UID: // labels can be removed; the next token comes with them again
 			return delegation.OwnedByHop
 		case isHop && ref.Name == hop.Name && ref.UID != hop.UID && label == string(ref.UID):
 			return delegation.OwnedByPredecessor
