@@ -207,7 +207,7 @@ func (r *HopReconciler) ensureToken(
 // tokenOf tells the token in a Secret from the Secret.
 const tokenOf = delegation.Kind("token of Secret")
 
-// tokenOverwritten notes who changes a token each time that it is written.
+// tokenOverwritten notes who changed a token right after it was put back.
 func (r *HopReconciler) tokenOverwritten(ctx context.Context, hop *v1alpha1.DelegationHop, g delegation.Grant) error {
 	who, err := r.grants.TokenOverwritten(ctx, g)
 	if who != nil {

@@ -70,6 +70,7 @@ func TestPutBackWaits(t *testing.T) {
 	if differs, yes := w.wasPutBack("1", wider); !yes || differs == nil || *differs != *who {
 		t.Errorf("put back %v, with %v", yes, differs)
 	}
+	w.overwrite("1", delegation.Finding{Message: "by somebody else"})
 	clock.Step(delegation.DeniedRetry)
 	if _, yes := w.wasPutBack("1", wider); yes {
 		t.Error("a put-back outlasts its wait")

@@ -77,7 +77,7 @@ const (
 	ReasonNameTaken Reason = "NameTaken"
 	// ReasonGrantDenied: the API server did not accept an object of a grant: a quota, a policy or a webhook denies it.
 	ReasonGrantDenied Reason = "GrantDenied"
-	// ReasonOverwritten: a client, a policy or a webhook changes an object of a grant each time that it is written.
+	// ReasonOverwritten: a client, a policy or a webhook changed an object of a grant again right after it was put back.
 	ReasonOverwritten Reason = "Overwritten"
 	// ReasonWrongServiceAccount: a workload names an account other than default that is not the hop's, or names a hop's
 	// account without declaring the hop.

@@ -10,7 +10,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
-	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
 )
 
@@ -42,12 +41,10 @@ var kinds = []kind{
 		apply:   applyAccount,
 	},
 	{
-		kind:  delegation.Secret,
-		empty: func(m metav1.ObjectMeta) client.Object { return &corev1.Secret{ObjectMeta: m} },
-		content: func(o client.Object, _ types.UID) string {
-			return o.GetAnnotations()[v1alpha1.AnnotationAudience]
-		},
-		changed: always("metadata", "annotations", v1alpha1.AnnotationAudience),
+		kind:    delegation.Secret,
+		empty:   func(m metav1.ObjectMeta) client.Object { return &corev1.Secret{ObjectMeta: m} },
+		content: secretContent,
+		changed: changedSecret,
 	},
 	{
 		kind:  delegation.Role,

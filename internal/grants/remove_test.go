@@ -1,11 +1,23 @@
 package grants
 
 import (
+	"context"
 	"errors"
+	"fmt"
+	"slices"
+	"sync"
 	"testing"
 
+	rbacv1 "k8s.io/api/rbac/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
 
+	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
 )
 
@@ -37,5 +49,57 @@ func TestWhatCountsAsLeft(t *testing.T) {
 				t.Errorf("left is %q, want %q", left.Object.UID, c.want)
 			}
 		})
+	}
+}
+
+// TestUnbindPutsThePresentFirst: any tenant can create bindings with the labels of a hop, as many as they like, and hold them
+// by a finalizer. They neither come before the present binding nor are deleted again and again.
+func TestUnbindPutsThePresentFirst(t *testing.T) {
+	scheme := runtime.NewScheme()
+	if err := errors.Join(clientgoscheme.AddToScheme(scheme), v1alpha1.AddToScheme(scheme)); err != nil {
+		t.Fatal(err)
+	}
+	key := types.NamespacedName{Namespace: "agents", Name: "isolate"}
+	hop := &v1alpha1.DelegationHop{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+	hop.Status.ServiceAccountName = "dhop-isolate.present.1"
+	binding := func(namespace, name string, finalizers ...string) *rbacv1.RoleBinding {
+		return &rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{
+			Namespace: namespace, Name: name, Finalizers: finalizers, Labels: map[string]string{
+				v1alpha1.LabelHopName: key.Name, v1alpha1.LabelHopNamespace: key.Namespace, v1alpha1.LabelHopUID: "any",
+			},
+		}}
+	}
+	objects := []client.Object{hop, binding("payments", hop.Status.ServiceAccountName)}
+	const lures = 4 * writesAtOnce
+	for i := range lures {
+		objects = append(objects, binding("evil", fmt.Sprintf("dhop-isolate.lure-%d.1", i), "example.com/never"))
+	}
+	var mu sync.Mutex
+	var deleted []string
+	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
+		Delete: func(ctx context.Context, c client.WithWatch, o client.Object, opts ...client.DeleteOption) error {
+			mu.Lock()
+			deleted = append(deleted, o.GetName())
+			mu.Unlock()
+			return c.Delete(ctx, o, opts...)
+		},
+	})
+	for _, o := range WatchedTypes() {
+		builder = builder.WithIndex(o, HopIndex, func(o client.Object) []string {
+			key, _ := HopOf(o)
+			return []string{key.String()}
+		})
+	}
+	m := &Manager{Client: builder.Build()}
+	for range 3 {
+		if err := m.Unbind(t.Context(), []types.NamespacedName{key}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if at := slices.Index(deleted, hop.Status.ServiceAccountName); at < 0 || at >= writesAtOnce {
+		t.Errorf("the present binding is the %d. to be deleted, of %d", at+1, len(deleted))
+	}
+	if len(deleted) != lures+1 {
+		t.Errorf("%d deletions of %d bindings", len(deleted), lures+1)
 	}
 }

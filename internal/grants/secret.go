@@ -13,6 +13,7 @@ import (
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/structured-merge-diff/v6/fieldpath"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
@@ -44,12 +45,28 @@ func (m *Manager) observeSecrets(ctx context.Context, hop *v1alpha1.DelegationHo
 func (m *Manager) observedSecret(secret *corev1.Secret, hop *v1alpha1.DelegationHop) delegation.Object {
 	o := delegation.Object{
 		Kind: delegation.Secret, Key: client.ObjectKeyFromObject(secret), UID: secret.UID, Ownership: ownershipOf(secret, hop),
-		Content: secret.Annotations[v1alpha1.AnnotationAudience], CredentialID: m.credentialIn(secret, hop),
+		Content: secretContent(secret, hop.UID), CredentialID: m.credentialIn(secret, hop),
 	}
 	if c := hop.Status.Credential; c != nil {
 		o.Life = max(time.Duration(0), c.ExpiresAt.Sub(c.IssuedAt.Time))
 	}
 	return o
+}
+
+// secretContent is the audience of the token, where the Secret is still known as the hop's.
+func secretContent(o client.Object, hop types.UID) string {
+	if !isOwnedBy(o, hop) {
+		return "not the hop's"
+	}
+	return o.GetAnnotations()[v1alpha1.AnnotationAudience]
+}
+
+// changedSecret is the field of a Secret that is not as it was created.
+func changedSecret(o client.Object, g delegation.Grant) fieldpath.Path {
+	if !isOwnedBy(o, g.Owner) {
+		return fieldpath.MakePathOrDie("metadata", "ownerReferences")
+	}
+	return fieldpath.MakePathOrDie("metadata", "annotations", v1alpha1.AnnotationAudience)
 }
 
 // credentialIn is the id of the token that the status names, where a Secret holds it and what was written beside it; else empty.

@@ -105,8 +105,7 @@ func TestRefusedHalfWayWaits(t *testing.T) {
 	f.nothingLeft(h)
 }
 
-// TestForeignRole: a Role labelled as that of a hop which is still to be created suspends no Job that waits for the hop, and
-// one that a finalizer holds is deleted once.
+// TestForeignRole: a Role labelled as that of a hop which is still to be created suspends no Job that waits for the hop.
 func TestForeignRole(t *testing.T) {
 	f := setup(t)
 	evil := f.ns + "-evil"

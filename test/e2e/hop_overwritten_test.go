@@ -112,6 +112,19 @@ func TestOverwrittenWhenMade(t *testing.T) {
 	f.granted(h)
 }
 
+// TestOverwrittenSecret: a token is not left in a Secret that a policy takes from the hop.
+func TestOverwrittenSecret(t *testing.T) {
+	f := hopSetup(t)
+	f.mutating("secrets", `[JSONPatch{op: "remove", path: "/metadata/ownerReferences"}]`)
+	h := f.hop("isolate", "contain", "", func(h *v1alpha1.DelegationHop) { h.Spec.Token.SecretName = "dhop-token" })
+	f.apply(f.by, f.path("contain"), h)
+	said := f.state(h, v1alpha1.ReasonOverwritten)
+	if want := "metadata.ownerReferences of Secret " + f.ns; !strings.Contains(said, want) || !strings.Contains(said, "policy") {
+		t.Errorf("the hop says %q, want %q and the policy", said, want)
+	}
+	f.nothingLeft(h)
+}
+
 // account is the account of a hop as it is stored.
 func (f *fixture) account(h *v1alpha1.DelegationHop) *corev1.ServiceAccount {
 	f.Helper()

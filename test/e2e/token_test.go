@@ -51,6 +51,15 @@ func TestTokenComesBack(t *testing.T) {
 	f.wantGrantedSince(h)
 	f.state(h, v1alpha1.ReasonGranted)
 
+	unlabel := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"labels":{%q:null}}}`, v1alpha1.LabelHopUID))
+	if err := suite.admin.Patch(f.Context(), secret, unlabel); err != nil {
+		t.Fatal(err)
+	}
+	f.change(f.by, h, `{"spec":{"lifetime":{"duration":"50m"}}}`) // it is reconciled, and gets another identity
+	f.grantedAnew(h, account)
+	account = h.Status.ServiceAccountName
+	f.eventually("the token to work without a label", works)
+
 	if err := suite.admin.Delete(f.Context(), secret); err != nil {
 		t.Fatal(err)
 	}
