@@ -51,6 +51,9 @@ type Facts struct {
 	Authors []Answer
 	// Ceiling: may the controller grant the scope of the hop asked about?
 	Ceiling Answer
+	// GoneNamespace is a namespace of the scope of the hop asked about that does not exist, where the ceiling lacks something
+	// there: its bindings went with it.
+	GoneNamespace string
 	// HopNamespace: may the controller make accounts and end workloads in the namespace of the hop asked about?
 	HopNamespace Answer
 }

@@ -39,5 +39,7 @@ func (in Input) DependsOnOthers(f Finding) bool {
 // OfController says whether a finding is about what the controller was given to grant, and where it may work: that is
 // asked for each hop, and is the platform team's to give.
 func (f Finding) OfController() bool {
-	return f.Reason == v1alpha1.ReasonScopeExceedsCeiling || f.Reason == v1alpha1.ReasonHopNamespaceNotBound
+	return slices.Contains([]v1alpha1.Reason{
+		v1alpha1.ReasonScopeExceedsCeiling, v1alpha1.ReasonNamespaceNotFound, v1alpha1.ReasonHopNamespaceNotBound,
+	}, f.Reason)
 }

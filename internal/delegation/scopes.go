@@ -97,12 +97,24 @@ func (e *evaluation) checkCeiling() {
 	if len(e.in.Chain.Hops) == 0 {
 		return
 	}
+	if gone := e.in.Facts.GoneNamespace; gone != "" && e.in.Facts.Ceiling.Outcome == Deny {
+		e.report(NamespaceNotFound(fmt.Sprintf("namespace %q", gone)))
+		return
+	}
 	e.reportAnswer(e.in.Facts.Ceiling, Finding{
 		Reason: v1alpha1.ReasonScopeExceedsCeiling, Field: "spec.scope",
 		Message: fmt.Sprintf(
 			"the controller was not given the right to %s: bind a ClusterRole that allows it and is labelled %s=true to the controller there",
 			scope.Describe(e.in.Facts.Ceiling.Missing), v1alpha1.LabelCeiling),
 	}, "what the controller may grant")
+}
+
+// NamespaceNotFound is the finding about a namespace of a scope that does not exist.
+func NamespaceNotFound(which string) Finding {
+	return Finding{
+		Reason: v1alpha1.ReasonNamespaceNotFound, Field: "spec.scope",
+		Message: "a namespace of the scope does not exist, or is being deleted: create it, or leave it out: " + which,
+	}
 }
 
 // WrittenScope is the scope of the hop asked about as its author wrote it: its own, or the one that it inherits. There

@@ -15,6 +15,8 @@ func TestCascades(t *testing.T) {
 		"revoked":                      {verdict: deniedFor(v1alpha1.ReasonRevoked), want: true},
 		"above its ceiling":            {verdict: deniedFor(v1alpha1.ReasonScopeExceedsCeiling)},
 		"in an unbound namespace":      {verdict: deniedFor(v1alpha1.ReasonHopNamespaceNotBound)},
+		"in a namespace that is gone":  {verdict: deniedFor(v1alpha1.ReasonNamespaceNotFound)},
+		"under a taken name":           {verdict: deniedFor(v1alpha1.ReasonSecretTaken)},
 		"above its ceiling, suspended": {verdict: deniedFor(v1alpha1.ReasonScopeExceedsCeiling, v1alpha1.ReasonSuspended), want: true},
 		"denied a Secret":              {verdict: Verdict{Outcome: Allow}},
 		"undetermined for too long":    {verdict: Verdict{Findings: []Finding{{Reason: v1alpha1.ReasonUndetermined}}}},

@@ -5,9 +5,12 @@ package facts
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -75,6 +78,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	g.authors(ctx, &in)
 	in.Facts.TokenName = g.tokenName(ctx, hop)
 	in.Facts.Ceiling = g.ceiling(ctx, hop, in)
+	in.Facts.GoneNamespace = g.goneNamespace(ctx, in)
 	in.Facts.HopNamespace = g.hopNamespace(ctx, hop.Namespace)
 	return in, nil
 }
@@ -185,6 +189,30 @@ func (g *Gatherer) ceiling(ctx context.Context, hop *v1alpha1.DelegationHop, in 
 		return delegation.Answer{Detail: fmt.Sprintf("reading the ceiling of hop %s: %v", delegation.HopKey(hop), err)}
 	}
 	return answerGiven(set.MissingFrom(given), complete)
+}
+
+// goneNamespace is a namespace that does not exist among those in which the ceiling lacks something. One that cannot be read
+// counts as one that exists: then the ceiling is what is told. So does one in which the path's origin may do nothing, since
+// anybody could ask for any name.
+func (g *Gatherer) goneNamespace(ctx context.Context, in delegation.Input) string {
+	if in.Path == nil || in.Facts.Origin.Outcome != delegation.Allow {
+		return ""
+	}
+	path, _ := scope.Parse(in.Path.Spec.Scope)
+	asked := map[string]bool{}
+	for _, p := range in.Facts.Ceiling.Missing {
+		if asked[p.Namespace] || !slices.Contains(path.Namespaces(), p.Namespace) {
+			continue
+		}
+		asked[p.Namespace] = true
+		namespace := &metav1.PartialObjectMetadata{}
+		namespace.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Namespace"))
+		err := g.Live.Get(ctx, client.ObjectKey{Name: p.Namespace}, namespace)
+		if apierrors.IsNotFound(err) || err == nil && !namespace.DeletionTimestamp.IsZero() {
+			return p.Namespace
+		}
+	}
+	return ""
 }
 
 // hopNamespace answers whether the controller was given what it does in the namespaces of hops. Only RBAC can give it, so

@@ -99,10 +99,7 @@ const notHeld = "attempting to grant RBAC permissions not currently held"
 func asDenied(err error) error {
 	switch {
 	case apierrors.HasStatusCause(err, corev1.NamespaceTerminatingCause), namespaceMissing(err):
-		return DeniedError{delegation.Finding{
-			Reason: v1alpha1.ReasonNamespaceNotFound, Field: "spec.scope",
-			Message: "a namespace of the scope does not exist, or is being deleted: create it, or leave it out: " + err.Error(),
-		}}
+		return DeniedError{delegation.NamespaceNotFound(err.Error())}
 	case apierrors.IsForbidden(err) && strings.Contains(err.Error(), notHeld):
 		return DeniedError{delegation.Finding{
 			Reason: v1alpha1.ReasonScopeExceedsCeiling, Field: "spec.scope",

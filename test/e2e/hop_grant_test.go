@@ -368,6 +368,26 @@ func TestHopClusterRules(t *testing.T) {
 	f.nothingLeft(with)
 }
 
+// TestCeilingGoneWithItsNamespace: what the controller was given in a namespace goes with it, and it is the namespace that is
+// named.
+func TestCeilingGoneWithItsNamespace(t *testing.T) {
+	f := hopSetup(t)
+	gone := f.ns + "-gone"
+	f.namespace(gone)
+	f.bind(gone, f.by, rule("", "configmaps", "get,list"))
+	scope := in([]string{f.on, gone}, resources("", "configmaps", "get,list"))
+	h := f.hop("isolate", "contain", "", func(h *v1alpha1.DelegationHop) { h.Spec.Scope = &scope })
+	f.apply(f.by, f.path("contain", func(p *v1alpha1.DelegationPath) { p.Spec.Scope = scope }), h)
+	f.state(h, v1alpha1.ReasonScopeExceedsCeiling)
+	if err := suite.admin.Delete(f.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: gone}}); err != nil {
+		t.Fatal(err)
+	}
+	f.change(f.by, h, `{"spec":{"lifetime":{"duration":"30m"}}}`)
+	if said := f.state(h, v1alpha1.ReasonNamespaceNotFound); !strings.Contains(said, fmt.Sprintf("%q", gone)) {
+		t.Errorf("the hop says %q", said)
+	}
+}
+
 // TestHopNamespaceMissing: a hop whose scope names a namespace that does not exist names it, with nothing half made,
 // and is granted once it exists.
 func TestHopNamespaceMissing(t *testing.T) {
