@@ -21,8 +21,8 @@ import (
 
 // grant writes the line of a grant before any permission of it is given: which identity may do what. A grant that is
 // made again as it was, since another user deleted a part of it, has no other line.
-func (r *recorder) grant(in delegation.Input, v delegation.Verdict, g delegation.Grant, plan delegation.Plan) error {
-	if plan.Empty() {
+func (r *recorder) grant(in delegation.Input, v delegation.Verdict, g delegation.Grant, plan delegation.Plan, inUse bool) error {
+	if plan.Empty() || !g.HasRights(inUse) {
 		return nil
 	}
 	hop := in.Chain.Last()
@@ -49,6 +49,30 @@ func (r *recorder) grant(in delegation.Input, v delegation.Verdict, g delegation
 		r.granted = map[objectKey]string{}
 	}
 	r.granted[of] = now
+	return nil
+}
+
+// uses writes a line for each use that begins, before it is counted.
+func (r *recorder) uses(in delegation.Input, v delegation.Verdict, before, after *v1alpha1.Uses) error {
+	live := map[string]bool{}
+	if before != nil {
+		for _, use := range before.Live {
+			live[use.UID] = true
+		}
+	}
+	hop := in.Chain.Last()
+	for _, use := range after.Live {
+		if live[use.UID] {
+			continue
+		}
+		if err := r.audit.Write(audit.Record{
+			Time: in.Now, Verb: audit.Use, Actor: use.By, Object: kindHop + " " + delegation.HopKey(hop).String(),
+			Decision: v.Outcome.String(), Reason: v1alpha1.ReasonGranted,
+			Message: fmt.Sprintf("%s %q (UID %s) begins a use, of %s", use.Kind, use.Name, use.UID, after.Summary),
+		}.About(in)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

@@ -135,9 +135,11 @@ func TestGrantIsRecorded(t *testing.T) {
 		if err := r.live.Get(t.Context(), client.ObjectKeyFromObject(hop), current); err != nil {
 			t.Fatal(err)
 		}
-		in, v, next := allowedFor(path, current)
-		v.Scope, v.NotAfter = may, t0.Add(time.Hour)
-		if err := r.applyGrant(t.Context(), in, v, next); err != nil {
+		p := &pass{}
+		p.in, p.v, p.next = allowedFor(path, current)
+		p.v.Scope, p.v.NotAfter = may, t0.Add(time.Hour)
+		p.next.Uses = &v1alpha1.Uses{Summary: "1", Begun: new(int32(1)), Live: []v1alpha1.Use{{Kind: "Job", Name: "run", UID: "j", By: "alice"}}}
+		if _, err := r.applyGrant(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 	}

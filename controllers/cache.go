@@ -5,7 +5,6 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
@@ -18,13 +17,15 @@ import (
 )
 
 // CacheOptions are those of the cache that the controllers need. Of ServiceAccounts and pods it holds only those that
-// have to do with hops, and it drops managed fields, which are never read and can be half of an object.
-func CacheOptions() cache.Options {
+// have to do with hops, and it drops managed fields, which are never read and can be half of an object. The namespace is the
+// operator's.
+func CacheOptions(namespace string) cache.Options {
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.ServiceAccount{}: {Label: withLabel(grants.CacheLabel)},
-			podMetadata():            {Label: withLabel(v1alpha1.LabelHop)},
+			&corev1.Pod{}:            {Label: withLabel(v1alpha1.LabelHop)},
+			&corev1.ConfigMap{}:      facts.FreezeCache(namespace),
 		},
 	}
 }
@@ -47,7 +48,7 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 	if err := grants.Index(ctx, indexer); err != nil {
 		return err
 	}
-	if err := indexer.IndexField(ctx, podMetadata(), declaredIndex, func(o client.Object) []string {
+	if err := indexer.IndexField(ctx, &corev1.Pod{}, declaredIndex, func(o client.Object) []string {
 		if key, ok := declaredHop(o); ok {
 			return []string{key.String()}
 		}
@@ -56,12 +57,6 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 		return fmt.Errorf("indexing pods by hop: %w", err)
 	}
 	return nil
-}
-
-func podMetadata() *metav1.PartialObjectMetadata {
-	pod := &metav1.PartialObjectMetadata{}
-	pod.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("Pod"))
-	return pod
 }
 
 // declaredHop is the hop that a pod declares. It is always one of the pod's own namespace: a label that says otherwise

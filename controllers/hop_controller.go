@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
@@ -17,6 +19,7 @@ import (
 	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/grants"
+	"github.com/wayleave/wayleave/internal/workload"
 )
 
 // HopReconciler gives each valid hop its grant, and withdraws it from each hop that is not valid.
@@ -41,34 +44,62 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	hop, of := &v1alpha1.DelegationHop{}, objectKey{kindHop, req.NamespacedName}
 	if err := r.hops.Get(ctx, req.NamespacedName, hop); apierrors.IsNotFound(err) {
 		r.record.forget(of)
-		withdrawn := r.withdraw(ctx, req.NamespacedName, nil, hopDeleted, true)
+		withdrawn := r.withdraw(ctx, req.NamespacedName, nil, hopDeleted, true, &v1alpha1.Withdrawal{})
 		return ctrl.Result{}, errors.Join(withdrawn, r.record.deletion(ctx, of, r.gather, r.clock.Now()))
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading the hop: %w", err)
 	}
+	p := &pass{gather: r.gather}
+	var err error
+	if p.pods, err = r.podsOf(ctx, req.NamespacedName); err != nil {
+		return ctrl.Result{}, err
+	}
+	if slices.ContainsFunc(p.pods, workload.IsGated) { // what begins now must not begin on what was true a moment ago
+		p.gather = r.gather.Fresh()
+		if err := r.live.Get(ctx, req.NamespacedName, hop); err != nil {
+			return ctrl.Result{}, client.IgnoreNotFound(err)
+		}
+	}
 	// Those of an earlier hop of the name. A failure must not keep this hop from being reconciled.
 	_, predecessor := r.deleted.withdraw(ctx, req.NamespacedName, r.grants.WithdrawDeleted)
 	predecessor = errors.Join(predecessor, r.record.deletion(ctx, of, r.gather, r.clock.Now()))
-	in, err := r.gather.Hop(ctx, hop, r.clock.Now())
-	if err != nil {
+	if p.in, err = p.gather.Hop(ctx, hop, r.clock.Now()); err != nil {
 		return ctrl.Result{}, err
 	}
-	v := delegation.Evaluate(in)
-	next := delegation.PinReferences(in, v)
-	applied := r.apply(ctx, in, v, next)
+	p.v = delegation.Evaluate(p.in)
+	p.next = delegation.PinReferences(p.in, p.v)
+	applied := r.apply(ctx, p)
 	if apierrors.IsConflict(applied.Err) {
 		return requeueOnConflict(ctx, applied.Err)
 	}
-	delegation.SetHopConditions(next, in, v, applied)
-	if delegation.OnlyUnbound(v, applied.Err) { // the binding leads here again; what is left is in the status
-		applied = delegation.Applied{Denied: &v.Findings[0]}
+	delegation.SetHopConditions(p.next, p.in, p.v, applied)
+	if delegation.OnlyUnbound(p.v, applied.Err) { // the binding leads here again; what is left is in the status
+		applied = delegation.Applied{Denied: &p.v.Findings[0]}
 	}
-	if err := errors.Join(applied.Err, r.record.hop(ctx, in, v, next), predecessor); err != nil {
+	if err := errors.Join(applied.Err, r.record.hop(ctx, p.in, p.v, p.next), predecessor); err != nil {
 		return requeueOnConflict(ctx, err)
 	}
-	due := delegation.TokenDue(hop, in.Now)
-	return ctrl.Result{RequeueAfter: delegation.RequeueHopAfter(v, applied, due, in.Now, r.clock.Now(), r.maxFactAge)}, nil
+	due := delegation.NextDue(hop, p.in.Now)
+	return ctrl.Result{RequeueAfter: delegation.RequeueHopAfter(p.v, applied, due, p.in.Now, r.clock.Now(), r.maxFactAge)}, nil
 }
+
+// pass is one reconcile of a hop: what was gathered, and what becomes of it.
+type pass struct {
+	in     delegation.Input
+	v      delegation.Verdict
+	next   *v1alpha1.DelegationHopStatus
+	gather *facts.Gatherer
+	// pods are those that declare the hop.
+	pods []*corev1.Pod
+	// heldRights is true where a use was live before.
+	heldRights bool
+	// again is after what time to look at the uses again; zero if nothing is expected.
+	again time.Duration
+	// atGate are those of them that wait at the gate, and what was decided about each.
+	atGate []gatedPod
+}
+
+func (p *pass) hop() *v1alpha1.DelegationHop { return p.in.Chain.Last() }
 
 // conflictWait gives the cache time to receive what changed.
 const conflictWait = 50 * time.Millisecond
@@ -82,29 +113,35 @@ func requeueOnConflict(ctx context.Context, err error) (ctrl.Result, error) {
 	return ctrl.Result{}, err
 }
 
-// apply grants on Allow and withdraws on Deny. While a question is open nothing new begins, and what exists stays until
-// the last answer is too old.
-func (r *HopReconciler) apply(
-	ctx context.Context, in delegation.Input, v delegation.Verdict, next *v1alpha1.DelegationHopStatus,
-) delegation.Applied {
-	switch {
-	case v.Outcome == delegation.Allow:
-		return r.grant(ctx, in, v, next)
-	case v.Outcome == delegation.Undetermined && !delegation.FactsTooOld(next, in.Now, r.maxFactAge):
-		return delegation.Applied{InEffect: r.inEffect(ctx, in, v)}
+// apply ends the uses that are over, and then grants on Allow and withdraws on Deny. While a question is open nothing new
+// begins, and what exists stays until the last answer is too old.
+func (r *HopReconciler) apply(ctx context.Context, p *pass) delegation.Applied {
+	if err := r.endUses(ctx, p); err != nil {
+		return delegation.Applied{Err: err}
 	}
-	return delegation.Applied{Err: r.withdrawHop(ctx, in.Chain.Last(), next, v.Findings[0], v.Cascades())}
+	applied := delegation.Applied{}
+	switch {
+	case p.v.Outcome == delegation.Allow:
+		applied = r.grant(ctx, p)
+	case p.v.Outcome == delegation.Undetermined && !delegation.FactsTooOld(p.next, p.in.Now, r.maxFactAge):
+		applied = delegation.Applied{InEffect: r.inEffect(ctx, p), Err: r.holdAll(ctx, p)}
+	default:
+		applied = delegation.Applied{Err: r.withdrawHop(ctx, p.hop(), p.next, p.v.Findings[0], p.v.Cascades())}
+	}
+	applied.Again = p.again
+	return applied
 }
 
 // inEffect says whether the grant of a hop exists, all of it.
-func (r *HopReconciler) inEffect(ctx context.Context, in delegation.Input, v delegation.Verdict) metav1.ConditionStatus {
-	hop := in.Chain.Last()
-	observed, err := r.grants.Observe(ctx, in.Path, hop)
+func (r *HopReconciler) inEffect(ctx context.Context, p *pass) metav1.ConditionStatus {
+	inUse := delegation.InUse(p.next)
+	observed, err := r.grants.Observe(ctx, p.in.Path, p.hop())
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot determine whether the grant exists")
 		return metav1.ConditionUnknown
 	}
-	if delegation.PlanFor(delegation.GrantFor(in.Path, hop, v, observed, ""), useLives, observed).Empty() {
+	g := delegation.GrantFor(p.in.Path, p.hop(), p.v, observed, "", false)
+	if g.HasRights(inUse) && delegation.PlanFor(g, inUse, observed).Empty() {
 		return metav1.ConditionTrue
 	}
 	return metav1.ConditionFalse
@@ -114,7 +151,12 @@ func (r *HopReconciler) inEffect(ctx context.Context, in delegation.Input, v del
 func (r *HopReconciler) withdrawHop(
 	ctx context.Context, hop *v1alpha1.DelegationHop, next *v1alpha1.DelegationHopStatus, why delegation.Finding, cascade bool,
 ) error {
-	if err := r.withdraw(ctx, delegation.HopKey(hop), hop, why, cascade); err != nil {
+	record := &v1alpha1.Withdrawal{} // of a hop that never held anything there is nothing to tell
+	if hop.Status.ServiceAccountName != "" || next.Withdrawal != nil {
+		next.Withdrawal = delegation.WithdrawalFor(next.Withdrawal, why, r.clock.Now())
+		record = next.Withdrawal
+	}
+	if err := r.withdraw(ctx, delegation.HopKey(hop), hop, why, cascade, record); err != nil {
 		return err
 	}
 	next.ServiceAccountName, next.ServiceAccountUID, next.Credential = "", "", nil
@@ -124,10 +166,19 @@ func (r *HopReconciler) withdrawHop(
 // withdraw withdraws everything from a hop, which is nil if it was deleted. The order matters: bindings first, its own
 // and those of all hops below it where the reason concerns them, since their deletion takes effect immediately; then
 // what authenticates; then the roles, which give nothing by themselves; last what runs, since only the end of a process
-// ends its open streams. A step that fails does not keep the later ones from being done.
+// ends its open streams. A step that fails does not keep the later ones from being done. The record gets the time of each
+// step that was done.
 func (r *HopReconciler) withdraw(
 	ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, why delegation.Finding, cascade bool,
+	record *v1alpha1.Withdrawal,
 ) error {
+	done := func(step **metav1.MicroTime, errs ...error) error {
+		err := errors.Join(errs...)
+		if err == nil {
+			delegation.Done(step, r.clock.Now())
+		}
+		return err
+	}
 	keys := []types.NamespacedName{key}
 	var found error
 	if cascade {
@@ -137,11 +188,17 @@ func (r *HopReconciler) withdraw(
 			keys = all
 		}
 	}
-	unbound := r.grants.Unbind(ctx, keys)
+	unbound := done(&record.UnboundAt, found, r.grants.Unbind(ctx, keys))
 	accounts, cached := r.grants.Accounts(ctx, key)
 	gone, deleted := r.deleted.withdraw(ctx, key, r.grants.WithdrawDeleted)
 	if accounts = append(accounts, gone...); hop != nil {
 		accounts = append(accounts, hop.Status.ServiceAccountName)
 	}
-	return errors.Join(found, unbound, cached, deleted, r.grants.Withdraw(ctx, key, hop), r.stopper.stop(ctx, key, hop, accounts, why))
+	identity := done(&record.IdentityDeletedAt, cached, deleted, r.grants.Withdraw(ctx, key, hop))
+	running, err := r.stopper.stop(ctx, key, hop, accounts, why)
+	stopped := done(&record.WorkloadsStoppedAt, err)
+	if all := errors.Join(unbound, identity, stopped); all != nil || running {
+		return all
+	}
+	return done(&record.CompletedAt)
 }

@@ -98,8 +98,9 @@ func TestLaggingCacheTakesNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	stale.ResourceVersion, stale.Status = "1", v1alpha1.DelegationHopStatus{}
-	in, v, next := allowedFor(path, stale)
-	if err := r.applyGrant(t.Context(), in, v, next); !apierrors.IsConflict(err) {
+	p := &pass{}
+	p.in, p.v, p.next = allowedFor(path, stale)
+	if _, err := r.applyGrant(t.Context(), p); !apierrors.IsConflict(err) {
 		t.Errorf("granting on a stale reading: %v, want a conflict", err)
 	}
 	if err := r.live.Get(t.Context(), client.ObjectKey{Namespace: "agents", Name: name}, &corev1.ServiceAccount{}); err != nil {
@@ -115,7 +116,8 @@ func TestLabelledObjectOfOthersStays(t *testing.T) {
 		ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "app", Labels: map[string]string{v1alpha1.LabelHop: "isolate"}},
 	}
 	r := reconciler(t, interceptor.Funcs{}, hop, role)
-	if err := r.withdraw(t.Context(), delegation.HopKey(hop), hop, delegation.Finding{Reason: v1alpha1.ReasonRevoked}, true); err != nil {
+	why, record := delegation.Finding{Reason: v1alpha1.ReasonRevoked}, &v1alpha1.Withdrawal{}
+	if err := r.withdraw(t.Context(), delegation.HopKey(hop), hop, why, true, record); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.live.Get(t.Context(), client.ObjectKeyFromObject(role), &rbacv1.Role{}); err != nil {

@@ -6,85 +6,97 @@ import (
 	"fmt"
 	"slices"
 
+	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/grants"
 )
 
-// useLives: rights exist as long as the hop is valid.
-const useLives = true
-
-// grant gives a hop its identity and exactly its scope. If the API server denies that, nothing of it stays.
-func (r *HopReconciler) grant(
-	ctx context.Context, in delegation.Input, v delegation.Verdict, next *v1alpha1.DelegationHopStatus,
-) delegation.Applied {
-	hop := in.Chain.Last()
-	before := hop.Status.DeepCopy()
-	err := r.applyGrant(ctx, in, v, next)
-	if err == nil && delegation.ComesBack(before, next) { // before the status says so: what fails here is tried again
+// grant gives a hop its identity, and exactly its scope while it is in use or keeps a token; then it opens the gates of the pods
+// that may start. If the API server denies that, nothing of it stays.
+func (r *HopReconciler) grant(ctx context.Context, p *pass) delegation.Applied {
+	hop := p.hop()
+	before, uses := hop.Status.DeepCopy(), p.next.Uses.DeepCopy()
+	if err := r.judgeAll(ctx, p); err != nil {
+		return delegation.Applied{Err: err}
+	}
+	inUse, err := r.applyGrant(ctx, p)
+	if err == nil && delegation.ComesBack(before, p.next) { // before the status says so: what fails here is tried again
 		err = r.stopper.resume(ctx, hop)
+	}
+	if err == nil {
+		err = r.openGates(ctx, p)
 	}
 	denied, ok := errors.AsType[grants.DeniedError](err)
 	if !ok {
-		return delegation.Applied{Err: err, Overwritten: r.waits.overwriting(hop.UID)}
+		return delegation.Applied{Err: err, Overwritten: r.waits.overwriting(hop.UID), Idle: !inUse && hop.Spec.Token == nil}
 	}
-	if next.ServiceAccountName != "" { // the dry run could not foresee it: without a wait each try would cost an identity
-		r.waits.deny(hop, denied.Finding)
+	if !equality.Semantic.DeepEqual(hop.Status.Uses, p.next.Uses) { // what was not counted has not begun
+		p.next.Uses = uses
 	}
-	return delegation.Applied{Denied: &denied.Finding, Err: r.withdrawHop(ctx, hop, next, denied.Finding, v.Cascades())}
+	if p.next.ServiceAccountName != "" && denied.Reason.Class() != v1alpha1.ClassWaiting {
+		r.waits.deny(hop, denied.Finding) // the dry run could not foresee it: without a wait each try would cost an identity
+	}
+	return delegation.Applied{Denied: &denied.Finding, Err: r.withdrawHop(ctx, hop, p.next, denied.Finding, p.v.Cascades())}
 }
 
-func (r *HopReconciler) applyGrant(
-	ctx context.Context, in delegation.Input, v delegation.Verdict, next *v1alpha1.DelegationHopStatus,
-) error {
-	hop := in.Chain.Last()
-	observed, err := r.grants.Observe(ctx, in.Path, hop)
-	if err != nil {
-		return err
+func (r *HopReconciler) applyGrant(ctx context.Context, p *pass) (inUse bool, err error) {
+	hop := p.hop()
+	inUse = delegation.InUse(p.next)
+	spent := delegation.IsSpent(hop, p.next)
+	if spent {
+		if spent, err = r.stopper.allEnded(ctx, hop, p.in.Now); err != nil {
+			return inUse, err
+		}
 	}
-	g := delegation.GrantFor(in.Path, hop, v, observed, grants.RandomSuffix())
-	plan := delegation.PlanFor(g, useLives, observed)
+	observed, err := r.grants.Observe(ctx, p.in.Path, hop)
+	if err != nil {
+		return inUse, err
+	}
+	g := delegation.GrantFor(p.in.Path, hop, p.v, observed, grants.RandomSuffix(), spent)
+	plan := delegation.PlanFor(g, inUse, observed)
 	if len(plan.Blocked) > 0 {
-		return secretTaken(plan.Blocked[0])
+		return inUse, secretTaken(plan.Blocked[0])
 	}
 	same := g.Incarnation == hop.Status.Incarnation
-	if t := g.Token; t != nil && !t.MayIssue(v.NotAfter, in.Now) && (!same || !delegation.HasToken(hop)) {
-		return grants.DeniedError{Finding: t.TooLate()}
+	if t := g.Token; t != nil && !t.MayIssue(p.v.NotAfter, p.in.Now) && (!same || !delegation.HasToken(hop)) {
+		return inUse, grants.DeniedError{Finding: t.TooLate()}
 	}
 	if same {
-		next.ServiceAccountUID = string(g.AccountUID(observed))
+		p.next.ServiceAccountUID = string(g.AccountUID(observed))
 		err = r.keepIdentity(ctx, hop, g, &plan)
 	} else {
-		err = r.newIdentity(ctx, in, g, plan, next)
+		err = r.newIdentity(ctx, p, g, plan)
 	}
 	if err != nil {
-		return err
+		return inUse, err
 	}
-	return r.makeRights(ctx, in, v, g, plan, same, next)
+	if err := r.countUses(ctx, p); err != nil {
+		return inUse, err
+	}
+	return inUse, r.makeRights(ctx, p, g, plan, same)
 }
 
-// makeRights makes what the account of a grant holds. PutBack says whether it held it before.
-func (r *HopReconciler) makeRights(
-	ctx context.Context, in delegation.Input, v delegation.Verdict, g delegation.Grant, plan delegation.Plan, putBack bool,
-	next *v1alpha1.DelegationHopStatus,
-) error {
-	hop := in.Chain.Last()
+// makeRights makes what the account of a grant holds.
+func (r *HopReconciler) makeRights(ctx context.Context, p *pass, g delegation.Grant, plan delegation.Plan, same bool) error {
+	hop := p.hop()
 	for _, step := range plan.Remove {
 		if err := r.grants.Remove(ctx, step); err != nil {
 			return err
 		}
+		r.waits.removed(hop.UID, step)
 	}
-	if err := r.announceSecret(ctx, in, g, next); err != nil {
+	if err := r.announceSecret(ctx, p, g); err != nil {
 		return err
 	}
-	if err := r.record.grant(in, v, g, plan); err != nil {
+	if err := r.record.grant(p.in, p.v, g, plan, delegation.InUse(p.next)); err != nil {
 		return err
 	}
+	putBack := same && g.HasRights(p.heldRights) // they existed before
 	for _, step := range plan.Make {
 		if err := r.grants.Apply(ctx, hop, g, step, func(o delegation.Object, differs *delegation.Finding) {
 			r.waits.wrote(hop.UID, o, differs, putBack)
@@ -92,7 +104,7 @@ func (r *HopReconciler) makeRights(
 			return err
 		}
 	}
-	return r.ensureToken(ctx, in, v, g, plan, next)
+	return r.ensureToken(ctx, p, g, plan)
 }
 
 // keepIdentity discards what the present identity must not have any longer. It takes out of the plan what was put back a
@@ -121,15 +133,20 @@ func (r *HopReconciler) keepIdentity(ctx context.Context, hop *v1alpha1.Delegati
 // newIdentity creates the next incarnation of a hop: first its name in the status, which fails if the hop has changed
 // meanwhile, then the account. No one can know the name earlier and take it. The old account is deleted afterwards, as the
 // plan says.
-func (r *HopReconciler) newIdentity(
-	ctx context.Context, in delegation.Input, g delegation.Grant, plan delegation.Plan, next *v1alpha1.DelegationHopStatus,
-) error {
-	hop := in.Chain.Last()
+func (r *HopReconciler) newIdentity(ctx context.Context, p *pass, g delegation.Grant, plan delegation.Plan) error {
+	hop := p.hop()
 	if last := r.waits.denial(hop); last != nil {
 		return grants.DeniedError{Finding: *last}
 	}
 	if err := r.checkUpToDate(ctx, hop); err != nil {
 		return err
+	}
+	// What runs now runs as an earlier identity, or under an earlier hop of the name. Its Jobs are suspended first, so that the
+	// end of their pods costs no retry.
+	if ended, err := r.stopper.allEnded(ctx, hop, p.in.Now); err != nil {
+		return err
+	} else if !ended {
+		return grants.DeniedError{Finding: identityEnds}
 	}
 	if err := r.grants.DryRun(ctx, g); err != nil {
 		return err
@@ -137,41 +154,37 @@ func (r *HopReconciler) newIdentity(
 	if err := r.grants.Remove(ctx, plan.Discard); err != nil {
 		return err
 	}
-	// What runs now runs as an earlier identity, or under an earlier hop of the name. It holds nothing but open streams.
-	if err := r.stopper.deletePods(ctx, delegation.HopKey(hop), client.MatchingLabels{v1alpha1.LabelHop: hop.Name}); err != nil {
-		return err
-	}
-	next.Incarnation, next.ServiceAccountName, next.ServiceAccountUID = g.Incarnation, g.Account.Name, ""
-	next.Credential = delegation.AnnouncedCredential(hop, in.Now)
-	if err := r.record.writeHop(ctx, hop, next); err != nil {
+	p.next.Incarnation, p.next.ServiceAccountName, p.next.ServiceAccountUID = g.Incarnation, g.Account.Name, ""
+	p.next.Credential = delegation.AnnouncedCredential(hop, p.in.Now)
+	if err := r.record.writeHop(ctx, hop, p.next); err != nil {
 		return err
 	}
 	uid, err := r.grants.CreateAccount(ctx, hop, g)
-	next.ServiceAccountUID = string(uid)
+	p.next.ServiceAccountUID = string(uid)
 	return err
 }
 
+// identityEnds is why a hop waits for its next identity.
+var identityEnds = delegation.Finding{
+	Reason: v1alpha1.ReasonNotYetValid, Message: "the pods that run under an earlier identity of the hop end first",
+}
+
 // announceSecret names the Secret of a grant in the status before it is created.
-func (r *HopReconciler) announceSecret(
-	ctx context.Context, in delegation.Input, g delegation.Grant, next *v1alpha1.DelegationHopStatus,
-) error {
-	hop := in.Chain.Last()
+func (r *HopReconciler) announceSecret(ctx context.Context, p *pass, g delegation.Grant) error {
+	hop := p.hop()
 	if g.Token == nil {
-		next.Credential = nil
+		p.next.Credential = nil
 		return nil
 	}
-	if c := next.Credential; c != nil && c.SecretName == g.Token.SecretName {
+	if c := p.next.Credential; c != nil && c.SecretName == g.Token.SecretName {
 		return nil
 	}
-	next.Credential = delegation.AnnouncedCredential(hop, in.Now)
-	return r.record.writeHop(ctx, hop, next)
+	p.next.Credential = delegation.AnnouncedCredential(hop, p.in.Now)
+	return r.record.writeHop(ctx, hop, p.next)
 }
 
 // ensureToken issues a token into the Secret of a grant if there is none, or if it is time to replace it.
-func (r *HopReconciler) ensureToken(
-	ctx context.Context, in delegation.Input, v delegation.Verdict, g delegation.Grant, plan delegation.Plan,
-	next *v1alpha1.DelegationHopStatus,
-) error {
+func (r *HopReconciler) ensureToken(ctx context.Context, p *pass, g delegation.Grant, plan delegation.Plan) error {
 	secret := slices.IndexFunc(plan.Keep, isSecret)
 	if g.Token == nil || secret < 0 && !plan.Makes(delegation.Secret) { // it was put back a moment ago, and waits
 		return nil
@@ -180,13 +193,13 @@ func (r *HopReconciler) ensureToken(
 	if secret >= 0 {
 		held = plan.Keep[secret].CredentialID
 	}
-	if !delegation.NeedsToken(next.Credential, held, in.Now) {
+	if !delegation.NeedsToken(p.next.Credential, held, p.in.Now) {
 		return nil
 	}
-	if !g.Token.MayIssue(v.NotAfter, in.Now) { // the last one has been issued
+	if !g.Token.MayIssue(p.v.NotAfter, p.in.Now) { // the last one has been issued
 		return nil
 	}
-	hop := in.Chain.Last()
+	hop := p.hop()
 	// A cache that lags makes a token of a moment ago look like one that no status names.
 	if err := r.checkUpToDate(ctx, hop); err != nil {
 		return err
@@ -195,12 +208,13 @@ func (r *HopReconciler) ensureToken(
 	if _, again := r.waits.wasPutBack(hop.UID, issued); again {
 		return r.tokenOverwritten(ctx, hop, g)
 	}
-	credential, err := r.grants.IssueToken(ctx, hop, g, types.UID(next.ServiceAccountUID), g.Token.NextTokenLife(v.NotAfter, in.Now))
+	life := g.Token.NextTokenLife(p.v.NotAfter, p.in.Now)
+	credential, err := r.grants.IssueToken(ctx, hop, g, types.UID(p.next.ServiceAccountUID), life)
 	if err != nil {
 		return err
 	}
-	r.waits.wrote(hop.UID, issued, nil, next.Credential.ID != "")
-	next.Credential = credential
+	r.waits.wrote(hop.UID, issued, nil, p.next.Credential.ID != "")
+	p.next.Credential = credential
 	return nil
 }
 

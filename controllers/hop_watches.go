@@ -4,6 +4,7 @@ import (
 	"context"
 	"slices"
 
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -35,10 +36,11 @@ func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int, tokenLost <-cha
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapTokenSecret), builder.WithPredicates(tokenMoves)).
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapNamedSecrets), builder.WithPredicates(claimChanges)).
 		WatchesRawSource(source.Channel(tokenLost, &handler.EnqueueRequestForObject{})).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.mapFreeze)).
 		Watches(&rbacv1.ClusterRole{}, given).
 		Watches(&rbacv1.RoleBinding{}, given).
 		Watches(&rbacv1.ClusterRoleBinding{}, given).
-		WatchesMetadata(podMetadata(), handler.EnqueueRequestsFromMapFunc(mapTo(declaredHop)), builder.WithPredicates(podChanges))
+		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(mapTo(declaredHop)), builder.WithPredicates(podChanges))
 	for _, o := range grants.WatchedTypes() {
 		b = b.Watches(o, handler.EnqueueRequestsFromMapFunc(mapTo(grants.HopOf)))
 	}
@@ -117,6 +119,15 @@ func (r *HopReconciler) mapCeiling(ctx context.Context, o client.Object) []recon
 	if err != nil {
 		ctrl.LoggerFrom(ctx).Error(err, "cannot list the hops that a change of the ceiling concerns")
 		return nil
+	}
+	return requestsFor(facts.KeysOf(hops))
+}
+
+// mapFreeze leads to all hops: a freeze may concern any of them.
+func (r *HopReconciler) mapFreeze(ctx context.Context, _ client.Object) []reconcile.Request {
+	hops, err := r.hops.All(ctx)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot list the hops that a freeze concerns")
 	}
 	return requestsFor(facts.KeysOf(hops))
 }

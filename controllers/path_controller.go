@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/util/workqueue"
@@ -57,8 +58,23 @@ func (r *PathReconciler) setup(mgr ctrl.Manager) error {
 		}).
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapTokenSecret), builder.WithPredicates(tokenMoves)).
 		Watches(&v1alpha1.DelegationPath{}, r.record.deletions(kindPath)).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.mapFreeze)).
 		WithOptions(queueOptions(pathConcurrency)).
 		Complete(r)
+}
+
+// mapFreeze leads to all paths: a freeze may concern any of them.
+func (r *PathReconciler) mapFreeze(ctx context.Context, _ client.Object) []reconcile.Request {
+	var paths v1alpha1.DelegationPathList
+	if err := r.hops.List(ctx, &paths, client.UnsafeDisableDeepCopy); err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot list the paths that a freeze concerns")
+		return nil
+	}
+	requests := make([]reconcile.Request, len(paths.Items))
+	for i := range paths.Items {
+		requests[i].NamespacedName = client.ObjectKeyFromObject(&paths.Items[i])
+	}
+	return requests
 }
 
 // mapTokenSecret leads to the paths that name the Secret in which a hop keeps its token.
@@ -102,7 +118,7 @@ func (r *PathReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 			return ctrl.Result{}, err
 		}
 	}
-	if err := errors.Join(r.record.path(ctx, in, v, delegation.PathStatus(in, v, hops)), deletion); err != nil {
+	if err := errors.Join(r.record.path(ctx, in, v, delegation.PathStatus(in, v, hops, r.clock.Now())), deletion); err != nil {
 		return requeueOnConflict(ctx, err)
 	}
 	return ctrl.Result{RequeueAfter: delegation.RequeuePathAfter(v, in.Now, r.clock.Now())}, nil

@@ -1,6 +1,7 @@
 package controllers
 
 import (
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
@@ -45,11 +46,13 @@ var claimChanges = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	return ok && alsoPath && (before.Generation != after.Generation || delegation.IsActive(before) != delegation.IsActive(after))
 }}
 
-// podChanges passes pods when they are created, and those that declare another hop than before. Nothing else that happens
-// to a pod changes anything for its hop.
-var podChanges = predicate.Funcs{
-	UpdateFunc: func(e event.UpdateEvent) bool {
-		return e.ObjectOld.GetLabels()[v1alpha1.LabelHop] != e.ObjectNew.GetLabels()[v1alpha1.LabelHop]
-	},
-	DeleteFunc: func(event.DeleteEvent) bool { return false },
-}
+// podChanges passes what changes something for the hop of a pod: the pod is created, moves on, waits at other gates, ends, or
+// declares another hop than before. The Job controller removes its finalizer from a pod that it has counted, right before it
+// says that the Job has ended.
+var podChanges = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, ok := e.ObjectOld.(*corev1.Pod)
+	after, alsoPod := e.ObjectNew.(*corev1.Pod)
+	return ok && alsoPod && (before.Labels[v1alpha1.LabelHop] != after.Labels[v1alpha1.LabelHop] ||
+		before.Status.Phase != after.Status.Phase || before.DeletionTimestamp.IsZero() != after.DeletionTimestamp.IsZero() ||
+		len(before.Spec.SchedulingGates) != len(after.Spec.SchedulingGates) || len(before.Finalizers) != len(after.Finalizers))
+}}

@@ -58,6 +58,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		hops: facts.Hops{Reader: c}, live: live, gather: o.Gather, grants: manager, record: record, clock: o.Clock, maxFactAge: o.MaxFactAge,
 		stopper: workloadStopper{client: c, live: live, events: events}, waits: newWaits(),
 	}
+	standby := &Standby{
+		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: manager, clock: o.Clock, elected: mgr.Elected(), stopper: hop.stopper,
+	}
+	if err := standby.setup(mgr); err != nil {
+		return fmt.Errorf("setting up the standby controller: %w", err)
+	}
 	tokens := newTokenChecker(facts.Hops{Reader: c}, manager)
 	if err := hop.setup(mgr, o.Concurrency, tokens.lost); err != nil {
 		return fmt.Errorf("setting up the hop controller: %w", err)

@@ -19,10 +19,13 @@ type waits struct {
 	// overwritten has the hops of which a part is changed again and again. It outlasts the next try: without that, such a
 	// hop would be ready for a moment each time.
 	overwritten *cache.Expiring
+	// refused has the Jobs that were suspended since their pods may not start, so that one which somebody resumes at once is not
+	// suspended at the same speed.
+	refused *cache.Expiring
 }
 
 func newWaits() waits {
-	return waits{denied: cache.NewExpiring(), written: cache.NewExpiring(), overwritten: cache.NewExpiring()}
+	return waits{denied: cache.NewExpiring(), written: cache.NewExpiring(), overwritten: cache.NewExpiring(), refused: cache.NewExpiring()}
 }
 
 // attempt is a grant as it was tried. A change of the hop is another one.
@@ -65,6 +68,14 @@ func (w waits) wrote(hop types.UID, o delegation.Object, differs *delegation.Fin
 	}
 }
 
+// removed forgets objects that were removed because the hop does not need them now: when they are made again, they are not put
+// back.
+func (w waits) removed(hop types.UID, objects []delegation.Object) {
+	for _, o := range objects {
+		w.written.Delete(part{hop, o.Kind, o.Key})
+	}
+}
+
 // wasPutBack says whether an object was put back a moment ago as it is desired now, and how what the API server stored
 // differs.
 func (w waits) wasPutBack(hop types.UID, o delegation.Object) (differs *delegation.Finding, yes bool) {
@@ -84,6 +95,14 @@ func (w waits) overwrite(hop types.UID, who delegation.Finding) {
 
 // overwriting is who changes a part of a hop's grant; nil if no one has for some time.
 func (w waits) overwriting(hop types.UID) *delegation.Finding { return findingIn(w.overwritten, hop) }
+
+// refuse has a use that may not begin wait.
+func (w waits) refuse(use string, why delegation.Finding) {
+	w.refused.Set(use, &why, delegation.DeniedRetry)
+}
+
+// refusal is why a use was refused a moment ago; nil if it was not.
+func (w waits) refusal(use string) *delegation.Finding { return findingIn(w.refused, use) }
 
 func findingIn(in *cache.Expiring, key any) *delegation.Finding {
 	value, _ := in.Get(key)

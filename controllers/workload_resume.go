@@ -41,7 +41,7 @@ func (s workloadStopper) resumeJob(ctx context.Context, job *batchv1.Job, hop *v
 	if resumes {
 		patch.Spec = &jobPatchSpec{Suspend: false}
 	}
-	err := s.patchJob(ctx, job, patch)
+	err := s.patch(ctx, job, patch)
 	switch {
 	case apierrors.IsNotFound(err):
 		return nil
@@ -75,12 +75,16 @@ type jobPatchSpec struct {
 	Suspend bool `json:"suspend"`
 }
 
-func (s workloadStopper) patchJob(ctx context.Context, job *batchv1.Job, patch jobPatch) error {
+// patch patches a Job or CronJob. The object that is given stays as it is.
+func (s workloadStopper) patch(ctx context.Context, o client.Object, patch jobPatch) error {
 	raw, err := json.Marshal(patch)
 	if err != nil {
 		return fmt.Errorf("encoding a patch: %w", err)
 	}
-	target := &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: job.Namespace, Name: job.Name}}
+	var target client.Object = &batchv1.Job{ObjectMeta: metav1.ObjectMeta{Namespace: o.GetNamespace(), Name: o.GetName()}}
+	if _, ok := o.(*batchv1.CronJob); ok {
+		target = &batchv1.CronJob{ObjectMeta: metav1.ObjectMeta{Namespace: o.GetNamespace(), Name: o.GetName()}}
+	}
 	return s.client.Patch(ctx, target, client.RawPatch(types.MergePatchType, raw))
 }
 

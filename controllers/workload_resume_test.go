@@ -106,7 +106,7 @@ func TestMarkOfSuspension(t *testing.T) {
 				hop = nil
 			}
 			key := client.ObjectKey{Namespace: "agents", Name: "isolate"}
-			if err := r.stopper.stop(t.Context(), key, hop, nil, delegation.Finding{Reason: test.reason}); err != nil {
+			if _, err := r.stopper.stop(t.Context(), key, hop, nil, delegation.Finding{Reason: test.reason}); err != nil {
 				t.Fatal(err)
 			}
 			if diff := cmp.Diff(test.want, r.stateOf(t, "run")); diff != "" {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -16,11 +17,15 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/workload"
 )
 
 // stopGrace is how many seconds a pod has to end when its hop is withdrawn. Where the Job controller deletes the pod of a
 // suspended Job first, the pod has its own grace, which admission bounds.
 const stopGrace = 5
+
+// lostAfter is how long after its end is due a pod is waited for: its node may be gone, and its account is worth nothing then.
+const lostAfter = 30 * time.Second
 
 // workloadStopper ends what runs under hops, and resumes the Jobs that it suspended.
 type workloadStopper struct {
@@ -31,51 +36,83 @@ type workloadStopper struct {
 
 // stop suspends the Jobs that declare a hop and deletes its pods: in this order, since a pod that is deleted while its Job
 // is not suspended counts as a failure of the Job. The Jobs stay, as do pods that have ended: they are evidence, and a
-// GitOps tool would only recreate the Jobs. Accounts are the names of the identities that the hop is known to have had.
+// GitOps tool would only recreate the Jobs. Accounts are the names of the identities that the hop is known to have had. Running
+// says whether a pod was seen that has not ended.
 func (s workloadStopper) stop(
 	ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, accounts []string, why delegation.Finding,
-) error {
+) (running bool, err error) {
 	slices.Sort(accounts)
 	accounts = slices.DeleteFunc(slices.Compact(accounts), func(name string) bool { return name == "" })
-	known := &metav1.PartialObjectMetadataList{}
-	known.SetGroupVersionKind(corev1.SchemeGroupVersion.WithKind("PodList"))
+	known := &corev1.PodList{}
 	if err := s.client.List(ctx, known, client.MatchingFields{declaredIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
-		return fmt.Errorf("listing the pods of hop %s: %w", key, err)
+		return false, fmt.Errorf("listing the pods of hop %s: %w", key, err)
 	}
 	// Of a hop that was deleted only accounts and pods show whether it held anything: pods are only created under a hop that
 	// does. Without either, its Jobs may as well wait for a hop that is still to be created.
 	held := hop != nil && hop.Status.ServiceAccountName != ""
 	hadAccount := hop == nil && len(accounts) > 0
 	if !held && !hadAccount && len(known.Items) == 0 {
-		return nil
+		return false, nil
 	}
 	var returns *v1alpha1.DelegationHop
 	if held && delegation.MayPass(why.Reason) {
 		returns = hop
 	}
-	errs := []error{s.suspendJobs(ctx, key, returns, why), s.deletePods(ctx, key, client.MatchingLabels{v1alpha1.LabelHop: key.Name})}
+	errs := []error{s.suspendJobs(ctx, key, returns, why)}
+	selected := []client.ListOption{client.MatchingLabels{v1alpha1.LabelHop: key.Name}}
 	for _, account := range accounts { // pods/status and pods/binding can remove a label from a pod
-		errs = append(errs, s.deletePods(ctx, key, client.MatchingFields{"spec.serviceAccountName": account}))
+		selected = append(selected, client.MatchingFields{"spec.serviceAccountName": account})
 	}
-	return errors.Join(errs...)
+	for _, some := range selected {
+		seen, err := s.deletePods(ctx, key, some)
+		running = running || seen
+		errs = append(errs, err)
+	}
+	return running, errors.Join(errs...)
 }
 
 // deletePods deletes those of a hop's pods that are selected and have not ended, as the API server has them: a pod may be
-// too new for the cache.
-func (s workloadStopper) deletePods(ctx context.Context, hop types.NamespacedName, selected client.ListOption) error {
+// too new for the cache. It says whether there are any.
+func (s workloadStopper) deletePods(ctx context.Context, hop types.NamespacedName, selected client.ListOption) (running bool, err error) {
 	var pods corev1.PodList
 	if err := s.live.List(ctx, &pods, client.InNamespace(hop.Namespace), selected); err != nil {
-		return fmt.Errorf("listing the pods of hop %s: %w", hop, err)
+		return false, fmt.Errorf("listing the pods of hop %s: %w", hop, err)
 	}
 	var errs []error
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		ended := pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
-		if pod.DeletionTimestamp.IsZero() && !ended {
+		if workload.HasEnded(pod) {
+			continue
+		}
+		running = true
+		if pod.DeletionTimestamp.IsZero() {
 			errs = append(errs, s.deletePod(ctx, pod))
 		}
 	}
-	return errors.Join(errs...)
+	return running, errors.Join(errs...)
+}
+
+// allEnded says whether no pod that declares a hop, or has the account that it has now, has anything left to end, as the API
+// server has them.
+func (s workloadStopper) allEnded(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (bool, error) {
+	selected := []client.ListOption{client.MatchingLabels{v1alpha1.LabelHop: hop.Name}}
+	if account := hop.Status.ServiceAccountName; account != "" {
+		selected = append(selected, client.MatchingFields{"spec.serviceAccountName": account})
+	}
+	for _, some := range selected {
+		var pods corev1.PodList
+		if err := s.live.List(ctx, &pods, client.InNamespace(hop.Namespace), some); err != nil {
+			return false, fmt.Errorf("listing the pods of hop %s: %w", delegation.HopKey(hop), err)
+		}
+		for i := range pods.Items {
+			pod := &pods.Items[i]
+			lost := !pod.DeletionTimestamp.IsZero() && now.Sub(pod.DeletionTimestamp.Time) > lostAfter
+			if !lost && !workload.HasEnded(pod) {
+				return false, nil
+			}
+		}
+	}
+	return true, nil
 }
 
 // deletePod deletes a pod, which has a moment to end.
@@ -97,10 +134,11 @@ func (s workloadStopper) suspendJobs(
 	if err != nil {
 		return err
 	}
+	of := suspension{text: note(fmt.Sprintf("suspended: hop %s was withdrawn: %s", key, why)), why: why, returns: returns}
 	var errs []error
 	for _, job := range jobs {
-		if !suspended(job) && !finished(job) {
-			errs = append(errs, s.suspendJob(ctx, job, key, returns, why))
+		if !finished(job) {
+			errs = append(errs, s.suspendJob(ctx, job, of))
 		}
 	}
 	return errors.Join(errs...)
@@ -121,22 +159,37 @@ func (s workloadStopper) jobsOf(ctx context.Context, hop types.NamespacedName) (
 	return jobs, nil
 }
 
-func (s workloadStopper) suspendJob(
-	ctx context.Context, job *batchv1.Job, key types.NamespacedName, returns *v1alpha1.DelegationHop, why delegation.Finding,
-) error {
-	patch := jobPatch{Metadata: jobPatchMeta{UID: job.UID, Annotations: noMark()}, Spec: &jobPatchSpec{Suspend: true}}
-	if returns != nil {
-		patch.Metadata.Annotations = mark(returns, why.Reason)
+// suspension says why a Job is suspended, and what follows.
+type suspension struct {
+	why delegation.Finding
+	// text is what its Event says.
+	text string
+	// returns is the hop with which the Job is to be resumed; nil where it is not.
+	returns *v1alpha1.DelegationHop
+	// useEnded is true for a Job whose use has ended: it begins no other one.
+	useEnded bool
+}
+
+// suspendJob suspends a Job, unless it is.
+func (s workloadStopper) suspendJob(ctx context.Context, job *batchv1.Job, of suspension) error {
+	if suspended(job) && !of.useEnded {
+		return nil
 	}
-	err := s.patchJob(ctx, job, patch)
+	patch := jobPatch{Metadata: jobPatchMeta{UID: job.UID, Annotations: noMark()}, Spec: &jobPatchSpec{Suspend: true}}
+	if of.returns != nil {
+		patch.Metadata.Annotations = mark(of.returns, of.why.Reason)
+	}
+	if of.useEnded {
+		patch.Metadata.Annotations[v1alpha1.AnnotationUseEnded] = of.why.Reason
+	}
+	err := s.patch(ctx, job, patch)
 	switch {
 	case apierrors.IsNotFound(err) || apierrors.IsConflict(err):
 		return nil
 	case err != nil:
 		return fmt.Errorf("suspending Job %s/%s: %w", job.Namespace, job.Name, err)
 	}
-	s.events.Eventf(job, nil, corev1.EventTypeWarning, string(why.Reason), "Suspend", "%s",
-		note(fmt.Sprintf("suspended: hop %s was withdrawn: %s", key, why)))
+	s.events.Eventf(job, nil, corev1.EventTypeWarning, string(of.why.Reason), "Suspend", "%s", of.text)
 	return nil
 }
 

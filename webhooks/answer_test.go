@@ -204,7 +204,7 @@ func TestWhatCannotBeRecordedIsNotAllowed(t *testing.T) {
 	w := newWorld(t, granted()...)
 	w.allowed["alice use delegationhops/isolate"] = true
 	w.Audit = audit.New(broken{})
-	got := newWorkloadValidator(w.Options).Handle(t.Context(), request(t, "alice", "Job", job(), nil))
+	got := newWorkloadValidator(w.Options).Handle(t.Context(), mutated(t, "alice", "Job", job(), nil))
 	if got.Allowed || got.Result.Code != http.StatusInternalServerError || !strings.Contains(message(got), "the disk is full") {
 		t.Errorf("allowed %t: %+v", got.Allowed, got.Result)
 	}
@@ -225,7 +225,7 @@ func TestRecord(t *testing.T) {
 	generated := pod(assigned, func(p *corev1.Pod) { p.Name, p.GenerateName = "", "dhop-x-" })
 	w := newWorld(t, granted()...)
 	w.allowed["alice use delegationhops/isolate"] = true
-	req := request(t, "alice", "Pod", generated, nil)
+	req := mutated(t, "alice", "Pod", generated, nil)
 	req.DryRun = new(true)
 	if got := newWorkloadValidator(w.Options).Handle(t.Context(), req); !got.Allowed {
 		t.Fatal(message(got))

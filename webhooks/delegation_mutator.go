@@ -129,7 +129,7 @@ func (m *delegationMutator) stampSubject(
 			return err
 		}
 	}
-	if err := stampable(kind, who); err != nil {
+	if err := stampable(who, fmt.Sprintf("declare spec.%s with what counts", kind.subject)); err != nil {
 		return err
 	}
 	stamp, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&who)

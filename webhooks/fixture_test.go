@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -118,6 +119,29 @@ func request(t *testing.T, user, kind string, object, old any) admission.Request
 	return req
 }
 
+// mutated is a request after the mutating webhooks have stamped its workload.
+func mutated(t *testing.T, user, kind string, object, old any) admission.Request {
+	t.Helper()
+	req := request(t, user, kind, object, old)
+	if !slices.Contains([]string{"Pod", "Job", "CronJob"}, kind) {
+		return req
+	}
+	w, before, err := decodeWorkloads(req)
+	if err != nil {
+		return req
+	}
+	operations, err := stampWorkload(req, w, before, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var o map[string]any
+	if err := json.Unmarshal(req.Object.Raw, &o); err != nil {
+		t.Fatal(err)
+	}
+	req.Object.Raw = encode(t, applyAll(t, o, operations))
+	return req
+}
+
 func encode(t *testing.T, object any) []byte {
 	t.Helper()
 	raw, err := json.Marshal(object)
@@ -156,6 +180,7 @@ func assigned(p *corev1.Pod) {
 	p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = account, account
 	p.Spec.AutomountServiceAccountToken = new(false)
 	p.Spec.TerminationGracePeriodSeconds = new(int64(30))
+	p.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: v1alpha1.GateGrant}}
 	p.Spec.Volumes = []corev1.Volume{workload.TokenVolume()}
 	p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{workload.TokenMount()}
 }

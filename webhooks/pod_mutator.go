@@ -11,8 +11,9 @@ import (
 	"github.com/wayleave/wayleave/internal/workload"
 )
 
-// podMutator gives a pod that declares a hop the hop's account, and Wayleave's token volume in place of the injected
-// one. It never denies for what a verdict would say: the workload validator does that afterwards.
+// podMutator gives a pod that declares a hop the hop's account, Wayleave's token volume in place of the injected one, and the
+// gate at which it waits for the controller; a Pod that no controller makes is stamped with its author. It never denies for
+// what a verdict would say: the workload validator does that afterwards.
 type podMutator struct {
 	recorder
 	facts hopFacts
@@ -29,7 +30,7 @@ func (m *podMutator) Handle(ctx context.Context, req admission.Request) admissio
 		return m.unanswered(req, delegation.Input{}, malformed(fmt.Errorf("reading a Pod: %w", err)))
 	}
 	name, declared := w.Hop()
-	if !declared || req.SubResource != "" {
+	if !declared || name == "" || req.SubResource != "" {
 		return admission.Allowed("")
 	}
 	key := hopKey(req, name)
@@ -48,5 +49,9 @@ func (m *podMutator) Handle(ctx context.Context, req admission.Request) admissio
 		// The account may be deleted already, and the API server would say no more than that it does not find it.
 		return admission.Allowed("")
 	}
-	return admission.Patched("", w.Assignment(hop.Status.ServiceAccountName)...)
+	stamping, err := stampWorkload(req, w, nil, hop)
+	if err != nil {
+		return m.unstamped(req, in, err)
+	}
+	return admission.Patched("", append(w.Assignment(hop.Status.ServiceAccountName), stamping...)...)
 }

@@ -20,6 +20,7 @@ const (
 	PathMutateDelegation   = "/mutate-delegation"
 	PathValidateDelegation = "/validate-delegation"
 	PathMutatePod          = "/mutate-pod"
+	PathMutateTemplate     = "/mutate-template"
 	PathValidateWorkload   = "/validate-workload"
 	PathWarnOfLabel        = "/warn-of-label"
 )
@@ -60,6 +61,7 @@ func handlers(o Options) map[string]admission.Handler {
 		PathMutateDelegation:   newDelegationMutator(o),
 		PathValidateDelegation: newDelegationValidator(o),
 		PathMutatePod:          newPodMutator(o),
+		PathMutateTemplate:     newTemplateMutator(o),
 		PathValidateWorkload:   newWorkloadValidator(o),
 		PathWarnOfLabel:        newLabelWarner(o),
 	}

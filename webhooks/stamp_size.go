@@ -27,10 +27,10 @@ type unstampableError struct{ message string }
 
 func (e unstampableError) Error() string { return e.message }
 
-// stampable says whether a requester fits in the schema as the subject of an object.
-func stampable(kind stampedKind, who v1alpha1.Subject) error {
+// stampable says whether a requester fits in a stamp; the remedy is what the message tells one who does not.
+func stampable(who v1alpha1.Subject, remedy string) error {
 	refuse := func(format string, args ...any) error {
-		return unstampableError{fmt.Sprintf(format, args...) + fmt.Sprintf(": declare spec.%s with what counts", kind.subject)}
+		return unstampableError{fmt.Sprintf(format, args...) + ": " + remedy}
 	}
 	if n := len([]rune(who.User)); n > maxName {
 		return refuse("your user name has %d characters, more than the %d that can be stamped", n, maxName)

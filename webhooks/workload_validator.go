@@ -103,8 +103,11 @@ func (v *workloadValidator) answer(req admission.Request, w *workload.Workload, 
 	verdict := delegation.Evaluate(in)
 	waits := v.canWait(req, w, in, verdict)
 	if verdict.Outcome == delegation.Allow || waits {
-		if f := w.Misassigned(accountOf(in), audiences(in, w)); f != nil {
+		if f := w.Misassigned(accountOf(in), w.Audiences(in)); f != nil {
 			return v.record(req, in, f.Reason, forbidden(req, unusable(name, in, f.Message), causes(in.Now, fieldOf, *f)...))
+		}
+		if w.Misstamped(authorOf(req, w), uidOf(in.Chain.Last())) {
+			return v.record(req, in, v1alpha1.ReasonNotPermittedToUse, forbidden(req, unusable(name, in, unstamped)))
 		}
 	}
 	if verdict.Outcome == delegation.Allow {
@@ -120,6 +123,18 @@ func (v *workloadValidator) answer(req admission.Request, w *workload.Workload, 
 		return v.record(req, in, reason, admission.Allowed("").WithWarnings(message+until(req, verdict)))
 	}
 	return v.record(req, in, reason, forbidden(req, message, causes(in.Now, w.FieldOf, verdict.Findings...)...))
+}
+
+// unstamped is what is wrong with a workload whose stamp is not that of its author.
+const unstamped = "the annotations " + v1alpha1.AnnotationDeclaredBy + "… do not say who creates it: " +
+	"is the mutating webhook of Wayleave installed?"
+
+// authorOf is the user whom the stamp of a workload has to name; nil where a built-in controller creates it.
+func authorOf(req admission.Request, w *workload.Workload) *v1alpha1.Subject {
+	if fromTemplate(req, w) {
+		return nil
+	}
+	return new(requester(req.UserInfo))
 }
 
 // canWait says whether a template is admitted although its pods are denied now. Whether the author may use the hop must be
@@ -173,6 +188,7 @@ func (v *workloadValidator) input(
 		}
 	}
 	in.Workload = w.Question(made, use)
+	in.Workload.Begins = req.Operation == admissionv1.Create && w.Begins(made)
 	return in, nil
 }
 
@@ -187,15 +203,6 @@ func accountOf(in delegation.Input) string {
 		return hop.Status.ServiceAccountName
 	}
 	return ""
-}
-
-// audiences says for which audiences the pods of a workload may have tokens. What is not known yet of the hop of a template
-// is asked when its pods are created.
-func audiences(in delegation.Input, w *workload.Workload) func(string) bool {
-	scope, known := delegation.WrittenScope(in)
-	return func(audience string) bool {
-		return !known && w.Template || slices.Contains(scope.Audiences, audience)
-	}
 }
 
 // unusable says that a hop may not be used, and why.

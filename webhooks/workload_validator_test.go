@@ -105,7 +105,7 @@ func TestWorkloadValidator(t *testing.T) {
 			}
 			w := newWorld(t, objects...)
 			w.allowed["alice use delegationhops/isolate"], w.broken = !test.mayNot, test.broken
-			req := request(t, "alice", test.kind, test.object, test.old)
+			req := mutated(t, "alice", test.kind, test.object, test.old)
 			if test.operation != "" {
 				req.Operation = test.operation
 			}
@@ -189,7 +189,7 @@ func TestTemplatesWaitForOthers(t *testing.T) {
 				{kind: "CronJob", object: cron, strict: true}, {kind: "Job", object: j, dry: true, strict: true},
 			} {
 				w.Strict = c.strict
-				req := request(t, "alice", c.kind, c.object, nil)
+				req := mutated(t, "alice", c.kind, c.object, nil)
 				req.DryRun = new(c.dry)
 				got := newWorkloadValidator(w.Options).Handle(t.Context(), req)
 				if wantAllowed := test.waits && c.admits; wantAllowed {
@@ -209,7 +209,7 @@ func TestTemplatesWaitForOthers(t *testing.T) {
 func TestMistypedHops(t *testing.T) {
 	w := newWorld(t)
 	w.allowed["alice use delegationhops/isolate"] = true
-	got := newWorkloadValidator(w.Options).Handle(t.Context(), request(t, "alice", "Job", job(), nil))
+	got := newWorkloadValidator(w.Options).Handle(t.Context(), mutated(t, "alice", "Job", job(), nil))
 	checkAnswer(t, got.Allowed, true, message(got), "", got.Warnings, "check the spelling of label "+v1alpha1.LabelHop)
 }
 
@@ -223,7 +223,7 @@ func TestControllersNeedNoUse(t *testing.T) {
 		"mallory": false,
 	} {
 		w := newWorld(t, granted()...)
-		if got := newWorkloadValidator(w.Options).Handle(t.Context(), request(t, user, "Pod", ofJob, nil)); got.Allowed != wantAllowed {
+		if got := newWorkloadValidator(w.Options).Handle(t.Context(), mutated(t, user, "Pod", ofJob, nil)); got.Allowed != wantAllowed {
 			t.Errorf("%s was answered %t: %s", user, got.Allowed, message(got))
 		}
 	}
@@ -257,7 +257,7 @@ func TestCronJobsWaitWithoutJobs(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, test.world...)
 			w.allowed["alice use delegationhops/isolate"] = true
-			got := newWorkloadValidator(w.Options).Handle(t.Context(), request(t, test.user, "Job", test.object, nil))
+			got := newWorkloadValidator(w.Options).Handle(t.Context(), mutated(t, test.user, "Job", test.object, nil))
 			if got.Allowed != test.want {
 				t.Errorf("allowed %t: %s", got.Allowed, message(got))
 			}
@@ -277,7 +277,7 @@ func TestOtherUsersLearnLittle(t *testing.T) {
 	for may, want := range map[bool]string{true: "Revoked by bob", false: "NotPermittedToUse"} {
 		w := newWorld(t, revoked...)
 		w.allowed["alice use delegationhops/isolate"] = may
-		answer := newWorkloadValidator(w.Options).Handle(t.Context(), request(t, "alice", "Job", job(), nil))
+		answer := newWorkloadValidator(w.Options).Handle(t.Context(), mutated(t, "alice", "Job", job(), nil))
 		if got := message(answer); !strings.Contains(got, want) || strings.Contains(got, "a secret") != may {
 			t.Errorf("alice may use the hop: %t. The answer is %q", may, got)
 		}

@@ -56,6 +56,12 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.TokenApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Transition"):
 		return &apiv1alpha1.TransitionApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Use"):
+		return &apiv1alpha1.UseApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Uses"):
+		return &apiv1alpha1.UsesApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Withdrawal"):
+		return &apiv1alpha1.WithdrawalApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Workload"):
 		return &apiv1alpha1.WorkloadApplyConfiguration{}
 

@@ -60,3 +60,34 @@ type Revocation struct {
 	// +optional
 	At *metav1.Time `json:"at,omitempty"`
 }
+
+// Withdrawal records when a withdrawal was asked for, and when each of its steps was done, by the controller's clock. It is
+// removed when the object becomes valid again.
+type Withdrawal struct {
+	// reason is why it is withdrawn.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Reason Reason `json:"reason,omitempty"`
+
+	// askedAt is when it was asked for: when it was revoked, or expired; otherwise when the controller found the reason.
+	// +required
+	AskedAt *metav1.MicroTime `json:"askedAt,omitempty"`
+
+	// unboundAt is when the bindings were deleted: of the hop and of all hops below it, or of all hops of the path.
+	// +optional
+	UnboundAt *metav1.MicroTime `json:"unboundAt,omitempty"`
+
+	// identityDeletedAt is when ServiceAccount, Secret and Roles were seen to be gone. Absent on a path.
+	// +optional
+	IdentityDeletedAt *metav1.MicroTime `json:"identityDeletedAt,omitempty"`
+
+	// workloadsStoppedAt is when the Jobs of the hop were suspended and its pods deleted. Absent on a path.
+	// +optional
+	WorkloadsStoppedAt *metav1.MicroTime `json:"workloadsStoppedAt,omitempty"`
+
+	// completedAt is when nothing was seen to be left: no object of the grant, and no pod that runs; on a path, of none of its
+	// hops.
+	// +optional
+	CompletedAt *metav1.MicroTime `json:"completedAt,omitempty"`
+}

@@ -3,8 +3,8 @@ package v1alpha1
 // Condition types. Ready, Reconciling and Stalled follow kstatus, so that kubectl wait and GitOps tools understand
 // them. Only the controller sets any of them.
 const (
-	// ConditionReady is True while a path is active or a hop has its grant. Its reason is the object's state: Active or
-	// Granted, or why not.
+	// ConditionReady is True while a path is active, or a hop may be used. Its reason is the object's state: Active; Granted or
+	// Idle; or why not.
 	ConditionReady = "Ready"
 	// ConditionReconciling is True while the object is expected to become ready on its own: a waiting reason.
 	ConditionReconciling = "Reconciling"
@@ -17,6 +17,11 @@ const (
 
 	// ConditionValid reports whether the whole chain of a hop is valid. Unknown while a fact that decides is missing.
 	ConditionValid = "Valid"
-	// ConditionGranted reports whether the identity and the permissions of a hop exist in the cluster.
+	// ConditionGranted reports whether the permissions of a hop exist in the cluster, and its identity has them. While a hop is
+	// valid and not in use it is False with reason Idle.
 	ConditionGranted = "Granted"
+
+	// ConditionPodGranted is a condition of a pod that waits at the gate of its hop. It is False with the reason for which the
+	// pod waits.
+	ConditionPodGranted = GroupName + "/Granted"
 )

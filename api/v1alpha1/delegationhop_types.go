@@ -9,6 +9,7 @@ import metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 // +kubebuilder:validation:XValidation:rule="has(self.parentRef) == has(oldSelf.parentRef) && (!has(self.parentRef) || self.parentRef == oldSelf.parentRef)",message="parentRef is immutable: create a new hop",fieldPath=".parentRef",reason="FieldValueForbidden"
 // +kubebuilder:validation:XValidation:rule="!has(oldSelf.revoked) || (has(self.revoked) && self.revoked == oldSelf.revoked)",message="revoked is final: it can be set, never changed or unset",fieldPath=".revoked",reason="FieldValueForbidden"
 // +kubebuilder:validation:XValidation:rule="!has(self.token) || !has(self.token.audience) || !has(self.scope) || (has(self.scope.audiences) && self.token.audience in self.scope.audiences)",message="the token's audience must be one of scope.audiences",fieldPath=".token.audience"
+// +kubebuilder:validation:XValidation:rule="!has(self.workload) || !has(self.workload.maxDuration) || !has(self.lifetime) || !has(self.lifetime.duration) || duration(self.workload.maxDuration) <= duration(self.lifetime.duration)",message="must not be longer than lifetime.duration",fieldPath=".workload.maxDuration"
 // +kubebuilder:validation:XValidation:rule="!has(self.scope) || !has(self.scope.acceptedRisks)",message="a hop accepts no risks: those of its path apply, so name them there",fieldPath=".scope.acceptedRisks",reason="FieldValueForbidden"
 type DelegationHopSpec struct {
 	// pathRef names the path that this hop belongs to.
@@ -102,6 +103,23 @@ type Workload struct {
 	// +kubebuilder:validation:items:MaxLength=512
 	// +kubebuilder:validation:items:Pattern=`^[^*\s]+([:@][^*/\s]*\*)?$`
 	Images []string `json:"images,omitempty"`
+
+	// maxUses is how many uses of the hop may begin, one after another or at the same time. A use is one Job with its retries
+	// and its parallel pods, where each run of a CronJob is a Job of its own, or one Pod that no controller made. If absent,
+	// there is no limit.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=1000000000
+	MaxUses int32 `json:"maxUses,omitempty"`
+
+	// maxDuration is how long one use may last, from 1s to 8784h; then it is ended. It is never longer than the lifetime of
+	// the hop. If absent, a use ends with the hop at the latest.
+	// +optional
+	// +kubebuilder:validation:Type=string
+	// +kubebuilder:validation:MinLength=2
+	// +kubebuilder:validation:MaxLength=32
+	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('8784h')",message="must be from 1s to 8784h, in h, m, s or ms; days are not a unit: 7 days are 168h"
+	MaxDuration *metav1.Duration `json:"maxDuration,omitempty"`
 }
 
 // Token requests a short-lived credential in a Secret of the hop's namespace. With the API server as audience the
@@ -202,6 +220,71 @@ type DelegationHopStatus struct {
 	// credential describes the token in the Secret; it never contains the token.
 	// +optional
 	Credential *Credential `json:"credential,omitempty"`
+
+	// uses counts the uses of the hop. Its permissions exist while one is live, or while the hop keeps a token.
+	// +optional
+	Uses *Uses `json:"uses,omitempty"`
+
+	// withdrawal records how what the hop held was withdrawn; absent while the hop is valid.
+	// +optional
+	Withdrawal *Withdrawal `json:"withdrawal,omitempty"`
+}
+
+// Uses counts the uses of a hop.
+type Uses struct {
+	// summary is how many uses began, and of how many where their number is limited, such as 1/3.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	Summary string `json:"summary,omitempty"`
+
+	// begun is how many uses began.
+	// +required
+	// +kubebuilder:validation:Minimum=0
+	Begun *int32 `json:"begun,omitempty"`
+
+	// incarnation is the identity under which the last use ran. Once no use is live, that identity is replaced, so that no token
+	// of a use that has ended works in a later one.
+	// +optional
+	// +kubebuilder:validation:Minimum=1
+	Incarnation int64 `json:"incarnation,omitempty"`
+
+	// live are the uses that began and have not ended, at most 64.
+	// +optional
+	// +listType=map
+	// +listMapKey=uid
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=64
+	Live []Use `json:"live,omitempty"`
+}
+
+// Use is a use of a hop: one Job with its pods, or one Pod that no controller made.
+type Use struct {
+	// kind is Job or Pod.
+	// +required
+	Kind WorkloadKind `json:"kind,omitempty"`
+
+	// name is the name of the Job or Pod, in the namespace of the hop.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=253
+	Name string `json:"name,omitempty"`
+
+	// uid is the UID of the Job or Pod.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=36
+	UID string `json:"uid,omitempty"`
+
+	// since is when the use began: its first pod passed the gate.
+	// +required
+	Since metav1.Time `json:"since,omitempty,omitzero"`
+
+	// by is the user on whose right to use the hop it began.
+	// +required
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	By string `json:"by,omitempty"`
 }
 
 // Ended says why and since when a hop has ended.
@@ -252,8 +335,8 @@ type Credential struct {
 	ExpiresAt metav1.Time `json:"expiresAt,omitempty,omitzero"`
 }
 
-// DelegationHop is one node of a delegated execution path. While it is valid it has its own identity, with exactly its
-// scope.
+// DelegationHop is one node of a delegated execution path. While it is valid it has its own identity, which has exactly its
+// scope while a workload runs under it.
 //
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
@@ -262,6 +345,7 @@ type Credential struct {
 // +kubebuilder:printcolumn:name="Parent",type=string,JSONPath=`.spec.parentRef.name`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
+// +kubebuilder:printcolumn:name="Uses",type=string,JSONPath=`.status.uses.summary`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expiresAt`
 // +kubebuilder:printcolumn:name="Account",type=string,JSONPath=`.status.serviceAccountName`,priority=1
 // +kubebuilder:printcolumn:name="Age",type=date,JSONPath=`.metadata.creationTimestamp`

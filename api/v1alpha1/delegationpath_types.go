@@ -95,6 +95,10 @@ type DelegationPathStatus struct {
 	// +optional
 	Hops *HopCounts `json:"hops,omitempty"`
 
+	// withdrawal records how what the hops of the path held was withdrawn; absent while the path is active.
+	// +optional
+	Withdrawal *Withdrawal `json:"withdrawal,omitempty"`
+
 	// history is the path's last 32 transitions, oldest first, or fewer where they are long.
 	// +optional
 	// +listType=atomic

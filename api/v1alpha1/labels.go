@@ -21,6 +21,17 @@ const (
 
 	// AnnotationRequires holds, on a pod template, what the workload needs: PolicyRules as YAML.
 	AnnotationRequires = GroupName + "/requires"
+	// AnnotationDeclaredBy is stamped at admission on a Pod, Job or CronJob that declares a hop, with the user who created it or
+	// last changed what runs: that user's right to use the hop is asked for again whenever a pod of it starts.
+	AnnotationDeclaredBy = GroupName + "/declared-by"
+	// AnnotationDeclaredByGroups is stamped beside it with the groups of that user, as a JSON list.
+	AnnotationDeclaredByGroups = GroupName + "/declared-by-groups"
+	// AnnotationDeclaredHop is stamped beside it with the UID of the hop, unless the hop does not exist yet: then the controller
+	// adds it to the Job when its first pod starts. A hop that is recreated is another one.
+	AnnotationDeclaredHop = GroupName + "/declared-hop-uid"
+	// AnnotationUseEnded is on a Job whose use of its hop was ended by the controller, with the reason. It starts no other one.
+	AnnotationUseEnded = GroupName + "/use-ended"
+
 	// AnnotationChangedBy is stamped at admission with the user who last changed the spec.
 	AnnotationChangedBy = GroupName + "/changed-by"
 	// AnnotationChangedGeneration is stamped beside it with the generation that the change made. An object of another
@@ -36,6 +47,9 @@ const (
 	AnnotationSuspendedFor = GroupName + "/suspended-for"
 	// AnnotationSuspendedHop is beside it with the UID of that hop: a hop that is recreated resumes nothing.
 	AnnotationSuspendedHop = GroupName + "/suspended-hop-uid"
+
+	// GateGrant is the scheduling gate of each pod that declares a hop. The controller removes it once the pod may start.
+	GateGrant = GroupName + "/grant"
 
 	// AccountPrefix begins the name of each hop's ServiceAccount, and of each pod that runs under a hop.
 	AccountPrefix = "dhop-"

@@ -26,6 +26,10 @@ const (
 	ReasonRevoked Reason = "Revoked"
 	// ReasonExpired: a lifetime along the chain has ended.
 	ReasonExpired Reason = "Expired"
+	// ReasonUsesExhausted: as many uses of the hop have begun as it allows.
+	ReasonUsesExhausted Reason = "UsesExhausted"
+	// ReasonDurationExceeded: a use has lasted as long as the hop allows.
+	ReasonDurationExceeded Reason = "DurationExceeded"
 )
 
 // Fixable reasons.
@@ -96,6 +100,10 @@ const (
 	ReasonParentNotReady Reason = "ParentNotReady"
 	// ReasonSuspended: the path is suspended.
 	ReasonSuspended Reason = "Suspended"
+	// ReasonFrozen: the cluster, the path's origin, the hop's author or its namespace is frozen.
+	ReasonFrozen Reason = "Frozen"
+	// ReasonTooManyLiveUses: 64 uses of the hop are live; one more waits until one of them has ended.
+	ReasonTooManyLiveUses Reason = "TooManyLiveUses"
 	// ReasonUndetermined: a question that decides could not be answered. Unknown never means yes.
 	ReasonUndetermined Reason = "Undetermined"
 )
@@ -106,6 +114,8 @@ const (
 	ReasonActive Reason = "Active"
 	// ReasonGranted: the hop is valid and has its grant.
 	ReasonGranted Reason = "Granted"
+	// ReasonIdle: the hop is valid and not in use. Its permissions exist only while it is.
+	ReasonIdle Reason = "Idle"
 	// ReasonOriginAuthorized: the path's origin may do all that the path allows.
 	ReasonOriginAuthorized Reason = "OriginAuthorized"
 )
@@ -113,6 +123,9 @@ const (
 var classes = map[Reason]Class{
 	ReasonRevoked: ClassFinal,
 	ReasonExpired: ClassFinal,
+
+	ReasonUsesExhausted:    ClassFinal,
+	ReasonDurationExceeded: ClassFinal,
 
 	ReasonScopeInvalid:           ClassFixable,
 	ReasonScopeAmplifies:         ClassFixable,
@@ -143,10 +156,14 @@ var classes = map[Reason]Class{
 	ReasonNotYetValid:    ClassWaiting,
 	ReasonParentNotReady: ClassWaiting,
 	ReasonSuspended:      ClassWaiting,
+	ReasonFrozen:         ClassWaiting,
 	ReasonUndetermined:   ClassWaiting,
+
+	ReasonTooManyLiveUses: ClassWaiting,
 
 	ReasonActive:           ClassGood,
 	ReasonGranted:          ClassGood,
+	ReasonIdle:             ClassGood,
 	ReasonOriginAuthorized: ClassGood,
 }
 

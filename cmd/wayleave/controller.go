@@ -43,6 +43,7 @@ replicas may run, of which one works.`,
 	}
 	flags := cmd.Flags()
 	o.bind(flags)
+	o.bindFrozen(flags)
 	o.election.bind(flags)
 	flags.StringVar(&o.server, "api-server", "",
 		"URL of the API server in the kubeconfigs of token Secrets (default: the one that this process uses)")
@@ -90,7 +91,7 @@ func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error
 	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        newScheme(),
-		Cache:                         controllers.CacheOptions(),
+		Cache:                         controllers.CacheOptions(o.namespace),
 		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress:        o.healthAddress,
 		LeaderElection:                o.election.on,

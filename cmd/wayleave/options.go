@@ -19,6 +19,7 @@ import (
 type common struct {
 	namespace      string
 	controllerUser string
+	frozen         bool
 	metricsAddress string
 	healthAddress  string
 }
@@ -33,6 +34,12 @@ func (c *common) bind(flags *pflag.FlagSet) {
 	flags.StringVar(&c.healthAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 turns them off")
 }
 
+// bindFrozen is for the processes that judge.
+func (c *common) bindFrozen(flags *pflag.FlagSet) {
+	flags.BoolVar(&c.frozen, "frozen", false, "start with the whole cluster frozen: nothing new starts and every grant is withdrawn, "+
+		"as with ConfigMap wayleave-freeze, until it runs without this flag. For a restore; set it on controller and webhook")
+}
+
 func (c *common) gatherer(mgr ctrl.Manager) *facts.Gatherer {
 	user := c.controllerUser
 	if user == "" {
@@ -40,7 +47,7 @@ func (c *common) gatherer(mgr ctrl.Manager) *facts.Gatherer {
 	}
 	return &facts.Gatherer{
 		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Access: mgr.GetClient(),
-		Controller: user, OperatorNamespace: c.namespace,
+		Controller: user, OperatorNamespace: c.namespace, Frozen: c.frozen,
 	}
 }
 

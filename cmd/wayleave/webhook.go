@@ -7,6 +7,7 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
@@ -17,6 +18,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/audit"
+	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/webhooks"
 )
 
@@ -43,6 +45,7 @@ cluster, and any number of replicas may run.`,
 	}
 	flags := cmd.Flags()
 	o.bind(flags)
+	o.bindFrozen(flags)
 	flags.StringVar(&o.host, "host", "", "address to listen on; empty means all")
 	flags.IntVar(&o.port, "port", 9443, "port to listen on")
 	flags.StringVar(&o.certDir, "cert-dir", "/certs", "folder with tls.crt and tls.key; they are read again when they change")
@@ -75,8 +78,11 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 	}
 	server := webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir, ClientCAName: o.clientCA})
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme:                 newScheme(),
-		Cache:                  cache.Options{DefaultTransform: cache.TransformStripManagedFields()},
+		Scheme: newScheme(),
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject:         map[client.Object]cache.ByObject{&corev1.ConfigMap{}: facts.FreezeCache(o.namespace)},
+		},
 		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
 		HealthProbeBindAddress: o.healthAddress,
 		WebhookServer:          server,
@@ -102,7 +108,7 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 func warm(ctx context.Context, mgr ctrl.Manager) error {
 	for _, o := range []client.Object{
 		&v1alpha1.DelegationPath{}, &v1alpha1.DelegationHop{},
-		&rbacv1.Role{}, &rbacv1.RoleBinding{}, &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{},
+		&corev1.ConfigMap{}, &rbacv1.Role{}, &rbacv1.RoleBinding{}, &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{},
 	} {
 		if _, err := mgr.GetCache().GetInformer(ctx, o, cache.BlockUntilSynced(false)); err != nil {
 			return fmt.Errorf("setting up the informer of %T: %w", o, err)

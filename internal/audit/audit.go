@@ -24,6 +24,8 @@ const (
 	Change Verb = "transition"
 	// Grant: a hop gets another identity, or other permissions than before.
 	Grant Verb = "grant"
+	// Use: a use of a hop begins.
+	Use Verb = "use"
 	// Delete: a path or a hop does not exist any more.
 	Delete Verb = "delete"
 )

@@ -82,6 +82,7 @@ func (e *evaluation) checkPath() {
 	n := e.pathNode()
 	e.checkRevocation(p.Spec.Revoked, n)
 	e.checkSuspension(p, n)
+	e.checkFreeze(nil, n)
 	e.checkPathLifetime(p, n)
 	e.checkPathScope(p, n)
 	e.checkOrigin(p, n)
@@ -111,6 +112,7 @@ func (e *evaluation) checkHop(i int) {
 		e.report(Finding{Reason: v1alpha1.ReasonHopNotFound, Node: n.name, Message: "the hop is being deleted"})
 	}
 	e.checkRevocation(h.Spec.Revoked, n)
+	e.checkFreeze(h, n)
 	e.checkPlace(h, n)
 	e.checkAuthor(h, n)
 	hopScope := e.checkHopScope(h, n)

@@ -41,12 +41,14 @@ type TokenSpec struct {
 }
 
 // GrantFor is the grant of a hop whose verdict is Allow, in its present incarnation while the account of that incarnation
-// exists, else in the next one, whose name has the given random suffix. A name is never used again, and no one can know it
-// before it is in the status.
-func GrantFor(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, v Verdict, observed []Object, suffix string) Grant {
+// exists and is not spent, else in the next one, whose name has the given random suffix. A name is never used again, and no
+// one can know it before it is in the status.
+func GrantFor(
+	path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, v Verdict, observed []Object, suffix string, spent bool,
+) Grant {
 	name := hop.Status.ServiceAccountName
 	current := grantOf(path, hop, hop.Status.Incarnation, name, v)
-	if endsAt(name, v.NotAfter) && current.hasIdentity(types.UID(hop.Status.ServiceAccountUID), observed) {
+	if !spent && endsAt(name, v.NotAfter) && current.hasIdentity(types.UID(hop.Status.ServiceAccountUID), observed) {
 		return current
 	}
 	return grantOf(path, hop, hop.Status.Incarnation+1, AccountName(hop, suffix, v.NotAfter), v)
@@ -129,7 +131,7 @@ func Labels(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, incarnat
 // a token, since what holds a token has no moment of use.
 func (g Grant) Objects(useLives bool) []Object {
 	objects := []Object{g.account()}
-	if useLives || g.Token != nil {
+	if g.HasRights(useLives) {
 		objects = append(objects, g.rights()...)
 	}
 	if t := g.Token; t != nil {
@@ -139,6 +141,9 @@ func (g Grant) Objects(useLives bool) []Object {
 	}
 	return objects
 }
+
+// HasRights says whether the grant has roles and bindings.
+func (g Grant) HasRights(useLives bool) bool { return useLives || g.Token != nil }
 
 func (g Grant) account() Object {
 	return Object{Kind: ServiceAccount, Key: g.Account, Content: AccountContent(true, new(false))}

@@ -24,8 +24,10 @@ func HopNamespaceRights(namespace string) v1alpha1.Scope {
 		rule("", "serviceaccounts", "create", "patch", "delete"),
 		rule("", "serviceaccounts/token", "create"),
 		rule("", "secrets", "get", "create", "update", "delete"),
-		rule("", "pods", "delete"),
-		rule("batch", "jobs", "list", "patch"),
+		rule("", "pods", "get", "patch", "delete"),
+		rule("", "pods/status", "patch"),
+		rule("batch", "jobs", "get", "list", "patch"),
+		rule("batch", "cronjobs", "get", "patch"),
 	}}}}
 }
 

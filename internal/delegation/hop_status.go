@@ -24,6 +24,7 @@ func PinReferences(in Input, v Verdict) *v1alpha1.DelegationHopStatus {
 	begin(&next.ActiveSince, v, in.Now)
 	recordEnd(&next.ExpiresAt, v, next.ActiveSince, in.Now)
 	latchEnd(&next.Ended, v, in.Now)
+	summarizeUses(next, hop)
 	if v.Outcome != Undetermined {
 		next.UndeterminedSince = nil
 	} else if next.UndeterminedSince == nil {
@@ -44,6 +45,10 @@ type Applied struct {
 	Denied *Finding
 	// Overwritten is who keeps changing a part of the grant that decides nothing. The hop holds its grant.
 	Overwritten *Finding
+	// Idle is true for a hop that is not in use and keeps no token, so that it has an identity and no permissions.
+	Idle bool
+	// Again is after what time to look at the uses of the hop again; zero if nothing is expected.
+	Again time.Duration
 	// Err is the error of a step that could not be done.
 	Err error
 	// InEffect says whether all objects of the grant were seen to exist. It is set while the verdict is Undetermined, when
@@ -61,6 +66,8 @@ func SetHopConditions(next *v1alpha1.DelegationHopStatus, in Input, v Verdict, a
 		reason, message = applied.Denied.Reason, applied.Denied.BoundedString()
 	case applied.Err != nil && v.Outcome == Allow:
 		reason, message = v1alpha1.ReasonNotYetValid, incomplete("the grant", applied.Err)
+	case applied.Idle:
+		reason, message = v1alpha1.ReasonIdle, message+"; its permissions exist while a workload runs under it"
 	}
 	granted, grantedMessage := grantedStatus(next, v, applied, reason), message
 	if applied.Err != nil && reason.Class() != v1alpha1.ClassGood && next.ServiceAccountName != "" {
@@ -73,6 +80,9 @@ func SetHopConditions(next *v1alpha1.DelegationHopStatus, in Input, v Verdict, a
 		}
 	}
 	s.set(v1alpha1.ConditionGranted, granted, reason, grantedMessage)
+	if reason.Class() == v1alpha1.ClassGood {
+		next.Withdrawal = nil
+	}
 	if o := applied.Overwritten; o != nil && reason.Class() == v1alpha1.ClassGood {
 		reason, message = o.Reason, o.BoundedString()
 	}
@@ -86,6 +96,8 @@ func grantedStatus(next *v1alpha1.DelegationHopStatus, v Verdict, applied Applie
 		return metav1.ConditionFalse
 	case v.Outcome == Undetermined:
 		return applied.InEffect
+	case applied.Idle:
+		return metav1.ConditionFalse
 	}
 	return conditionStatus(reason.Class() == v1alpha1.ClassGood)
 }

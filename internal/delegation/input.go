@@ -54,6 +54,8 @@ type Facts struct {
 	// GoneNamespace is a namespace of the scope of the hop asked about that does not exist, where the ceiling lacks something
 	// there: its bindings went with it.
 	GoneNamespace string
+	// Freeze says what is frozen.
+	Freeze Freeze
 	// HopNamespace: may the controller make accounts and end workloads in the namespace of the hop asked about?
 	HopNamespace Answer
 }
@@ -81,6 +83,10 @@ type Workload struct {
 	Requires []rbacv1.PolicyRule
 	// RequiresProblem says why its declaration could not be read; empty where it could.
 	RequiresProblem string
+	// Begins is true for what begins a use of its own if it is admitted: a Job, or a Pod that no controller makes.
+	Begins bool
+	// Author is whose right to use the hop is asked for, where that is not the user who makes the request.
+	Author string
 	// Use: may the author of the workload use the hop?
 	Use Answer
 }

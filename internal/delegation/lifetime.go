@@ -34,7 +34,24 @@ func (e *evaluation) checkHopLifetime(h *v1alpha1.DelegationHop, n node) {
 			break
 		}
 	}
+	e.checkMaxDuration(h, n)
 	e.checkEnd(h.Spec.Lifetime, h.Status.ActiveSince, h.Status.ExpiresAt, n)
+}
+
+// checkMaxDuration checks that a use of a hop may not last longer than a node above; the schema compares with the hop itself.
+func (e *evaluation) checkMaxDuration(h *v1alpha1.DelegationHop, n node) {
+	if h.Spec.Workload == nil || h.Spec.Workload.MaxDuration == nil {
+		return
+	}
+	for _, above := range e.lifetimes {
+		if excess := longer(&v1alpha1.Lifetime{Duration: h.Spec.Workload.MaxDuration}, above); excess != "" {
+			e.report(Finding{
+				Reason: v1alpha1.ReasonLifetimeExceedsParent, Node: n.name, Field: "spec.workload.maxDuration",
+				Message: excess + ": shorten it, or leave it out",
+			})
+			return
+		}
+	}
 }
 
 // checkEnd checks the end of a node and passes it down the chain. The object asked about begins with an Allow, so its

@@ -21,16 +21,18 @@ var (
 )
 
 // DependsOnOthers says whether a finding of the verdict on this input is about the present state of an object other than
-// the one in question. A final reason never is: no other object reverses it.
+// the one in question. A final reason is not, unless it says so: no other object reverses it.
 func (in Input) DependsOnOthers(f Finding) bool {
 	own := ofDelegations
 	if in.Workload != nil {
 		own = ofWorkloads
 	}
 	switch {
+	case f.Elsewhere:
+		return true
 	case f.Itself, isFinal(f):
 		return false
-	case f.Node != "", f.Elsewhere:
+	case f.Node != "":
 		return true
 	}
 	return !slices.Contains(own, f.Reason)

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"slices"
 	"strconv"
+	"time"
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
@@ -25,14 +26,16 @@ const (
 	maxActor = 1024
 )
 
-// PathStatus is the next status of the path of an input, whose hops are given.
-func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop) *v1alpha1.DelegationPathStatus {
+// PathStatus is the next status of the path of an input, whose hops are given. Where it is denied, their bindings are gone at the
+// time given.
+func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop, unbound time.Time) *v1alpha1.DelegationPathStatus {
 	path, now := in.Path, metav1.NewTime(in.Now)
 	next := path.Status.DeepCopy()
 	next.ObservedGeneration = path.Generation
 	begin(&next.ActiveSince, v, in.Now)
 	recordEnd(&next.ExpiresAt, v, next.ActiveSince, in.Now)
 	next.Hops = countHops(path, hops)
+	recordWithdrawal(next, in, v, hops, unbound)
 
 	reason := v.Reason(v1alpha1.ReasonActive)
 	if reason != ReadyReason(path.Status.Conditions) {

@@ -35,7 +35,7 @@ func TestOriginAuthorizedHasReasonsOfItsOwn(t *testing.T) {
 		if c.notAsked {
 			in.Facts.Origin = Answer{}
 		}
-		got := meta.FindStatusCondition(PathStatus(in, v, nil).Conditions, v1alpha1.ConditionOriginAuthorized)
+		got := meta.FindStatusCondition(PathStatus(in, v, nil, noon).Conditions, v1alpha1.ConditionOriginAuthorized)
 		if state := string(got.Status) + " " + got.Reason; state != c.want {
 			t.Errorf("%s: %s, want %s", name, state, c.want)
 		}
@@ -50,20 +50,20 @@ func TestHistoryHasTransitionsOnly(t *testing.T) {
 		v1alpha1.AnnotationChangedBy: "alice@example.com", v1alpha1.AnnotationChangedGeneration: "2",
 	}
 	p.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Reason: string(v1alpha1.ReasonActive)}}
-	if next := PathStatus(ask(p), Verdict{Outcome: Allow, NotAfter: noon}, nil); len(next.History) != 0 {
+	if next := PathStatus(ask(p), Verdict{Outcome: Allow, NotAfter: noon}, nil, noon); len(next.History) != 0 {
 		t.Errorf("nothing changed: %+v", next.History)
 	}
 	revoked := Verdict{Outcome: Deny, Findings: []Finding{{Reason: v1alpha1.ReasonRevoked, Actor: "bob@example.com"}}}
 	suspended := Verdict{Outcome: Deny, Findings: []Finding{{Reason: v1alpha1.ReasonSuspended}}}
 	p.Status.History = make([]v1alpha1.Transition, maxHistory)
 	for want, v := range map[string]Verdict{"bob@example.com": revoked, "alice@example.com": suspended} {
-		history := PathStatus(ask(p), v, nil).History
+		history := PathStatus(ask(p), v, nil, noon).History
 		if last := history[len(history)-1]; len(history) != maxHistory || last.Actor != want || last.Reason != v.Findings[0].Reason {
 			t.Errorf("%d transitions, the last one %+v, want one by %s", len(history), last, want)
 		}
 	}
 	p.Status.ObservedGeneration = 2
-	if history := PathStatus(ask(p), suspended, nil).History; history[len(history)-1].Actor != Controller {
+	if history := PathStatus(ask(p), suspended, nil, noon).History; history[len(history)-1].Actor != Controller {
 		t.Errorf("without a change: %+v", history[len(history)-1])
 	}
 }
@@ -113,7 +113,7 @@ func TestStatusIsBounded(t *testing.T) {
 		if i == 99 {
 			v.Findings[0].Actor = hostile
 		}
-		p.Status = *PathStatus(ask(p), v, nil)
+		p.Status = *PathStatus(ask(p), v, nil, noon)
 		raw, err := json.Marshal(p.Status)
 		if err != nil {
 			t.Fatal(err)
@@ -144,7 +144,7 @@ func TestSuspendedIsNeverReady(t *testing.T) {
 	} {
 		in := ask(path(pathSpec(func(s *v1alpha1.DelegationPathSpec) { s.Suspend = &c.suspend })))
 		in.Path.Status.Conditions = []metav1.Condition{{Type: v1alpha1.ConditionReady, Status: "True", Reason: "Active"}}
-		ready := meta.FindStatusCondition(PathStatus(in, Evaluate(in), nil).Conditions, v1alpha1.ConditionReady)
+		ready := meta.FindStatusCondition(PathStatus(in, Evaluate(in), nil, noon).Conditions, v1alpha1.ConditionReady)
 		if got := string(ready.Status) + " " + ready.Reason; got != c.want {
 			t.Errorf("%s: %s, want %s", name, got, c.want)
 		}

@@ -146,7 +146,7 @@ func TestGrantFor(t *testing.T) {
 		t.Fatal(v.Message())
 	}
 	isolate.Status.Incarnation = 1
-	g := GrantFor(broad, isolate, v, nil, "5f0d")
+	g := GrantFor(broad, isolate, v, nil, "5f0d", false)
 	name := AccountName(isolate, "5f0d", noon.Add(30*time.Minute))
 	rule := func(verbs ...string) []rbacv1.PolicyRule {
 		return []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: verbs}}
@@ -227,7 +227,7 @@ func TestGrantForKeepsTheIdentity(t *testing.T) {
 			}
 			v := v
 			v.NotAfter = v.NotAfter.Add(test.end)
-			if got := GrantFor(p, isolate, v, test.observed, "77aa"); got.Incarnation != test.want {
+			if got := GrantFor(p, isolate, v, test.observed, "77aa", false); got.Incarnation != test.want {
 				t.Errorf("incarnation %d, want %d", got.Incarnation, test.want)
 			}
 		})
@@ -247,7 +247,7 @@ func TestPlanForDependsOnUse(t *testing.T) {
 		"idle with token": {hop: hop("isolate", withToken("")), want: []Kind{ServiceAccount, Role, RoleBinding, Secret}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			g := GrantFor(p, test.hop, Evaluate(ask(p, test.hop)), nil, "5f0d")
+			g := GrantFor(p, test.hop, Evaluate(ask(p, test.hop)), nil, "5f0d", false)
 			var made []Kind
 			for _, step := range PlanFor(g, test.useLives, nil).Make {
 				for _, o := range step {
@@ -270,7 +270,7 @@ func TestGrantOnTheCluster(t *testing.T) {
 	nodes.Namespaced = nil
 	nodes.Cluster = append(nodes.Cluster, clusterRule("get", "nodes"))
 	p := path(withPathScope(nodes))
-	g := GrantFor(p, hop("isolate"), Evaluate(ask(p, hop("isolate"))), nil, "5f0d")
+	g := GrantFor(p, hop("isolate"), Evaluate(ask(p, hop("isolate"))), nil, "5f0d", false)
 	var kinds []Kind
 	for _, o := range g.Objects(true) {
 		kinds = append(kinds, o.Kind)

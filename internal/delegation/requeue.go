@@ -60,7 +60,7 @@ func RequeueHopAfter(v Verdict, applied Applied, tokenDue, asked, now time.Time,
 	case v.Outcome == Undetermined:
 		retry = min(maxFactAge, undeterminedRetry)
 	}
-	return sooner(requeueAfter(v, tokenDue, asked, now), retry)
+	return sooner(applied.Again, sooner(requeueAfter(v, tokenDue, asked, now), retry))
 }
 
 // sooner is the shorter of two waits, of which zero means never.

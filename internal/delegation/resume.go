@@ -17,5 +17,5 @@ func ComesBack(before, after *v1alpha1.DelegationHopStatus) bool {
 		return false
 	}
 	// A crash may have come between the withdrawal and the status that says so. Then the identity is another one.
-	return !meta.IsStatusConditionTrue(before.Conditions, v1alpha1.ConditionGranted) || before.Incarnation != after.Incarnation
+	return !meta.IsStatusConditionTrue(before.Conditions, v1alpha1.ConditionReady) || before.Incarnation != after.Incarnation
 }

@@ -20,9 +20,9 @@ func TestMayPass(t *testing.T) {
 }
 
 func TestComesBack(t *testing.T) {
-	status := func(incarnation int64, granted metav1.ConditionStatus) *v1alpha1.DelegationHopStatus {
+	status := func(incarnation int64, ready metav1.ConditionStatus) *v1alpha1.DelegationHopStatus {
 		return &v1alpha1.DelegationHopStatus{Incarnation: incarnation, Conditions: []metav1.Condition{
-			{Type: v1alpha1.ConditionGranted, Status: granted},
+			{Type: v1alpha1.ConditionReady, Status: ready},
 		}}
 	}
 	for name, test := range map[string]struct {

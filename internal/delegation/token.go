@@ -82,6 +82,12 @@ func TokenDue(hop *v1alpha1.DelegationHop, now time.Time) time.Time {
 	return rotationDue(hop.Status.Credential)
 }
 
+// NextDue is when a hop's token is due, or a use of it has lasted as long as the hop allows, whichever comes first; zero if
+// neither ever is.
+func NextDue(hop *v1alpha1.DelegationHop, now time.Time) time.Time {
+	return earlier(TokenDue(hop, now), NextUseEnd(hop, &hop.Status))
+}
+
 // HasToken says whether a token of the hop was issued.
 func HasToken(hop *v1alpha1.DelegationHop) bool {
 	return hop.Status.Credential != nil && hop.Status.Credential.ID != ""

@@ -19,23 +19,37 @@ func (e *evaluation) checkWorkload() {
 	if hop == nil {
 		e.report(Finding{Reason: v1alpha1.ReasonHopNotFound, Message: "there is no such hop in this namespace"})
 	}
-	e.reportAnswer(w.Use, Finding{
-		Reason:  v1alpha1.ReasonNotPermittedToUse,
-		Message: fmt.Sprintf("you do not hold the verb %s on this delegationhop: get a Role in this namespace that gives it", v1alpha1.VerbUse),
-	}, "whether you may use the hop")
+	e.checkUse(w)
 	if hop == nil {
 		return
+	}
+	if f := usesExhausted(hop, hop.Status.Uses); w.Begins && f != nil {
+		e.report(*f)
 	}
 	e.checkKindAndImages(hop, w)
 	e.checkAccount(hop, w)
 	e.checkRequires(w)
 }
 
+// checkUse checks that the author of the workload may use the hop.
+func (e *evaluation) checkUse(w *Workload) {
+	who, whether := "you do not hold", "whether you may use the hop"
+	if w.Author != "" {
+		who, whether = fmt.Sprintf("its author %q does not hold", w.Author), fmt.Sprintf("whether its author %q may use the hop", w.Author)
+	}
+	e.reportAnswer(w.Use, Finding{
+		Reason:  v1alpha1.ReasonNotPermittedToUse,
+		Message: fmt.Sprintf("%s the verb %s on this delegationhop: get a Role in this namespace that gives it", who, v1alpha1.VerbUse),
+	}, whether)
+}
+
+const nothingMayRun = "nothing may run under this hop: it has no workload"
+
 func (e *evaluation) checkKindAndImages(hop *v1alpha1.DelegationHop, w *Workload) {
 	notAllowed := func(message string) { e.report(Finding{Reason: v1alpha1.ReasonWorkloadNotAllowed, Message: message}) }
 	allowed := hop.Spec.Workload
 	if allowed == nil {
-		notAllowed("nothing may run under this hop: it has no workload")
+		notAllowed(nothingMayRun)
 		return
 	}
 	if !slices.ContainsFunc(w.Kinds, func(k v1alpha1.WorkloadKind) bool { return slices.Contains(allowed.Kinds, k) }) {

@@ -32,12 +32,27 @@ type Gatherer struct {
 	Controller string
 	// OperatorNamespace is where Wayleave itself runs.
 	OperatorNamespace string
+
+	// Frozen has everything be frozen, whatever the cluster says.
+	Frozen bool
+
+	// fresh has path and hops read from the API server.
+	fresh bool
+}
+
+// Fresh is a gatherer that reads path and hops from the API server, not from the cache: for what begins now, and must not begin
+// on what was true a moment ago.
+func (g *Gatherer) Fresh() *Gatherer {
+	fresh := *g
+	fresh.fresh = true
+	return &fresh
 }
 
 // Path gathers what the verdict on a path depends on.
 func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input {
 	in := delegation.Input{Now: now, Path: path, OperatorNamespace: g.OperatorNamespace}
 	if !delegation.HasEnded(in) {
+		in.Facts.Freeze = g.freeze(ctx)
 		in.Facts.Origin = g.origin(ctx, path)
 		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
 	}
@@ -71,6 +86,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	if delegation.HasEnded(in) {
 		return in, nil // a final fact needs no other, and must not wait for any
 	}
+	in.Facts.Freeze = g.freeze(ctx)
 	if path := in.Path; path != nil {
 		in.Facts.Origin = g.origin(ctx, path)
 		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
@@ -124,11 +140,34 @@ func (g *Gatherer) FindHop(ctx context.Context, key types.NamespacedName) (*v1al
 
 // find reads from the cache, and asks the API server for what the cache does not hold: it may only not hold it yet.
 func (g *Gatherer) find(ctx context.Context, key types.NamespacedName, into client.Object) error {
+	if g.fresh {
+		return g.Live.Get(ctx, key, into)
+	}
 	err := g.Cache.Get(ctx, key, into)
 	if apierrors.IsNotFound(err) {
 		return g.Live.Get(ctx, key, into)
 	}
 	return err
+}
+
+// freeze reads what is frozen.
+func (g *Gatherer) freeze(ctx context.Context) delegation.Freeze {
+	if g.Frozen {
+		return delegation.Freeze{Everything: true, Why: "it runs with --frozen"}
+	}
+	from := g.Cache
+	if g.fresh {
+		from = g.Live
+	}
+	frozen := &corev1.ConfigMap{}
+	err := from.Get(ctx, types.NamespacedName{Namespace: g.OperatorNamespace, Name: delegation.FreezeName}, frozen)
+	switch {
+	case apierrors.IsNotFound(err):
+		return delegation.Freeze{}
+	case err != nil:
+		return delegation.Freeze{Unknown: delegation.APIMessage(err, "there was no answer")}
+	}
+	return delegation.FreezeOf(frozen.Data)
 }
 
 func (g *Gatherer) origin(ctx context.Context, path *v1alpha1.DelegationPath) delegation.Answer {
@@ -172,6 +211,25 @@ func (g *Gatherer) knowsPath(ctx context.Context, who v1alpha1.Subject, path typ
 // MayUse answers whether a user may create workloads that declare a hop.
 func (g *Gatherer) MayUse(ctx context.Context, who v1alpha1.Subject, hop types.NamespacedName) delegation.Answer {
 	return g.May(ctx, who, virtual(v1alpha1.VerbUse, "delegationhops", hop.Namespace, hop.Name))
+}
+
+// StillMayUse answers what MayUse does by the API server's own authorizers alone, not from the cache.
+func (g *Gatherer) StillMayUse(ctx context.Context, who v1alpha1.Subject, hop types.NamespacedName) delegation.Answer {
+	return g.review(ctx, who, virtual(v1alpha1.VerbUse, "delegationhops", hop.Namespace, hop.Name).Permissions())
+}
+
+// InEffect answers whether the API server lets an account do what it was granted: one permission of each namespace is asked
+// about, since a binding takes effect as a whole.
+func (g *Gatherer) InEffect(ctx context.Context, account types.NamespacedName, granted scope.Set) delegation.Answer {
+	var questions []scope.Permission
+	asked := map[string]bool{}
+	for _, p := range granted.Permissions() {
+		if p.Audience == "" && !asked[p.Namespace] {
+			asked[p.Namespace] = true
+			questions = append(questions, p)
+		}
+	}
+	return g.review(ctx, v1alpha1.Subject{User: rbac.ServiceAccountUser(account.Namespace, account.Name)}, questions)
 }
 
 // ceiling answers whether the controller was given what a hop asks for. Only RBAC can give it, so only RBAC is asked.

@@ -13,9 +13,9 @@ import (
 // maxGrace is how many seconds a pod may take to end: its token is valid for as long.
 const maxGrace = 30
 
-// Assignment is the patch that makes a pod run as an account: its name, a token volume in place of the injected one,
-// and a bound on how long it takes to end. On a pod that has been assigned it is empty, since admission may come round
-// twice. Only what changes is patched: the pod may have fields that this program does not know.
+// Assignment is the patch that makes a pod run as an account: its name, a token volume in place of the injected one, a
+// bound on how long it takes to end, and the gate at which it waits. On a pod that has been assigned it is empty, since
+// admission may come round twice. Only what changes is patched: the pod may have fields that this program does not know.
 func (w *Workload) Assignment(account string) []jsonpatch.Operation {
 	var p patch
 	spec := &w.Spec
@@ -28,6 +28,9 @@ func (w *Workload) Assignment(account string) []jsonpatch.Operation {
 	}
 	if g := spec.TerminationGracePeriodSeconds; g == nil || *g > maxGrace {
 		p.set("add", "/spec/terminationGracePeriodSeconds", maxGrace)
+	}
+	if gates := spec.SchedulingGates; !hasGate(gates) {
+		p.put("/spec/schedulingGates", len(gates), -1, -1, corev1.PodSchedulingGate{Name: v1alpha1.GateGrant})
 	}
 	if w.Meta.Name == "" && !strings.HasPrefix(w.Meta.GenerateName, v1alpha1.AccountPrefix) {
 		p.set("add", "/metadata/generateName", v1alpha1.AccountPrefix+w.Meta.GenerateName)

@@ -10,6 +10,8 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
 // assigned is a pod after so many rounds of admission.
@@ -102,6 +104,12 @@ func TestAssignment(t *testing.T) {
 		"a grace of its own, long": {
 			given: []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.TerminationGracePeriodSeconds = new(int64(3600)) }},
 		},
+		"a gate of its own": {
+			given: []func(*corev1.Pod){func(p *corev1.Pod) { p.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/queue"}} }},
+			want: func(p *corev1.Pod) {
+				p.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/queue"}, {Name: v1alpha1.GateGrant}}
+			},
+		},
 		"a name that is made up": {
 			given: []func(*corev1.Pod){func(p *corev1.Pod) { p.Name, p.GenerateName = "", "job-x7-" }},
 			want:  func(p *corev1.Pod) { p.Name, p.GenerateName = "", "dhop-job-x7-" },
@@ -120,6 +128,7 @@ func TestAssignment(t *testing.T) {
 				p.Spec.ServiceAccountName, p.Spec.DeprecatedServiceAccount = account, account
 				p.Spec.AutomountServiceAccountToken = new(false)
 				p.Spec.TerminationGracePeriodSeconds = new(int64(30))
+				p.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: v1alpha1.GateGrant}}
 				p.Spec.Volumes = []corev1.Volume{TokenVolume()}
 				p.Spec.Containers[0].VolumeMounts = []corev1.VolumeMount{TokenMount()}
 			})

@@ -5,6 +5,7 @@ import (
 	"regexp"
 	"strings"
 
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -39,8 +40,8 @@ func (w *Workload) HopNamed() string {
 	return name
 }
 
-// Unchanged says whether an update leaves everything of the old workload as it was that a verdict depends on. What
-// replaces nothing is changed.
+// Unchanged says whether an update leaves everything of the old workload as it was that a verdict depends on: what runs, and
+// what it says about its delegation. What replaces nothing is changed.
 func (w *Workload) Unchanged(old *Workload) bool {
 	if old == nil {
 		return false
@@ -49,9 +50,27 @@ func (w *Workload) Unchanged(old *Workload) bool {
 		return equality.Semantic.DeepEqual(w.declaration(), old.declaration()) &&
 			equality.Semantic.DeepEqual(Images(&w.Spec), Images(&old.Spec))
 	}
-	return equality.Semantic.DeepEqual(w.Meta.Labels, old.Meta.Labels) &&
-		equality.Semantic.DeepEqual(w.Meta.Annotations, old.Meta.Annotations) &&
-		equality.Semantic.DeepEqual(w.Spec, old.Spec)
+	return equality.Semantic.DeepEqual(ours(w.Meta.Labels), ours(old.Meta.Labels)) &&
+		equality.Semantic.DeepEqual(ours(w.Meta.Annotations), ours(old.Meta.Annotations)) &&
+		equality.Semantic.DeepEqual(whatRuns(w.Spec), whatRuns(old.Spec))
+}
+
+// ours are the labels or annotations that mean something to Wayleave.
+func ours(all map[string]string) map[string]string {
+	some := map[string]string{}
+	for key, value := range all {
+		if strings.HasPrefix(key, v1alpha1.GroupName+"/") {
+			some[key] = value
+		}
+	}
+	return some
+}
+
+// whatRuns is a pod spec without what says only where and when it runs: queues change that when they start a Job.
+func whatRuns(spec corev1.PodSpec) corev1.PodSpec {
+	spec.NodeSelector, spec.Affinity, spec.Tolerations, spec.SchedulingGates = nil, nil, nil, nil
+	spec.PriorityClassName, spec.Priority, spec.TopologySpreadConstraints = "", nil, nil
+	return spec
 }
 
 // declaration is what a pod says about its delegation.

@@ -39,9 +39,19 @@ func TestUnchanged(t *testing.T) {
 		want   bool
 	}{
 		"nothing":       {change: func(*corev1.PodTemplateSpec) {}, want: true},
-		"another label": {change: func(p *corev1.PodTemplateSpec) { p.Labels["team"] = "sre" }},
-		"an annotation": {change: func(p *corev1.PodTemplateSpec) { p.Annotations = map[string]string{"a": "b"} }},
-		"the command":   {change: func(p *corev1.PodTemplateSpec) { p.Spec.Containers[0].Command = []string{"sh"} }},
+		"another label": {change: func(p *corev1.PodTemplateSpec) { p.Labels["team"] = "sre" }, want: true},
+		"an annotation": {change: func(p *corev1.PodTemplateSpec) { p.Annotations = map[string]string{"a": "b"} }, want: true},
+		"where it runs": {change: func(p *corev1.PodTemplateSpec) {
+			p.Spec.NodeSelector = map[string]string{"pool": "batch"}
+			p.Spec.Tolerations = []corev1.Toleration{{Key: "batch"}}
+			p.Spec.Affinity = &corev1.Affinity{NodeAffinity: &corev1.NodeAffinity{}}
+			p.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/queue"}}
+			p.Spec.PriorityClassName, p.Spec.Priority = "batch", new(int32(10))
+		}, want: true},
+		"the hop":          {change: func(p *corev1.PodTemplateSpec) { p.Labels[v1alpha1.LabelHop] = "other" }},
+		"what it requires": {change: func(p *corev1.PodTemplateSpec) { p.Annotations = map[string]string{v1alpha1.AnnotationRequires: "[]"} }},
+		"a label of ours":  {change: func(p *corev1.PodTemplateSpec) { p.Labels[v1alpha1.LabelHopUID] = "h" }},
+		"the command":      {change: func(p *corev1.PodTemplateSpec) { p.Spec.Containers[0].Command = []string{"sh"} }},
 	} {
 		t.Run("template: "+name, func(t *testing.T) {
 			if got := decode(t, "Job", job(test.change)).Unchanged(decode(t, "Job", job())); got != test.want {

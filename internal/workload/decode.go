@@ -19,6 +19,8 @@ type Workload struct {
 	Template bool
 	// Meta is the metadata of the pod, or of the template.
 	Meta metav1.ObjectMeta
+	// Stamps are the annotations of the object itself, where admission stamps it.
+	Stamps map[string]string
 	// Spec is the pod spec.
 	Spec corev1.PodSpec
 	// Owner is the controller of the object; nil where it has none.
@@ -60,7 +62,7 @@ func Decode(kind string, raw []byte) (*Workload, error) {
 func From(object runtime.Object) (*Workload, error) {
 	switch o := object.(type) {
 	case *corev1.Pod:
-		return &Workload{Kind: kindPod, Meta: o.ObjectMeta, Spec: o.Spec, Owner: metav1.GetControllerOf(o)}, nil
+		return &Workload{Kind: kindPod, Meta: o.ObjectMeta, Stamps: o.Annotations, Spec: o.Spec, Owner: metav1.GetControllerOf(o)}, nil
 	case *batchv1.Job:
 		return fromTemplate("Job", o, &o.Spec.Template), nil
 	case *batchv1.CronJob:
@@ -82,7 +84,7 @@ func From(object runtime.Object) (*Workload, error) {
 }
 
 func fromTemplate(kind string, o metav1.Object, t *corev1.PodTemplateSpec) *Workload {
-	w := &Workload{Kind: kind, Template: true, Owner: metav1.GetControllerOf(o)}
+	w := &Workload{Kind: kind, Template: true, Stamps: o.GetAnnotations(), Owner: metav1.GetControllerOf(o)}
 	if t != nil { // a ReplicationController may have none
 		w.Meta, w.Spec = t.ObjectMeta, t.Spec
 	}

@@ -2,6 +2,7 @@ package workload
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -34,8 +35,20 @@ func (w *Workload) Misassigned(account string, audience func(string) bool) *dele
 		return misassigned("spec.automountServiceAccountToken", "automountServiceAccountToken must be false: leave it out")
 	case spec.TerminationGracePeriodSeconds == nil || *spec.TerminationGracePeriodSeconds > maxGrace:
 		return misassigned("spec.terminationGracePeriodSeconds", "terminationGracePeriodSeconds must be at most %d", maxGrace)
+	case !hasGate(spec.SchedulingGates):
+		return misassigned("spec.schedulingGates",
+			"the pod was not given the scheduling gate %q: is the mutating webhook of Wayleave installed?", v1alpha1.GateGrant)
 	}
 	return nil
+}
+
+// Audiences says for which audiences the pods of the workload may have tokens. What is not known yet of the hop of a template
+// is asked when its pods are created.
+func (w *Workload) Audiences(in delegation.Input) func(string) bool {
+	scope, known := delegation.WrittenScope(in)
+	return func(audience string) bool {
+		return !known && w.Template || slices.Contains(scope.Audiences, audience)
+	}
 }
 
 // hasPrefix says whether a pod's name begins, or will begin, as the name of each pod under a hop does.

@@ -27,7 +27,7 @@ func TestStatusIsTheControllersAlone(t *testing.T) {
 	p, h := f.path("contain"), f.hop("isolate", "contain", "")
 	f.apply(f.by, p, h)
 	f.state(p, v1alpha1.ReasonActive)
-	f.state(h, v1alpha1.ReasonGranted)
+	f.valid(h)
 	f.bind(f.ns, f.by, rule("delegation.wayleave.dev", "*", "*"))
 	for name, status := range map[string]string{
 		"a malformed time": `{"status":{"activeSince":"2026-01-01t00:00:00z"}}`,

@@ -31,7 +31,7 @@ func TestTokenDoesWhatItsScopeSays(t *testing.T) {
 	}
 	f.apply(f.by, p, h)
 	f.state(p, v1alpha1.ReasonActive)
-	f.state(h, v1alpha1.ReasonGranted)
+	f.valid(h)
 	hop := f.withToken(f.token(h))
 
 	get := func(namespace, name string) error {
@@ -76,7 +76,7 @@ func TestRevocationCascades(t *testing.T) {
 	f.apply(f.by, p, first, second, third)
 	clients := map[string]client.Client{}
 	for _, h := range []*v1alpha1.DelegationHop{first, second, third} {
-		f.state(h, v1alpha1.ReasonGranted)
+		f.valid(h)
 		clients[h.Name] = f.withToken(f.token(h))
 	}
 	ask := func(c client.Client) error {

@@ -273,7 +273,7 @@ func TestRevokedHopsAreCreatedAgain(t *testing.T) {
 	f.state(h, v1alpha1.ReasonRevoked)
 	again := f.hop("again", p.Name, "")
 	f.apply(f.by, again)
-	f.state(again, v1alpha1.ReasonGranted)
+	f.valid(again)
 	f.wantAllowed(f.patch(f.by, p, `{"spec":{"revoked":{"reason":"false alarm"}}}`))
 	f.state(again, v1alpha1.ReasonRevoked)
 	onceMore := f.hop("once-more", p.Name, "")

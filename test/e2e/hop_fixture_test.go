@@ -41,10 +41,16 @@ func (f *fixture) remove(user string, o client.Object) {
 	}
 }
 
+// valid waits for a hop to hold its grant, or to be idle.
+func (f *fixture) valid(o client.Object) {
+	f.Helper()
+	f.state(o, v1alpha1.ReasonGranted, v1alpha1.ReasonIdle)
+}
+
 // granted waits for a hop to hold its grant, and returns the name of its account.
 func (f *fixture) granted(h *v1alpha1.DelegationHop) string {
 	f.Helper()
-	f.state(h, v1alpha1.ReasonGranted)
+	f.valid(h)
 	return h.Status.ServiceAccountName
 }
 
@@ -60,7 +66,7 @@ func (f *fixture) grantedAnew(h *v1alpha1.DelegationHop, before string) {
 		}
 		return nil
 	})
-	f.state(h, v1alpha1.ReasonGranted)
+	f.valid(h)
 	f.eventually("the old account to be deleted", func() error {
 		var old corev1.ServiceAccount
 		err := suite.admin.Get(f.Context(), client.ObjectKey{Namespace: h.Namespace, Name: before}, &old)

@@ -43,7 +43,7 @@ func TestOverwrittenByAPolicy(t *testing.T) {
 	}
 
 	lift()
-	f.state(h, v1alpha1.ReasonGranted)
+	f.valid(h)
 	if now := f.account(h); now.UID != before.UID || now.Labels[v1alpha1.LabelHopUID] != string(h.UID) {
 		t.Errorf("the account is %s with labels %v, want %s with its own", now.UID, now.Labels, before.UID)
 	}

@@ -17,14 +17,14 @@ func TestHopReplacedAtOnce(t *testing.T) {
 	f := setup(t)
 	p, first := f.path("contain"), f.hop("isolate", "contain", "")
 	f.apply(f.by, p, first)
-	f.state(first, v1alpha1.ReasonGranted)
+	f.valid(first)
 	old := f.token(first)
 	if err := f.as(f.by).Delete(f.Context(), first); err != nil {
 		t.Fatal(err)
 	}
 	second := f.hop("isolate", "contain", "")
 	f.apply(f.by, second)
-	f.state(second, v1alpha1.ReasonGranted)
+	f.valid(second)
 	if fresh := f.token(second); fresh == old {
 		t.Error("the second hop holds the token of the first")
 	}

@@ -123,7 +123,7 @@ func (g *gallery) granted() {
 	if hops := g.applied["base/hop"]; hops != nil {
 		h := &v1alpha1.DelegationHop{}
 		h.Namespace, h.Name = hops[0].GetNamespace(), hops[0].GetName()
-		g.state(h, v1alpha1.ReasonGranted)
+		g.valid(h)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -289,11 +290,11 @@ func (f *fixture) eventually(what string, check func() error) {
 	}
 }
 
-// state waits until the Ready condition of a path or hop has a reason, and returns its message.
-func (f *fixture) state(o client.Object, want v1alpha1.Reason) string {
+// state waits until the Ready condition of a path or hop has one of some reasons, and returns its message.
+func (f *fixture) state(o client.Object, want ...v1alpha1.Reason) string {
 	f.Helper()
 	var message string
-	f.eventually(fmt.Sprintf("%T %s to be %s", o, o.GetName(), want), func() error {
+	f.eventually(fmt.Sprintf("%T %s to be one of %v", o, o.GetName(), want), func() error {
 		if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(o), o); err != nil {
 			return err
 		}
@@ -305,7 +306,7 @@ func (f *fixture) state(o client.Object, want v1alpha1.Reason) string {
 			conditions = o.Status.Conditions
 		}
 		ready := meta.FindStatusCondition(conditions, v1alpha1.ConditionReady)
-		if ready == nil || ready.Reason != string(want) || ready.ObservedGeneration != o.GetGeneration() {
+		if ready == nil || !slices.Contains(want, v1alpha1.Reason(ready.Reason)) || ready.ObservedGeneration != o.GetGeneration() {
 			return fmt.Errorf("it is %+v", ready)
 		}
 		message = ready.Message

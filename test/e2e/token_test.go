@@ -49,7 +49,7 @@ func TestTokenComesBack(t *testing.T) {
 		t.Errorf("the hop says %q", said)
 	}
 	f.wantGrantedSince(h)
-	f.state(h, v1alpha1.ReasonGranted)
+	f.valid(h)
 
 	unlabel := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"metadata":{"labels":{%q:null}}}`, v1alpha1.LabelHopUID))
 	if err := suite.admin.Patch(f.Context(), secret, unlabel); err != nil {

@@ -243,7 +243,7 @@ func TestWebhookIsQuietForGitOps(t *testing.T) {
 		}
 	}
 	f.state(p, v1alpha1.ReasonActive)
-	f.state(h, v1alpha1.ReasonGranted)
+	f.valid(h)
 	f.token(h)
 	path, hop := manifests()
 	for _, o := range []client.Object{path, hop} {

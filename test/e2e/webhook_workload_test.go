@@ -72,7 +72,7 @@ func (f *fixture) chain(change ...func(*v1alpha1.DelegationHop)) (*v1alpha1.Dele
 	p, h := f.path("contain"), f.hop("isolate", "contain", "", append([]func(*v1alpha1.DelegationHop){runs}, change...)...)
 	f.apply(f.by, p, h)
 	f.state(p, v1alpha1.ReasonActive)
-	f.state(h, v1alpha1.ReasonGranted)
+	f.valid(h)
 	return p, h
 }
 
@@ -224,7 +224,7 @@ func TestWebhookReportsWhy(t *testing.T) {
 	p, h := f.chain()
 	grandchild := f.hop("report", "contain", "isolate", runs)
 	f.apply(f.by, grandchild)
-	f.state(grandchild, v1alpha1.ReasonGranted)
+	f.valid(grandchild)
 	f.usable("isolate")
 	f.usable("report")
 	f.wantAllowed(f.creates(f.by, f.job("run", "report")))
@@ -247,7 +247,7 @@ func TestWebhookReportsWhy(t *testing.T) {
 	f.usable("report")
 
 	// The grandparent is revoked, and the grandchild's denial says by whom, when, why and where.
-	f.state(h, v1alpha1.ReasonGranted)
+	f.valid(h)
 	f.wantAllowed(f.patch(f.by, h, `{"spec":{"revoked":{"reason":"false alarm"}}}`))
 	f.deniedSoon(f.pod("dhop-run", "report"), "Revoked by "+f.by)
 	want := regexp.MustCompile(
@@ -307,7 +307,7 @@ func TestWebhookDeniesABrokenChain(t *testing.T) {
 	_, h := f.chain()
 	middle, last := f.hop("triage", "contain", "isolate", runs), f.hop("report", "contain", "triage", runs)
 	f.apply(f.by, middle, last)
-	f.state(last, v1alpha1.ReasonGranted)
+	f.valid(last)
 	f.usable("report")
 	if err := f.as(f.by).Delete(f.Context(), h); err != nil {
 		t.Fatal(err)
@@ -317,7 +317,7 @@ func TestWebhookDeniesABrokenChain(t *testing.T) {
 	f.wantDenied(f.as(f.by).Create(f.Context(), f.job("run", "report")), broken, fmt.Sprintf("[hop %s/triage]", f.ns))
 	recreated := f.hop("isolate", "contain", "", runs)
 	f.apply(f.by, recreated)
-	f.state(recreated, v1alpha1.ReasonGranted)
+	f.valid(recreated)
 	f.usable("isolate")
 	f.wantDenied(f.creates(f.by, f.pod("dhop-run", "report")), "ChainBroken", "was recreated")
 }
@@ -331,7 +331,7 @@ func TestWebhookHoldsTheHopsBounds(t *testing.T) {
 		func(h *v1alpha1.DelegationHop) { h.Spec.Workload.Kinds = []v1alpha1.WorkloadKind{v1alpha1.WorkloadPod} },
 	)
 	f.apply(f.by, onlyPods)
-	f.state(onlyPods, v1alpha1.ReasonGranted)
+	f.valid(onlyPods)
 	f.usable("pods")
 	requires := func(text string) func(*corev1.PodTemplateSpec) {
 		return func(s *corev1.PodTemplateSpec) { s.Annotations = map[string]string{v1alpha1.AnnotationRequires: text} }
@@ -495,7 +495,7 @@ func TestWebhookWaitsForGitOps(t *testing.T) {
 			if !strings.Contains(warnings.all(), "its pods are denied until then") {
 				t.Errorf("the warnings are %q", warnings.all())
 			}
-			f.state(h, v1alpha1.ReasonGranted)
+			f.valid(h)
 			f.wantAssigned(f.madeBy("run"), h)
 		})
 	}
@@ -596,7 +596,8 @@ func TestWebhookLetsControllersWork(t *testing.T) {
 	c.Spec.Suspend = new(true)
 	f.apply(f.by, c)
 	f.wantAllowed(f.patch(bob, c, `{"spec":{"schedule":"0 4 * * *"}}`))
-	template := `{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"annotations":{"a":%q}}}}}}}`
+	f.wantAllowed(f.patch(bob, c, `{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"annotations":{"a":"b"}}}}}}}`))
+	template := `{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"hostname":%q}}}}}}`
 	f.wantDenied(f.patch(bob, c, fmt.Sprintf(template, "bob")), "NotPermittedToUse")
 	f.wantAllowed(f.patch(f.by, c, fmt.Sprintf(template, "alice")))
 	f.wantAllowed(
@@ -674,7 +675,7 @@ func TestJobsMadeByHand(t *testing.T) {
 	f.chain(kinds(v1alpha1.WorkloadCronJob, v1alpha1.WorkloadPod))
 	both := f.hop("both", "contain", "", runs, kinds(v1alpha1.WorkloadCronJob, v1alpha1.WorkloadJob, v1alpha1.WorkloadPod))
 	f.apply(f.by, both)
-	f.state(both, v1alpha1.ReasonGranted)
+	f.valid(both)
 	f.usable("isolate")
 	f.usable("both")
 	byHand := func(hop string) error { // as kubectl create job --from does

@@ -166,6 +166,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: undeterminedSince
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: uses
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.Uses
+    - name: withdrawal
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.Withdrawal
 - name: com.github.wayleave.wayleave.api.v1alpha1.DelegationPath
   map:
     fields:
@@ -237,6 +243,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: withdrawal
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.Withdrawal
 - name: com.github.wayleave.wayleave.api.v1alpha1.Ended
   map:
     fields:
@@ -417,6 +426,65 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: time
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+- name: com.github.wayleave.wayleave.api.v1alpha1.Use
+  map:
+    fields:
+    - name: by
+      type:
+        scalar: string
+    - name: kind
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.WorkloadKind
+    - name: name
+      type:
+        scalar: string
+    - name: since
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: uid
+      type:
+        scalar: string
+- name: com.github.wayleave.wayleave.api.v1alpha1.Uses
+  map:
+    fields:
+    - name: begun
+      type:
+        scalar: numeric
+    - name: incarnation
+      type:
+        scalar: numeric
+    - name: live
+      type:
+        list:
+          elementType:
+            namedType: com.github.wayleave.wayleave.api.v1alpha1.Use
+          elementRelationship: associative
+          keys:
+          - uid
+    - name: summary
+      type:
+        scalar: string
+- name: com.github.wayleave.wayleave.api.v1alpha1.Withdrawal
+  map:
+    fields:
+    - name: askedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: completedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: identityDeletedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: reason
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.Reason
+    - name: unboundAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+    - name: workloadsStoppedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
 - name: com.github.wayleave.wayleave.api.v1alpha1.Workload
   map:
     fields:
@@ -432,6 +500,12 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             namedType: com.github.wayleave.wayleave.api.v1alpha1.WorkloadKind
           elementRelationship: associative
+    - name: maxDuration
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+    - name: maxUses
+      type:
+        scalar: numeric
 - name: com.github.wayleave.wayleave.api.v1alpha1.WorkloadKind
   scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition
@@ -497,6 +571,8 @@ var schemaYAML = typed.YAMLObject(`types:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.ManagedFieldsOperationType
   scalar: string
+- name: io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime
+  scalar: untyped
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
   map:
     fields:

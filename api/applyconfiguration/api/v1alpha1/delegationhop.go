@@ -14,8 +14,8 @@ import (
 // DelegationHopApplyConfiguration represents a declarative configuration of the DelegationHop type for use
 // with apply.
 //
-// DelegationHop is one node of a delegated execution path. While it is valid it has its own identity, with exactly its
-// scope.
+// DelegationHop is one node of a delegated execution path. While it is valid it has its own identity, which has exactly its
+// scope while a workload runs under it.
 type DelegationHopApplyConfiguration struct {
 	v1.TypeMetaApplyConfiguration `json:""`
 	// metadata is standard object metadata.

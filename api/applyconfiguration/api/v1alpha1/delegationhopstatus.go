@@ -40,6 +40,10 @@ type DelegationHopStatusApplyConfiguration struct {
 	ServiceAccountUID *string `json:"serviceAccountUID,omitempty"`
 	// credential describes the token in the Secret; it never contains the token.
 	Credential *CredentialApplyConfiguration `json:"credential,omitempty"`
+	// uses counts the uses of the hop. Its permissions exist while one is live, or while the hop keeps a token.
+	Uses *UsesApplyConfiguration `json:"uses,omitempty"`
+	// withdrawal records how what the hop held was withdrawn; absent while the hop is valid.
+	Withdrawal *WithdrawalApplyConfiguration `json:"withdrawal,omitempty"`
 }
 
 // DelegationHopStatusApplyConfiguration constructs a declarative configuration of the DelegationHopStatus type for use with
@@ -146,5 +150,21 @@ func (b *DelegationHopStatusApplyConfiguration) WithServiceAccountUID(value stri
 // If called multiple times, the Credential field is set to the value of the last call.
 func (b *DelegationHopStatusApplyConfiguration) WithCredential(value *CredentialApplyConfiguration) *DelegationHopStatusApplyConfiguration {
 	b.Credential = value
+	return b
+}
+
+// WithUses sets the Uses field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Uses field is set to the value of the last call.
+func (b *DelegationHopStatusApplyConfiguration) WithUses(value *UsesApplyConfiguration) *DelegationHopStatusApplyConfiguration {
+	b.Uses = value
+	return b
+}
+
+// WithWithdrawal sets the Withdrawal field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Withdrawal field is set to the value of the last call.
+func (b *DelegationHopStatusApplyConfiguration) WithWithdrawal(value *WithdrawalApplyConfiguration) *DelegationHopStatusApplyConfiguration {
+	b.Withdrawal = value
 	return b
 }

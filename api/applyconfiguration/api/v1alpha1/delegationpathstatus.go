@@ -23,6 +23,8 @@ type DelegationPathStatusApplyConfiguration struct {
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 	// hops counts the path's hops by state.
 	Hops *HopCountsApplyConfiguration `json:"hops,omitempty"`
+	// withdrawal records how what the hops of the path held was withdrawn; absent while the path is active.
+	Withdrawal *WithdrawalApplyConfiguration `json:"withdrawal,omitempty"`
 	// history is the path's last 32 transitions, oldest first, or fewer where they are long.
 	History []TransitionApplyConfiguration `json:"history,omitempty"`
 }
@@ -75,6 +77,14 @@ func (b *DelegationPathStatusApplyConfiguration) WithExpiresAt(value metav1.Time
 // If called multiple times, the Hops field is set to the value of the last call.
 func (b *DelegationPathStatusApplyConfiguration) WithHops(value *HopCountsApplyConfiguration) *DelegationPathStatusApplyConfiguration {
 	b.Hops = value
+	return b
+}
+
+// WithWithdrawal sets the Withdrawal field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Withdrawal field is set to the value of the last call.
+func (b *DelegationPathStatusApplyConfiguration) WithWithdrawal(value *WithdrawalApplyConfiguration) *DelegationPathStatusApplyConfiguration {
+	b.Withdrawal = value
 	return b
 }
 

@@ -4,6 +4,7 @@ package v1alpha1
 
 import (
 	apiv1alpha1 "github.com/wayleave/wayleave/api/v1alpha1"
+	v1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 )
 
 // WorkloadApplyConfiguration represents a declarative configuration of the Workload type for use
@@ -18,6 +19,13 @@ type WorkloadApplyConfiguration struct {
 	// a digest matches by its digest alone, since that is what runs: `agent@sha256:*` allows `agent:1.0@sha256:…`, and
 	// no tag does.
 	Images []string `json:"images,omitempty"`
+	// maxUses is how many uses of the hop may begin, one after another or at the same time. A use is one Job with its retries
+	// and its parallel pods, where each run of a CronJob is a Job of its own, or one Pod that no controller made. If absent,
+	// there is no limit.
+	MaxUses *int32 `json:"maxUses,omitempty"`
+	// maxDuration is how long one use may last, from 1s to 8784h; then it is ended. It is never longer than the lifetime of
+	// the hop. If absent, a use ends with the hop at the latest.
+	MaxDuration *v1.Duration `json:"maxDuration,omitempty"`
 }
 
 // WorkloadApplyConfiguration constructs a declarative configuration of the Workload type for use with
@@ -43,5 +51,21 @@ func (b *WorkloadApplyConfiguration) WithImages(values ...string) *WorkloadApply
 	for i := range values {
 		b.Images = append(b.Images, values[i])
 	}
+	return b
+}
+
+// WithMaxUses sets the MaxUses field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxUses field is set to the value of the last call.
+func (b *WorkloadApplyConfiguration) WithMaxUses(value int32) *WorkloadApplyConfiguration {
+	b.MaxUses = &value
+	return b
+}
+
+// WithMaxDuration sets the MaxDuration field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the MaxDuration field is set to the value of the last call.
+func (b *WorkloadApplyConfiguration) WithMaxDuration(value v1.Duration) *WorkloadApplyConfiguration {
+	b.MaxDuration = &value
 	return b
 }

@@ -1,0 +1,88 @@
+package webhooks
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"gomodules.xyz/jsonpatch/v2"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/workload"
+)
+
+// templateMutator stamps Jobs and CronJobs that declare a hop with their author, on whose right to use the hop their pods
+// start. Templates are not changed.
+type templateMutator struct {
+	recorder
+	facts hopFacts
+}
+
+func newTemplateMutator(o Options) *templateMutator {
+	return &templateMutator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather}
+}
+
+// Handle stamps one Job or CronJob.
+func (m *templateMutator) Handle(ctx context.Context, req admission.Request) admission.Response {
+	w, old, err := decodeWorkloads(req)
+	if err != nil {
+		return m.unanswered(req, delegation.Input{}, malformed(err))
+	}
+	name, declared := w.Hop()
+	if !declared || name == "" { // of an empty name the validator says what is wrong
+		operations, err := w.Stamping(nil) // it may have declared one before
+		if err != nil {
+			return m.unanswered(req, delegation.Input{}, failed(err))
+		}
+		return admission.Patched("", operations...)
+	}
+	key := hopKey(req, name)
+	hop, err := m.facts.FindHop(ctx, key)
+	if err != nil {
+		return m.unanswered(req, namedHop(key), failed(fmt.Errorf("reading hop %s: %w", key, err)))
+	}
+	operations, err := stampWorkload(req, w, old, hop)
+	if err != nil {
+		return m.unstamped(req, namedHop(key), err)
+	}
+	return admission.Patched("", operations...)
+}
+
+// unstamped denies what cannot be stamped.
+func (r recorder) unstamped(req admission.Request, in delegation.Input, err error) admission.Response {
+	if tooLong, ok := errors.AsType[unstampableError](err); ok {
+		cause := metav1.StatusCause{Type: metav1.CauseTypeForbidden, Message: tooLong.Error()}
+		return r.record(req, in, v1alpha1.ReasonNotPermittedToUse, forbidden(req, tooLong.Error(), cause))
+	}
+	return r.unanswered(req, in, failed(err))
+}
+
+// stampWorkload is the patch that stamps a workload with its author and the hop, which is nil if it does not exist. What a
+// built-in controller creates has no author, and what an update leaves as it runs keeps its stamp: whatever a request says
+// itself is overwritten.
+func stampWorkload(
+	req admission.Request, w, old *workload.Workload, hop *v1alpha1.DelegationHop,
+) ([]jsonpatch.Operation, error) {
+	switch {
+	case fromTemplate(req, w):
+		return w.Stamping(nil)
+	case w.Unchanged(old):
+		return w.KeepingStamp(old), nil
+	}
+	author := requester(req.UserInfo)
+	if err := stampable(author, "create it as a user in fewer groups"); err != nil {
+		return nil, err
+	}
+	return w.Stamping(&workload.Stamp{Author: author, HopUID: uidOf(hop)})
+}
+
+// uidOf is the UID of a hop; empty where there is none.
+func uidOf(hop *v1alpha1.DelegationHop) string {
+	if hop == nil {
+		return ""
+	}
+	return string(hop.UID)
+}
