@@ -61,6 +61,7 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 			return ctrl.Result{}, client.IgnoreNotFound(err)
 		}
 	}
+	delegation.RestoreHop(hop)
 	// Those of an earlier hop of the name. A failure must not keep this hop from being reconciled.
 	_, predecessor := r.deleted.withdraw(ctx, req.NamespacedName, r.grants.WithdrawDeleted)
 	predecessor = errors.Join(predecessor, r.record.deletion(ctx, of, r.gather, r.clock.Now()))
@@ -78,6 +79,9 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		applied = delegation.Applied{Denied: &p.v.Findings[0]}
 	}
 	if err := errors.Join(applied.Err, r.record.hop(ctx, p.in, p.v, p.next), predecessor); err != nil {
+		return requeueOnConflict(ctx, err)
+	}
+	if err := r.record.keep(ctx, hop, delegation.HopRecord(hop, p.next)); err != nil {
 		return requeueOnConflict(ctx, err)
 	}
 	due := delegation.NextDue(hop, p.in.Now)

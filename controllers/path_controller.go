@@ -111,6 +111,7 @@ func (r *PathReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading the path: %w", err)
 	}
+	delegation.RestorePath(path)
 	in := r.gather.Path(ctx, path, r.clock.Now())
 	v := delegation.Evaluate(in)
 	if v.Outcome == delegation.Deny {
@@ -118,7 +119,11 @@ func (r *PathReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 			return ctrl.Result{}, err
 		}
 	}
-	if err := errors.Join(r.record.path(ctx, in, v, delegation.PathStatus(in, v, hops, r.clock.Now())), deletion); err != nil {
+	next := delegation.PathStatus(in, v, hops, r.clock.Now())
+	if err := errors.Join(r.record.path(ctx, in, v, next), deletion); err != nil {
+		return requeueOnConflict(ctx, err)
+	}
+	if err := r.record.keep(ctx, path, delegation.PathRecord(path, next)); err != nil {
 		return requeueOnConflict(ctx, err)
 	}
 	return ctrl.Result{RequeueAfter: delegation.RequeuePathAfter(v, in.Now, r.clock.Now())}, nil

@@ -49,7 +49,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	c, live, events := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("wayleave")
 	manager := &grants.Manager{Client: c, Live: live, Kubeconfig: o.Kubeconfig}
-	record := &recorder{status: c.Status(), events: events, audit: o.Audit}
+	record := &recorder{status: c.Status(), objects: c, events: events, audit: o.Audit}
 	path := &PathReconciler{hops: facts.Hops{Reader: c}, gather: o.Gather, grants: manager, record: record, clock: o.Clock}
 	if err := path.setup(mgr); err != nil {
 		return fmt.Errorf("setting up the path controller: %w", err)

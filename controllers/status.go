@@ -14,6 +14,7 @@ import (
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	ac "github.com/wayleave/wayleave/api/applyconfiguration/api/v1alpha1"
@@ -29,9 +30,10 @@ import (
 // cache that lags writes it again. So each transition has one line. It has two if the process ends between line and status,
 // or if a cache lags behind two transitions. Events are best effort.
 type recorder struct {
-	status client.SubResourceWriter
-	events events.EventRecorder
-	audit  *audit.Log
+	status  client.SubResourceWriter
+	objects client.Writer
+	events  events.EventRecorder
+	audit   *audit.Log
 
 	mu sync.Mutex
 	// logged is the last transition of each object whose line was written.
@@ -174,6 +176,26 @@ func (r *recorder) applyHopStatus(ctx context.Context, hop *v1alpha1.DelegationH
 		hop.ResourceVersion = *apply.ResourceVersion
 	}
 	return nil
+}
+
+// keep writes into a label of an object what must survive a restore from a backup. Where no room is left for a label, or a policy
+// of somebody else denies it, the status has it all the same.
+func (r *recorder) keep(ctx context.Context, o client.Object, record string) error {
+	if record == "" || o.GetLabels()[v1alpha1.LabelRecord] == record {
+		return nil
+	}
+	raw, err := json.Marshal(map[string]any{"metadata": map[string]any{
+		"uid": o.GetUID(), "labels": map[string]string{v1alpha1.LabelRecord: record},
+	}})
+	if err != nil {
+		return fmt.Errorf("encoding a label: %w", err)
+	}
+	err = r.objects.Patch(ctx, o, client.RawPatch(types.MergePatchType, raw), grants.FieldOwner)
+	if isDenied(err) || apierrors.IsNotFound(err) {
+		ctrl.LoggerFrom(ctx).V(1).Info("a restore from a backup would begin this anew", "denied", err.Error())
+		return nil
+	}
+	return err
 }
 
 // isTooLarge says whether a status was refused for what it holds, or since no room is left for it in its object: an

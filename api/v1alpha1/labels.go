@@ -19,6 +19,11 @@ const (
 	// it is bound to the controller.
 	LabelCeiling = GroupName + "/ceiling"
 
+	// LabelRecord is on a path or hop with what its status says that must survive a restore from a backup, which brings objects
+	// back without status: since when it is active, how many uses of those that it allows have begun, and why it has ended. The
+	// controller writes it, and reads it where there is no status.
+	LabelRecord = GroupName + "/record"
+
 	// AnnotationRequires holds, on a pod template, what the workload needs: PolicyRules as YAML.
 	AnnotationRequires = GroupName + "/requires"
 	// AnnotationDeclaredBy is stamped at admission on a Pod, Job or CronJob that declares a hop, with the user who created it or

@@ -140,12 +140,21 @@ func (g *Gatherer) FindHop(ctx context.Context, key types.NamespacedName) (*v1al
 
 // find reads from the cache, and asks the API server for what the cache does not hold: it may only not hold it yet.
 func (g *Gatherer) find(ctx context.Context, key types.NamespacedName, into client.Object) error {
-	if g.fresh {
-		return g.Live.Get(ctx, key, into)
+	if !g.fresh {
+		if err := g.Cache.Get(ctx, key, into); !apierrors.IsNotFound(err) {
+			return restored(into, err)
+		}
 	}
-	err := g.Cache.Get(ctx, key, into)
-	if apierrors.IsNotFound(err) {
-		return g.Live.Get(ctx, key, into)
+	return restored(into, g.Live.Get(ctx, key, into))
+}
+
+// restored has an object say what it did before it was restored from a backup.
+func restored(o client.Object, err error) error {
+	switch o := o.(type) {
+	case *v1alpha1.DelegationHop:
+		delegation.RestoreHop(o)
+	case *v1alpha1.DelegationPath:
+		delegation.RestorePath(o)
 	}
 	return err
 }

@@ -294,7 +294,7 @@ func (f *absent) deletes() {
 	}
 }
 
-func (f *absent) isGone(o client.Object) {
+func (f *fixture) isGone(o client.Object) {
 	f.Helper()
 	f.eventually(fmt.Sprintf("%T %s to be gone", o, o.GetName()), func() error {
 		err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(o), o.DeepCopyObject().(client.Object))
