@@ -159,7 +159,7 @@ func (s *site) deepHop(ctx context.Context) (string, error) {
 		if err := s.alice.Create(ctx, newHop(name, path, parent, false)); err != nil {
 			return "", fmt.Errorf("creating hop %s: %w", name, err)
 		}
-		if _, _, err := s.inState(ctx, name, v1alpha1.ReasonGranted); err != nil {
+		if _, _, err := s.inState(ctx, name, v1alpha1.ReasonIdle); err != nil {
 			return "", err
 		}
 		parent = name

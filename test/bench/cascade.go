@@ -41,7 +41,7 @@ func cascades(ctx context.Context, s *site, n sizes) ([]row, error) {
 	return []row{r}, nil
 }
 
-// cascade creates a path with chains of hops and revokes it.
+// cascade creates a path with chains of hops, which hold rights since they keep tokens, and revokes it.
 func (s *site) cascade(ctx context.Context, path string, n int) (time.Duration, error) {
 	if err := s.active(ctx, path); err != nil {
 		return 0, err
@@ -53,7 +53,7 @@ func (s *site) cascade(ctx context.Context, path string, n int) (time.Duration, 
 		if i%chainLength > 0 {
 			parent = name(i - 1)
 		}
-		return s.alice.Create(ctx, newHop(name(i), path, parent, false))
+		return s.alice.Create(ctx, newHop(name(i), path, parent, true))
 	})
 	if err != nil {
 		return 0, fmt.Errorf("creating the hops of path %s: %w", path, err)

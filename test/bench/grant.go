@@ -3,9 +3,7 @@
 package main
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"fmt"
 	"maps"
 	"os"
@@ -26,7 +24,8 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// grants measures from the creation of a hop until a watch sees that it is Ready. The floor is the same writes made
+// grants measures from the creation of a hop until a watch sees that it is Ready: one that keeps a token has permissions
+// from then on, another one has only its account, and the gate stage measures what its uses cost. The floor is the same writes made
 // bare, in the controller's order; the audit log of the API server shows whether they are the same. Most of either time
 // is two waits inside the API server: its escalation check resolves the rights of the writer, and for each Role and
 // RoleBinding that is a consistent read that waits up to 100 ms for etcd's progress.
@@ -35,7 +34,7 @@ func grants(ctx context.Context, s *site, n sizes) ([]row, error) {
 	for _, kind := range []struct {
 		prefix, what string
 		token        bool
-	}{{"grant", "grant of a hop", false}, {"tgrant", "grant of a hop with a token", true}} {
+	}{{"grant", "identity of a hop that is idle", false}, {"tgrant", "grant of a hop with a token", true}} {
 		progress("grant: creating %d paths", n.grants)
 		if err := parallel(ctx, 8, n.grants, func(ctx context.Context, i int) error { return s.active(ctx, nth(kind.prefix, i)) }); err != nil {
 			return nil, err
@@ -69,7 +68,11 @@ func (s *site) grant(ctx context.Context, name string, token bool) (*v1alpha1.De
 	if err := s.alice.Create(ctx, hop); err != nil {
 		return nil, 0, fmt.Errorf("creating hop %s: %w", name, err)
 	}
-	hop, at, err := s.inState(ctx, name, v1alpha1.ReasonGranted)
+	ready := v1alpha1.ReasonIdle
+	if token {
+		ready = v1alpha1.ReasonGranted
+	}
+	hop, at, err := s.inState(ctx, name, ready)
 	return hop, at.Sub(began), err
 }
 
@@ -103,8 +106,7 @@ func (s *site) writeBare(ctx context.Context, name string, like *v1alpha1.Delega
 func (s *site) writeBareGrant(ctx context.Context, hop *unstructured.Unstructured, like *v1alpha1.DelegationHop) error {
 	name, labels, owner := hop.GetName(), bareLabels(hop.GetName()), []metav1.OwnerReference{*metav1.NewControllerRef(hop, bareKind)}
 	meta := metav1.ObjectMeta{Namespace: agents, Name: name, Labels: labels, OwnerReferences: owner}
-	account := &corev1.ServiceAccount{ObjectMeta: meta, AutomountServiceAccountToken: new(false)}
-	if err := s.writer.Create(ctx, account, bareOwner); err != nil {
+	if err := s.writer.Apply(ctx, bareRole(name), bareOwner, client.ForceOwnership, client.DryRunAll); err != nil {
 		return err
 	}
 	linked := like.Status.DeepCopy()
@@ -112,23 +114,39 @@ func (s *site) writeBareGrant(ctx context.Context, hop *unstructured.Unstructure
 	if err := s.applyBareStatus(ctx, hop, linked); err != nil {
 		return err
 	}
-	role := rbacac.Role(name, payments).WithLabels(labels).WithRules(
+	account := &corev1.ServiceAccount{ObjectMeta: meta, AutomountServiceAccountToken: new(false)}
+	if err := s.writer.Create(ctx, account, bareOwner); err != nil {
+		return err
+	}
+	if like.Spec.Token == nil {
+		return s.applyBareStatus(ctx, hop, &like.Status)
+	}
+	if err := s.writeBareRights(ctx, name); err != nil {
+		return err
+	}
+	meta.Name = name + "-token"
+	if err := s.writeBareToken(ctx, account, &corev1.Secret{ObjectMeta: meta}); err != nil {
+		return err
+	}
+	return s.applyBareStatus(ctx, hop, &like.Status)
+}
+
+func bareRole(name string) *rbacac.RoleApplyConfiguration {
+	return rbacac.Role(name, payments).WithLabels(bareLabels(name)).WithRules(
 		rbacac.PolicyRule().WithAPIGroups("").WithResources("configmaps").WithVerbs("get", "list"))
-	binding := rbacac.RoleBinding(name, payments).WithLabels(labels).
+}
+
+// writeBareRights writes a Role, and then the RoleBinding that gives it: the API server looks for the Role.
+func (s *site) writeBareRights(ctx context.Context, name string) error {
+	binding := rbacac.RoleBinding(name, payments).WithLabels(bareLabels(name)).
 		WithRoleRef(rbacac.RoleRef().WithAPIGroup(rbacv1.GroupName).WithKind("Role").WithName(name)).
 		WithSubjects(rbacac.Subject().WithKind(rbacv1.ServiceAccountKind).WithNamespace(agents).WithName(name))
-	for _, apply := range []runtime.ApplyConfiguration{role, binding} {
+	for _, apply := range []runtime.ApplyConfiguration{bareRole(name), binding} {
 		if err := s.writer.Apply(ctx, apply, bareOwner, client.ForceOwnership); err != nil {
 			return err
 		}
 	}
-	if like.Spec.Token != nil {
-		meta.Name = name + "-token"
-		if err := s.writeBareToken(ctx, account, &corev1.Secret{ObjectMeta: meta}); err != nil {
-			return err
-		}
-	}
-	return s.applyBareStatus(ctx, hop, &like.Status)
+	return nil
 }
 
 func (s *site) writeBareToken(ctx context.Context, account *corev1.ServiceAccount, secret *corev1.Secret) error {
@@ -158,14 +176,6 @@ func (s *site) applyBareStatus(ctx context.Context, hop *unstructured.Unstructur
 	return s.writer.Status().Apply(ctx, client.ApplyConfigurationFromUnstructured(apply), bareOwner, client.ForceOwnership)
 }
 
-// auditEvent is the part that is read of a line of the API server's audit log.
-type auditEvent struct {
-	Verb      string `json:"verb"`
-	ObjectRef struct {
-		Resource, Subresource, Name string
-	} `json:"objectRef"`
-}
-
 // sameWrites reads the writes for each hop and bare hop from the audit log, prints them, and returns the number of bare
 // writes. A hop has more writes where a conflict was retried.
 func (s *site) sameWrites(prefix string) (int, error) {
@@ -178,21 +188,17 @@ func (s *site) sameWrites(prefix string) (int, error) {
 
 func countWrites(raw []byte, prefix string) (int, error) {
 	byName := map[string][]string{}
-	for line := range bytes.Lines(raw) {
-		var e auditEvent
-		if err := json.Unmarshal(line, &e); err != nil {
-			return 0, fmt.Errorf("reading the audit log: %w", err)
-		}
+	events, err := auditEvents(raw)
+	if err != nil {
+		return 0, err
+	}
+	for _, e := range events {
 		name, ok := hopIn(e.ObjectRef.Name, prefix)
 		if !ok || !slices.Contains([]string{"create", "update", "patch"}, e.Verb) ||
 			slices.Contains([]string{"events", "delegationpaths"}, e.ObjectRef.Resource) {
 			continue
 		}
-		what := e.Verb + " " + e.ObjectRef.Resource
-		if e.ObjectRef.Subresource != "" {
-			what += "/" + e.ObjectRef.Subresource
-		}
-		byName[name] = append(byName[name], what)
+		byName[name] = append(byName[name], e.what())
 	}
 	kinds := map[string]map[string]int{} // how often each sequence of writes occurs, for hops and bare hops
 	for name, writes := range byName {

@@ -23,6 +23,7 @@ import (
 // cluster are built.
 type sizes struct {
 	revocations, tokens, grants, cascades, cascadeHops, strangers, hops, pods, algebra int
+	uses, burstHops, burstPods, withdrawn                                              int
 }
 
 // options are the flags. The bench starts itself again with the last two, which are hidden; see allow.go.
@@ -44,10 +45,14 @@ func parse(args []string) options {
 	flags.IntVar(&n.cascades, "cascades", 3, "revocations of a whole path")
 	flags.IntVar(&n.cascadeHops, "cascade-hops", 100, "hops of that path")
 	flags.IntVar(&n.strangers, "strangers", 50, "revocations and admissions, quiet and with strangers' RBAC")
-	flags.IntVar(&n.hops, "hops", 10_000, "hops in the cache of the webhook while pods are admitted")
+	flags.IntVar(&n.uses, "uses", 50, "uses of each kind, from pod to open gate")
+	flags.IntVar(&n.burstHops, "burst-hops", 10, "hops of which pods arrive at the gate at once")
+	flags.IntVar(&n.burstPods, "burst-pods", 50, "pods of each of these hops, at most 64")
+	flags.IntVar(&n.withdrawn, "withdrawn", 1000, "hops in use of the path that is revoked")
+	flags.IntVar(&n.hops, "hops", 10_000, "idle hops in the cluster while gates are opened and pods are admitted")
 	flags.IntVar(&n.pods, "pods", 200, "pods of each kind to admit")
 	flags.StringVar(&o.only, "only", "",
-		"regular expression of what to measure: algebra, revocation, tokens, grant, cascade, strangers, admission; empty means all")
+		"regular expression of what to measure: algebra, revocation, tokens, grant, cascade, strangers, gate, admission; empty means all")
 	flags.StringVar(&o.allow, "allow", "", "")
 	flags.IntVar(&o.port, "port", 0, "")
 	flags.Usage = func() {
@@ -90,6 +95,7 @@ type stage struct {
 type results struct {
 	rows   []row
 	memory []memory
+	notes  []string // what is no time
 }
 
 // run measures and prints the tables, even after a failure.
@@ -106,6 +112,9 @@ func run(ctx context.Context, n sizes, only string) error {
 		fmt.Println()
 		writeTable(os.Stdout, found.rows)
 		fmt.Println("\nOf fewer than 100 samples, p99 is the largest. Ratios are Wayleave divided by the floor.")
+		for _, note := range found.notes {
+			fmt.Println("- " + note)
+		}
 		writeMemory(os.Stdout, found.memory)
 	}
 	return err
@@ -116,6 +125,7 @@ func runStages(ctx context.Context, n sizes, chosen *regexp.Regexp, found *resul
 	for _, st := range []stage{
 		{"revocation", revocations}, {"tokens", tokens}, {"grant", grants}, {"cascade", cascades},
 		{"strangers", func(ctx context.Context, s *site, n sizes) ([]row, error) { return strangers(ctx, s, n, &found.memory) }},
+		{"gate", func(ctx context.Context, s *site, n sizes) ([]row, error) { return gates(ctx, s, n, &found.notes) }},
 		{"admission", admissions}, // last: it kills the controller and fills the cluster
 	} {
 		if chosen.MatchString(st.name) {

@@ -46,6 +46,9 @@ const (
 	image = "registry.example.com/isolate:1.4"
 )
 
+// leaseDuration lets the controller be stopped for a while without losing its Lease.
+const leaseDuration = 10 * time.Minute
+
 // site is a control plane with Wayleave, on which everything is measured.
 type site struct {
 	cluster  *cluster.Cluster
@@ -59,7 +62,9 @@ type site struct {
 	hops     *watched[*v1alpha1.DelegationHop]
 	bareHops *watched[*unstructured.Unstructured]
 	bindings *watched[*rbacv1.RoleBinding]
+	pods     *watched[*corev1.Pod]
 	unwatch  context.CancelFunc
+	loaded   int // hops of the load
 }
 
 func newSite(ctx context.Context) (*site, error) {
@@ -95,7 +100,7 @@ func repository() (string, error) {
 }
 
 func (s *site) prepare(ctx context.Context, root string) (err error) {
-	if s.operator, err = operator.Start(ctx, s.cluster, operator.Options{Root: root, Log: os.Stderr}); err != nil {
+	if s.operator, err = operator.Start(ctx, s.cluster, operator.Options{Root: root, Log: os.Stderr, LeaseDuration: leaseDuration}); err != nil {
 		return fmt.Errorf("starting the operator: %w", err)
 	}
 	if s.admin, err = connect(s.cluster.Config()); err != nil {
@@ -140,6 +145,9 @@ func (s *site) watch(ctx context.Context) error {
 		return err
 	}
 	if s.bindings, err = watch(ctx, all, &rbacv1.RoleBinding{}); err != nil {
+		return err
+	}
+	if s.pods, err = watch(ctx, all, &corev1.Pod{}); err != nil {
 		return err
 	}
 	if s.bareHops, err = watchBareHops(ctx, all); err != nil {

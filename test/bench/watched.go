@@ -83,6 +83,19 @@ func (w *watched[T]) until(ctx context.Context, what string, holds func(map[clie
 	}
 }
 
+// count counts the objects for which holds is true.
+func (w *watched[T]) count(holds func(T) bool) int {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	n := 0
+	for _, o := range w.objects {
+		if holds(o) {
+			n++
+		}
+	}
+	return n
+}
+
 // one waits until holds is true for one object, and returns the object and the time.
 func (w *watched[T]) one(ctx context.Context, what string, key client.ObjectKey, holds func(T) bool) (found T, at time.Time, err error) {
 	at, err = w.until(ctx, what, func(all map[client.ObjectKey]T) bool {
