@@ -23,7 +23,7 @@ const bareGate = bareGroup + "/gate"
 
 // gates measures what a use of a hop costs while the cluster holds many idle hops, and what many uses at once cost.
 func gates(ctx context.Context, s *site, n sizes, notes *[]string) ([]row, error) {
-	if err := s.loadIdle(ctx, n.hops, notes); err != nil {
+	if err := s.loadIdle(ctx, n.idle, notes); err != nil {
 		return nil, err
 	}
 	var rows []row
@@ -122,7 +122,7 @@ func (s *site) uses(ctx context.Context, n sizes, notes *[]string) (row, error) 
 		}
 		r.floor = append(r.floor, took)
 	}
-	r.what = fmt.Sprintf("creation of a pod to its open gate with %d idle hops, beside a gate that a trivial client opens (n=%d)", n.hops, n.uses)
+	r.what = fmt.Sprintf("creation of a pod to its open gate with %d idle hops, beside a gate that a trivial client opens (n=%d)", n.idle, n.uses)
 	requests, err := s.requests()
 	if err != nil {
 		return r, err

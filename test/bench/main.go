@@ -23,7 +23,7 @@ import (
 // cluster are built.
 type sizes struct {
 	revocations, tokens, grants, cascades, cascadeHops, strangers, hops, pods, algebra int
-	uses, burstHops, burstPods, withdrawn                                              int
+	uses, idle, burstHops, burstPods, withdrawn                                        int
 }
 
 // options are the flags. The bench starts itself again with the last two, which are hidden; see allow.go.
@@ -49,7 +49,8 @@ func parse(args []string) options {
 	flags.IntVar(&n.burstHops, "burst-hops", 10, "hops of which pods arrive at the gate at once")
 	flags.IntVar(&n.burstPods, "burst-pods", 50, "pods of each of these hops, at most 64")
 	flags.IntVar(&n.withdrawn, "withdrawn", 1000, "hops in use of the path that is revoked")
-	flags.IntVar(&n.hops, "hops", 10_000, "idle hops in the cluster while gates are opened and pods are admitted")
+	flags.IntVar(&n.hops, "hops", 10_000, "hops in the cache of the webhook while pods are admitted")
+	flags.IntVar(&n.idle, "idle", 2000, "idle hops in the cluster while gates are opened; 10000 take some minutes to become idle")
 	flags.IntVar(&n.pods, "pods", 200, "pods of each kind to admit")
 	flags.StringVar(&o.only, "only", "",
 		"regular expression of what to measure: algebra, revocation, tokens, grant, cascade, strangers, gate, admission; empty means all")
