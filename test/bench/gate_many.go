@@ -121,22 +121,15 @@ func (s *site) bareBurst(ctx context.Context, path string, like writes) (time.Du
 	if err := s.admin.Get(ctx, client.ObjectKey{Namespace: agents, Name: nth(path, 0)}, hop); err != nil {
 		return 0, fmt.Errorf("reading a hop: %w", err)
 	}
-	bare := &unstructured.Unstructured{}
-	bare.SetGroupVersionKind(bareKind)
-	bare.SetNamespace(agents)
-	bare.SetName("bare-" + path)
-	var err error
-	if bare.Object["spec"], err = runtime.DefaultUnstructuredConverter.ToUnstructured(&hop.Spec); err != nil {
-		return 0, fmt.Errorf("copying a hop: %w", err)
-	}
-	if err := s.admin.Create(ctx, bare); err != nil {
-		return 0, fmt.Errorf("creating a bare hop: %w", err)
+	hops, err := s.createBareHops(ctx, hop, "bare-"+path, like["patch delegationhops/status"])
+	if err != nil {
+		return 0, err
 	}
 	var tasks []func(context.Context) error
 	for i := range like["patch roles"] {
 		tasks = append(tasks, func(ctx context.Context) error { return s.writeBareRights(ctx, nth("bare-"+path, i)) })
 	}
-	for range like["patch delegationhops/status"] {
+	for _, bare := range hops {
 		tasks = append(tasks, func(ctx context.Context) error { return s.applyBareStatus(ctx, bare, &hop.Status) })
 	}
 	for _, pod := range pods {
@@ -151,6 +144,25 @@ func (s *site) bareBurst(ctx context.Context, path string, like writes) (time.Du
 		return 0, err
 	}
 	return max(at.Sub(began), 0), s.deletePods(ctx, pods...)
+}
+
+// createBareHops creates a bare hop for each write of a status: one that changes nothing would be no write.
+func (s *site) createBareHops(ctx context.Context, like *v1alpha1.DelegationHop, name string, n int) ([]*unstructured.Unstructured, error) {
+	spec, err := runtime.DefaultUnstructuredConverter.ToUnstructured(&like.Spec)
+	if err != nil {
+		return nil, fmt.Errorf("copying a hop: %w", err)
+	}
+	hops := make([]*unstructured.Unstructured, n)
+	for i := range hops {
+		hops[i] = &unstructured.Unstructured{Object: map[string]any{"spec": runtime.DeepCopyJSON(spec)}}
+		hops[i].SetGroupVersionKind(bareKind)
+		hops[i].SetNamespace(agents)
+		hops[i].SetName(nth(name, i))
+		if err := s.admin.Create(ctx, hops[i]); err != nil {
+			return nil, fmt.Errorf("creating a bare hop: %w", err)
+		}
+	}
+	return hops, nil
 }
 
 // withdrawUsed measures from the revocation of a path whose hops are all in use until a watch sees the last of their
@@ -190,7 +202,7 @@ func (s *site) withdrawUsed(ctx context.Context, n sizes, _ *[]string) (row, err
 	}
 	r.ours = series{took}
 	for i := range n.withdrawn { // nothing else may run during the floor's turn
-		if _, _, err := s.inState(ctx, nth(path, i), v1alpha1.ReasonRevoked); err != nil {
+		if err := s.untilWithdrawn(ctx, nth(path, i)); err != nil {
 			return r, err
 		}
 	}
@@ -199,4 +211,13 @@ func (s *site) withdrawUsed(ctx context.Context, n sizes, _ *[]string) (row, err
 	took, err = s.deleteBare(ctx, "bare-"+path, n.withdrawn)
 	r.floor = series{took}
 	return r, err
+}
+
+// untilWithdrawn waits until the status of a hop says that its withdrawal is complete.
+func (s *site) untilWithdrawn(ctx context.Context, hop string) error {
+	key := client.ObjectKey{Namespace: agents, Name: hop}
+	_, _, err := s.hops.one(ctx, "the withdrawal of hop "+hop, key, func(h *v1alpha1.DelegationHop) bool {
+		return h.Status.Withdrawal != nil && h.Status.Withdrawal.CompletedAt != nil
+	})
+	return err
 }

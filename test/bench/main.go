@@ -48,9 +48,9 @@ func parse(args []string) options {
 	flags.IntVar(&n.uses, "uses", 50, "uses of each kind, from pod to open gate")
 	flags.IntVar(&n.burstHops, "burst-hops", 10, "hops of which pods arrive at the gate at once")
 	flags.IntVar(&n.burstPods, "burst-pods", 50, "pods of each of these hops, at most 64")
-	flags.IntVar(&n.withdrawn, "withdrawn", 1000, "hops in use of the path that is revoked")
+	flags.IntVar(&n.withdrawn, "withdrawn", 500, "hops in use of the path that is revoked; 1000 take many minutes to be in use")
 	flags.IntVar(&n.hops, "hops", 10_000, "hops in the cache of the webhook while pods are admitted")
-	flags.IntVar(&n.idle, "idle", 2000, "idle hops in the cluster while gates are opened; 10000 take some minutes to become idle")
+	flags.IntVar(&n.idle, "idle", 1000, "idle hops in the cluster while gates are opened; 10000 take many minutes to become idle")
 	flags.IntVar(&n.pods, "pods", 200, "pods of each kind to admit")
 	flags.StringVar(&o.only, "only", "",
 		"regular expression of what to measure: algebra, revocation, tokens, grant, cascade, strangers, gate, admission; empty means all")
