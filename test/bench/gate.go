@@ -65,7 +65,8 @@ func (s *site) loadIdle(ctx context.Context, n int, notes *[]string) error {
 		return fmt.Errorf("listing the rights of hops: %w", err)
 	}
 	held := s.hops.count(func(h *v1alpha1.DelegationHop) bool { return h.Spec.Token != nil })
-	*notes = append(*notes, fmt.Sprintf("%d idle hops, and %d with tokens: %d Roles, %d RoleBindings", n, held, len(roles.Items), len(bindings.Items)))
+	*notes = append(*notes, fmt.Sprintf("%d idle hops, and %d with tokens: %d Roles, %d RoleBindings",
+		n, held, len(roles.Items), len(bindings.Items)))
 	if held == 0 && len(roles.Items)+len(bindings.Items) > 0 {
 		return errors.New((*notes)[len(*notes)-1])
 	}
@@ -122,15 +123,18 @@ func (s *site) uses(ctx context.Context, n sizes, notes *[]string) (row, error) 
 		}
 		r.floor = append(r.floor, took)
 	}
-	r.what = fmt.Sprintf("creation of a pod to its open gate with %d idle hops, beside a gate that a trivial client opens (n=%d)", n.idle, n.uses)
+	r.what = fmt.Sprintf("creation of a pod to its open gate with %d idle hops, beside a gate that a trivial client opens (n=%d)",
+		n.idle, n.uses)
 	requests, err := s.requests()
 	if err != nil {
 		return r, err
 	}
-	*notes = append(*notes, fmt.Sprintf("the gate takes %s more at p50, %s at p99",
-		short(r.ours.p50()-r.floor.p50()), short(r.ours.p99()-r.floor.p99())))
-	*notes = append(*notes, "to the open gate, at p50: "+breakdown(requests, opening))
-	*notes = append(*notes, "a use, to its end and the next account: "+writesPer(requests, lives))
+	*notes = append(
+		*notes,
+		fmt.Sprintf("the gate takes %s more at p50, %s at p99", short(r.ours.p50()-r.floor.p50()), short(r.ours.p99()-r.floor.p99())),
+		"to the open gate, at p50: "+breakdown(requests, opening),
+		"a use, to its end and the next account: "+writesPer(requests, lives),
+	)
 	return r, nil
 }
 

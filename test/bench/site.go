@@ -100,7 +100,8 @@ func repository() (string, error) {
 }
 
 func (s *site) prepare(ctx context.Context, root string) (err error) {
-	if s.operator, err = operator.Start(ctx, s.cluster, operator.Options{Root: root, Log: os.Stderr, LeaseDuration: leaseDuration}); err != nil {
+	options := operator.Options{Root: root, Log: os.Stderr, LeaseDuration: leaseDuration}
+	if s.operator, err = operator.Start(ctx, s.cluster, options); err != nil {
 		return fmt.Errorf("starting the operator: %w", err)
 	}
 	if s.admin, err = connect(s.cluster.Config()); err != nil {
