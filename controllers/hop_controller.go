@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -97,6 +98,10 @@ type pass struct {
 	again time.Duration
 	// atGate are those of them that wait at the gate, and what was decided about each.
 	atGate []gatedPod
+	// authors has what was answered about who may use the hop.
+	authors map[string]delegation.Answer
+	// deniedOpen is true where the API server did not let the controller open a gate.
+	deniedOpen atomic.Bool
 }
 
 func (p *pass) hop() *v1alpha1.DelegationHop { return p.in.Chain.Last() }
@@ -116,18 +121,17 @@ func requeueOnConflict(ctx context.Context, err error) (ctrl.Result, error) {
 // apply ends the uses that are over, and then grants on Allow and withdraws on Deny. While a question is open nothing new
 // begins, and what exists stays until the last answer is too old.
 func (r *HopReconciler) apply(ctx context.Context, p *pass) delegation.Applied {
-	if err := r.endUses(ctx, p); err != nil {
-		return delegation.Applied{Err: err}
-	}
-	applied := delegation.Applied{}
+	ended := r.endUses(ctx, p)
 	switch {
-	case p.v.Outcome == delegation.Allow:
-		applied = r.grant(ctx, p)
-	case p.v.Outcome == delegation.Undetermined && !delegation.FactsTooOld(p.next, p.in.Now, r.maxFactAge):
-		applied = delegation.Applied{InEffect: r.inEffect(ctx, p), Err: r.holdAll(ctx, p)}
-	default:
-		applied = delegation.Applied{Err: r.withdrawHop(ctx, p.hop(), p.next, p.v.Findings[0], p.v.Cascades())}
+	case p.v.Outcome == delegation.Deny, delegation.FactsTooOld(p.next, p.in.Now, r.maxFactAge):
+		withdrawn := r.withdrawHop(ctx, p.hop(), p.next, p.v.Findings[0], p.v.Cascades())
+		return delegation.Applied{Err: errors.Join(withdrawn, ended)} // whatever cannot be read holds up no withdrawal
+	case ended != nil:
+		return delegation.Applied{Err: ended}
+	case p.v.Outcome == delegation.Undetermined:
+		return delegation.Applied{InEffect: r.inEffect(ctx, p), Err: r.holdAll(ctx, p), Again: p.again}
 	}
+	applied := r.grant(ctx, p)
 	applied.Again = p.again
 	return applied
 }
@@ -160,6 +164,9 @@ func (r *HopReconciler) withdrawHop(
 		return err
 	}
 	next.ServiceAccountName, next.ServiceAccountUID, next.Credential = "", "", nil
+	if !delegation.MayPass(why.Reason) { // what is suspended may go on as the use that it is; this will not
+		delegation.EndUses(next, func(v1alpha1.Use) bool { return true })
+	}
 	return nil
 }
 

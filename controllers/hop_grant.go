@@ -21,9 +21,7 @@ import (
 func (r *HopReconciler) grant(ctx context.Context, p *pass) delegation.Applied {
 	hop := p.hop()
 	before, uses := hop.Status.DeepCopy(), p.next.Uses.DeepCopy()
-	if err := r.judgeAll(ctx, p); err != nil {
-		return delegation.Applied{Err: err}
-	}
+	r.judgeAll(ctx, p)
 	inUse, err := r.applyGrant(ctx, p)
 	if err == nil && delegation.ComesBack(before, p.next) { // before the status says so: what fails here is tried again
 		err = r.stopper.resume(ctx, hop)
@@ -239,10 +237,12 @@ func (r *HopReconciler) checkUpToDate(ctx context.Context, hop *v1alpha1.Delegat
 		return fmt.Errorf("reading the hop from the API server: %w", err)
 	}
 	if live.UID != hop.UID || live.ResourceVersion != hop.ResourceVersion {
-		return apierrors.NewConflict(v1alpha1.SchemeGroupVersion.WithResource("delegationhops").GroupResource(), hop.Name, errStale)
+		return apierrors.NewConflict(hopResource, hop.Name, errStale)
 	}
 	return nil
 }
+
+var hopResource = v1alpha1.SchemeGroupVersion.WithResource("delegationhops").GroupResource()
 
 var errStale = errors.New("the hop has changed since it was read")
 

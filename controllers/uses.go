@@ -37,6 +37,9 @@ func (r *HopReconciler) endUses(ctx context.Context, p *pass) error {
 		}
 		delegation.EndUses(p.next, func(use v1alpha1.Use) bool { return ended[use.UID] })
 	}
+	if p.v.Outcome == delegation.Deny { // everything is ended then
+		return nil
+	}
 	return r.stopUnseen(ctx, p)
 }
 

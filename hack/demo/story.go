@@ -28,7 +28,7 @@ func (d *demo) story(ctx context.Context) error {
 		w = &pods{demo: d}
 	}
 	for _, step := range []func(context.Context) error{
-		d.ceiling, d.alert, w.prepare, d.ready, d.granted, w.triage, w.isolate,
+		d.ceiling, w.use, d.alert, w.prepare, d.ready, w.idle, w.triage, w.isolate, d.granted,
 		d.working, d.revoke, w.denied, d.reported, d.ended, d.newJob, d.nothingLeft,
 	} {
 		if err := step(ctx); err != nil {
@@ -40,6 +40,10 @@ func (d *demo) story(ctx context.Context) error {
 
 // work is what the two hops do: in pods, or with their tokens where no pod runs.
 type work interface {
+	// use shows a use from its beginning to its end.
+	use(ctx context.Context) error
+	// idle shows what a hop holds while nothing runs under it.
+	idle(ctx context.Context) error
 	// prepare runs before the hops are ready.
 	prepare(ctx context.Context) error
 	// triage reads.
@@ -89,7 +93,7 @@ func (d *demo) alert(ctx context.Context) error {
 }
 
 func (d *demo) ready(ctx context.Context) error {
-	d.step("A moment later the path is active and each hop is granted.")
+	d.step("A moment later the path is active and each hop may be used.")
 	for _, what := range []string{"dpath/" + path, "dhop/triage", "dhop/isolate"} {
 		if _, err := d.bot.shows(ctx, "-n", ns, "wait", "--for=condition=Ready", what, "--timeout=60s"); err != nil {
 			return err
@@ -99,11 +103,20 @@ func (d *demo) ready(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	return expectWords(output, "Active", "Granted", path, "triage", "isolate")
+	return expectWords(output, "Active", path, "triage", "isolate")
 }
 
 func (d *demo) granted(ctx context.Context) error {
-	d.step("Each hop has its own identity with exactly its scope. These are all the rights of isolate:")
+	d.step("While isolate runs, its own identity has exactly its scope. These are all its rights:")
+	if err := eventually(ctx, "the use of isolate", func() error {
+		output, err := d.alice.run(ctx, "-n", ns, "get", "dhop", "isolate")
+		return errors.Join(err, expectWords(output, "Granted", "1/1"))
+	}); err != nil {
+		return err
+	}
+	if _, err := d.alice.shows(ctx, "-n", ns, "get", "dhop"); err != nil {
+		return err
+	}
 	account, err := d.alice.run(ctx, "-n", ns, "get", "dhop", "isolate", "-o", "jsonpath={.status.serviceAccountName}")
 	if err != nil {
 		return err
@@ -112,7 +125,7 @@ func (d *demo) granted(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	d.say("The Role has the name of the hop's account: dhop-, the hop, a hash that is never reused, and the Unix time of its end.")
+	d.say("The Role has the name of the hop's account: dhop-, the hop, random digits that are never reused, and the Unix time of its end.")
 	return expectWords(output, "networkpolicies", "ledger-0")
 }
 
@@ -143,7 +156,7 @@ func (d *demo) reported(ctx context.Context) error {
 		}
 	}
 	output, err := d.alice.shows(ctx, "get", "delegation", "-A")
-	if err := errors.Join(err, expectWords(output, "Revoked"), expectNone(output, "Granted", "Active")); err != nil {
+	if err := errors.Join(err, expectWords(output, "Revoked"), expectNone(output, "Granted")); err != nil {
 		return err
 	}
 	output, err = d.alice.shows(ctx, "-n", ns, "get", "dpath", path, "-o",

@@ -11,6 +11,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
 // pods does the hops' work in pods.
@@ -39,6 +41,51 @@ func (l *podLog) String() string {
 }
 
 func (w *pods) prepare(context.Context) error { return nil }
+
+func (w *pods) use(ctx context.Context) error {
+	w.step("The alert bot applies the smallest path: one hop, which allows one use, and one Job. Its pod waits at a gate until the whole " +
+		"chain was evaluated again and its rights are in effect; then it lists the pods of payments.")
+	if _, err := w.bot.shows(ctx, "apply", "-f", samples+"/minimal.yaml"); err != nil {
+		return err
+	}
+	if _, err := w.bot.shows(ctx, "-n", ns, "wait", "--for=condition=Complete", "job/look", "--timeout=90s"); err != nil {
+		return err
+	}
+	output, err := w.bot.shows(ctx, "-n", ns, "logs", "job/look")
+	if err := errors.Join(err, expectWords(output, "list pods", ": 200 checkout-0 ledger-0 ledger-1")); err != nil {
+		return err
+	}
+	w.step("The Job has ended, and with it the use: the hop is idle, and nothing is left of its rights.")
+	if err := eventually(ctx, "the end of the use", func() error {
+		output, err := w.alice.run(ctx, "-n", ns, "get", "dhop", "look")
+		return errors.Join(err, expectWords(output, "Idle", "1/1"))
+	}); err != nil {
+		return err
+	}
+	if _, err := w.alice.shows(ctx, "-n", ns, "get", "dhop", "look"); err != nil {
+		return err
+	}
+	if err := w.noRights(ctx, "look"); err != nil {
+		return err
+	}
+	w.step("A second Job is denied: one use was allowed.")
+	if err := w.bot.isDenied(ctx, []string{`hop "look"`, "UsesExhausted", "1 of 1"}, "apply", "-f", "hack/demo/look-again.yaml"); err != nil {
+		return err
+	}
+	_, err = w.platform.shows(ctx, "delete", "-f", samples+"/minimal.yaml")
+	return err
+}
+
+func (w *pods) idle(ctx context.Context) error {
+	w.step("Isolate has an identity, but no rights yet: they exist only while a workload runs under it, and its Job is suspended.")
+	return w.noRights(ctx, "isolate")
+}
+
+// noRights shows that there is no Role and no binding of a hop.
+func (w *pods) noRights(ctx context.Context, hop string) error {
+	output, err := w.platform.shows(ctx, "get", "roles,rolebindings", "-A", "-l", v1alpha1.LabelHopName+"="+hop)
+	return errors.Join(err, expectWords(output, "No resources found"))
+}
 
 // follow follows the log of a Job's pod, and waits until it contains all of these words.
 func (w *pods) follow(ctx context.Context, job string, words ...string) error {
@@ -134,6 +181,14 @@ func around(log string) string {
 type tokens struct {
 	*demo
 	hops map[string]*user
+}
+
+func (w *tokens) use(context.Context) error { return nil } // no pod ends where none runs
+
+func (w *tokens) idle(ctx context.Context) error {
+	w.step("A hop that keeps a token has its rights as long as it is valid: what holds the token has no moment of use.")
+	_, err := w.alice.shows(ctx, "-n", ns, "get", "dhop")
+	return err
 }
 
 func (w *tokens) prepare(ctx context.Context) error {

@@ -44,6 +44,7 @@ func BeginUse(next *v1alpha1.DelegationHopStatus, hop *v1alpha1.DelegationHop, u
 			f := DurationExceeded(hop)
 			return &f
 		}
+		next.Uses.Incarnation = next.Incarnation // it may have begun as an earlier identity
 		return nil
 	}
 	if hop.Spec.Workload == nil {
@@ -54,15 +55,23 @@ func BeginUse(next *v1alpha1.DelegationHopStatus, hop *v1alpha1.DelegationHop, u
 	}
 	summarizeUses(next, hop)
 	uses := next.Uses
-	if len(uses.Live) >= maxLiveUses {
-		return &Finding{Reason: v1alpha1.ReasonTooManyLiveUses, Message: fmt.Sprintf(
-			"%d uses of the hop are live, the most at a time: this one begins when another has ended", maxLiveUses)}
+	if f := TooManyLiveUses(next, use.UID); f != nil {
+		return f
 	}
 	use.Since.Time = now.Truncate(time.Second)
 	*uses.Begun++
 	uses.Live, uses.Incarnation = append(uses.Live, use), next.Incarnation
 	summarizeUses(next, hop)
 	return nil
+}
+
+// TooManyLiveUses says that a use has to wait for another one to end; nil if it does not, or is live.
+func TooManyLiveUses(next *v1alpha1.DelegationHopStatus, uid string) *Finding {
+	if next.Uses == nil || len(next.Uses.Live) < maxLiveUses || LiveUse(next, uid) != nil {
+		return nil
+	}
+	return &Finding{Reason: v1alpha1.ReasonTooManyLiveUses, Message: fmt.Sprintf(
+		"%d uses of the hop are live, the most at a time: this one begins when another has ended", maxLiveUses)}
 }
 
 // EndUses removes from the next status of a hop the uses that have ended.
