@@ -44,7 +44,9 @@ func TestResumeAsksTheAuthor(t *testing.T) {
 
 	f.change(resumes, byLoser, resumeJob)
 	f.refused(byLoser, v1alpha1.ReasonNotPermittedToUse)
-	f.wantAllowed(f.wantEvent(byLoser, "NotPermittedToUse", `its author "`+loses+`" does not hold the verb use`))
+	f.eventually("an Event", func() error {
+		return f.wantEvent(byLoser, "NotPermittedToUse", `its author "`+loses+`" does not hold the verb use`)
+	})
 	f.uses(hop, "0", 0)
 	f.change(resumes, byKeeper, resumeJob)
 	f.opened(byKeeper, 1)
@@ -192,7 +194,7 @@ func TestOwnerReferenceGivesNoRight(t *testing.T) {
 // created later has not been declared.
 func TestJobBeforeItsHop(t *testing.T) {
 	f := hopSetup(t)
-	job := f.work("early", "isolate")
+	job := f.work("early", "isolate", func(j *batchv1.Job) { j.Spec.BackoffLimit = new(int32(6)) }) // its hop is deleted while it runs
 	f.apply(f.by, job)
 	f.eventually("its pods to be denied", func() error { return f.wantEvent(job, "FailedCreate", "HopNotFound") })
 	_, hop := f.chain()
@@ -206,7 +208,7 @@ func TestJobBeforeItsHop(t *testing.T) {
 	f.state(again, v1alpha1.ReasonIdle)
 	f.change(f.by, job, resumeJob)
 	f.refused(job, v1alpha1.ReasonNotPermittedToUse)
-	f.wantAllowed(f.wantEvent(job, "NotPermittedToUse", "an earlier hop of this name"))
+	f.eventually("an Event", func() error { return f.wantEvent(job, "NotPermittedToUse", "an earlier hop of this name") })
 	f.uses(again, "0", 0)
 	late := f.work("late", "isolate")
 	f.apply(f.by, late)

@@ -46,7 +46,7 @@ func TestSixtyFiveAtOnce(t *testing.T) {
 		if held != 1 {
 			return fmt.Errorf("%d wait", held)
 		}
-		return f.held(waits, v1alpha1.ReasonTooManyLiveUses)
+		return f.says(waits, corev1.ConditionFalse, v1alpha1.ReasonTooManyLiveUses)
 	})
 	f.uses(hop, "64", 64)
 	f.eventually("an Event", func() error { return f.wantEvent(waits, "TooManyLiveUses", "begins when another has ended") })
@@ -58,16 +58,16 @@ func TestSixtyFiveAtOnce(t *testing.T) {
 	f.uses(hop, "65", 64)
 	f.eventually("the last pod to pass", func() error {
 		if isGated(*f.podNow(waits)) {
-			return f.held(waits, "")
+			return errAllowed
 		}
-		return nil
+		return f.says(waits, corev1.ConditionTrue, v1alpha1.ReasonGranted)
 	})
 }
 
-// held fails unless a pod says that it waits at the gate for a reason.
-func (f *fixture) held(pod *corev1.Pod, reason v1alpha1.Reason) error {
+// says fails unless a pod says whether it was let through the gate, and why.
+func (f *fixture) says(pod *corev1.Pod, granted corev1.ConditionStatus, reason v1alpha1.Reason) error {
 	for _, c := range f.podNow(pod).Status.Conditions {
-		if c.Type == v1alpha1.ConditionPodGranted && c.Status == corev1.ConditionFalse && c.Reason == string(reason) {
+		if c.Type == v1alpha1.ConditionPodGranted && c.Status == granted && c.Reason == string(reason) {
 			return nil
 		}
 	}
@@ -82,18 +82,23 @@ func TestUseLastsAsLongAsItMay(t *testing.T) {
 	})
 	job := f.work("long", hop.Name)
 	f.apply(f.by, job)
-	if d := f.opened(job, 1)[0].Spec.ActiveDeadlineSeconds; d == nil || *d > 5 {
+	pod := f.opened(job, 1)[0]
+	if d := pod.Spec.ActiveDeadlineSeconds; d == nil || *d > 5 {
 		t.Errorf("its deadline is %v", d)
 	}
 	f.refused(job, v1alpha1.ReasonDurationExceeded)
-	f.wantAllowed(f.wantEvent(job, "DurationExceeded", "may last 5s"))
+	f.eventually("Events that say so", func() error { return f.wantEvent(job, "DurationExceeded", "ended under hop") })
+	f.eventually("the same of its pod", func() error { return f.wantEvent(&pod, "DurationExceeded", "may last 5s") })
+	if err := f.wantEvent(&pod, "WorkloadNotAllowed", ""); err == nil {
+		t.Error("an Event says that the pod was not let through its gate")
+	}
 	f.uses(hop, "1", 0)
 	if why := job.Annotations[v1alpha1.AnnotationUseEnded]; why != "DurationExceeded" {
 		t.Errorf("the annotation says %q", why)
 	}
 	f.change(f.by, job, resumeJob)
 	f.refused(job, v1alpha1.ReasonDurationExceeded)
-	f.wantAllowed(f.wantEvent(job, "DurationExceeded", "create a new Job"))
+	f.eventually("an Event", func() error { return f.wantEvent(job, "DurationExceeded", "not started under hop") })
 	f.uses(hop, "1", 0)
 
 	another := f.work("another", hop.Name)

@@ -29,7 +29,7 @@ func TestHopDeletedWhileItsPodWaits(t *testing.T) {
 		if f.find(bare) != nil {
 			return errAllowed
 		}
-		return nil
+		return f.wantEvent(bare, "HopNotFound", "ended")
 	})
 }
 
