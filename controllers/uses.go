@@ -129,6 +129,9 @@ func (r *HopReconciler) stopUnseen(ctx context.Context, p *pass) error {
 		if workload.IsGated(pod) || workload.HasEnded(pod) || !pod.DeletionTimestamp.IsZero() || delegation.LiveUse(p.next, useUID(pod)) != nil {
 			continue
 		}
+		if use := delegation.LiveUse(&p.hop().Status, useUID(pod)); use != nil && delegation.UseOver(p.hop(), *use, p.in.Now) {
+			continue // it was ended with its use just now
+		}
 		if !checked { // its use may have begun since the hop was read
 			if err := r.checkUpToDate(ctx, p.hop()); err != nil {
 				return err
@@ -136,7 +139,8 @@ func (r *HopReconciler) stopUnseen(ctx context.Context, p *pass) error {
 			checked = true
 		}
 		r.stopper.events.Eventf(pod, nil, corev1.EventTypeWarning, string(v1alpha1.ReasonWorkloadNotAllowed), "End", "%s",
-			note(fmt.Sprintf("ended: it runs outside of any use of hop %s, and was not let through its gate", delegation.HopKey(p.hop()))))
+			note(fmt.Sprintf("ended: it runs in no live use of hop %s: its Job was deleted or has ended without it, or it was not let "+
+				"through its gate", delegation.HopKey(p.hop()))))
 		if err := r.stopper.deletePod(ctx, pod); err != nil {
 			return err
 		}

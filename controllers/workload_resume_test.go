@@ -99,6 +99,7 @@ func TestMarkOfSuspension(t *testing.T) {
 			_, hop, account := grantedHop()
 			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 				Namespace: "agents", Name: "dhop-run", Labels: map[string]string{v1alpha1.LabelHop: hop.Name},
+				OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(test.job, batchv1.SchemeGroupVersion.WithKind("Job"))},
 			}}
 			pod.Spec.ServiceAccountName = account
 			r := reconciler(t, interceptor.Funcs{}, test.job, pod)

@@ -64,7 +64,7 @@ func (s workloadStopper) stop(
 		selected = append(selected, client.MatchingFields{"spec.serviceAccountName": account})
 	}
 	for _, some := range selected {
-		seen, err := s.deletePods(ctx, key, some)
+		seen, err := s.deletePods(ctx, key, some, why)
 		running = running || seen
 		errs = append(errs, err)
 	}
@@ -72,8 +72,10 @@ func (s workloadStopper) stop(
 }
 
 // deletePods deletes those of a hop's pods that are selected and have not ended, as the API server has them: a pod may be
-// too new for the cache. It says whether there are any.
-func (s workloadStopper) deletePods(ctx context.Context, hop types.NamespacedName, selected client.ListOption) (running bool, err error) {
+// too new for the cache. It says whether there are any. Of a pod that a Job made, the Event of the Job tells.
+func (s workloadStopper) deletePods(
+	ctx context.Context, hop types.NamespacedName, selected client.ListOption, why delegation.Finding,
+) (running bool, err error) {
 	var pods corev1.PodList
 	if err := s.live.List(ctx, &pods, client.InNamespace(hop.Namespace), selected); err != nil {
 		return false, fmt.Errorf("listing the pods of hop %s: %w", hop, err)
@@ -85,9 +87,14 @@ func (s workloadStopper) deletePods(ctx context.Context, hop types.NamespacedNam
 			continue
 		}
 		running = true
-		if pod.DeletionTimestamp.IsZero() {
-			errs = append(errs, s.deletePod(ctx, pod))
+		if !pod.DeletionTimestamp.IsZero() {
+			continue
 		}
+		if metav1.GetControllerOf(pod) == nil {
+			s.events.Eventf(pod, nil, corev1.EventTypeWarning, string(why.Reason), "End", "%s",
+				note(fmt.Sprintf("ended: hop %s was withdrawn: %s", hop, why)))
+		}
+		errs = append(errs, s.deletePod(ctx, pod))
 	}
 	return running, errors.Join(errs...)
 }

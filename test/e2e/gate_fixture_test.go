@@ -50,6 +50,23 @@ func (f *fixture) work(name, hop string, change ...func(*batchv1.Job)) *batchv1.
 	return job
 }
 
+const resumeJob = `{"spec":{"suspend":false}}`
+
+// runsOf waits until a CronJob has made so many Jobs, and returns them, the oldest first.
+func (f *fixture) runsOf(cron *batchv1.CronJob, n int) []batchv1.Job {
+	f.Helper()
+	var runs []batchv1.Job
+	f.eventually(fmt.Sprintf("%d Jobs of CronJob %s", n, cron.Name), func() error {
+		runs = slices.DeleteFunc(f.jobs(), func(job batchv1.Job) bool { return !metav1.IsControlledBy(&job, cron) })
+		if len(runs) != n {
+			return fmt.Errorf("there are %d", len(runs))
+		}
+		return nil
+	})
+	slices.SortFunc(runs, func(a, b batchv1.Job) int { return a.CreationTimestamp.Compare(b.CreationTimestamp.Time) })
+	return runs
+}
+
 func asSuspended(job *batchv1.Job) { job.Spec.Suspend = new(true) }
 
 func isGated(pod corev1.Pod) bool {
