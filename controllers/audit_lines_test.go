@@ -66,6 +66,7 @@ func TestDeletionIsRecordedOnce(t *testing.T) {
 				kind = kindPath
 				reconciles = &PathReconciler{
 					hops: r.hops, gather: r.gather, grants: r.grants, record: r.record, clock: testclock.NewFakePassiveClock(t0),
+					unbinding: r.unbinding,
 				}
 			}
 			q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())

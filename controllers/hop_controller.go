@@ -34,6 +34,7 @@ type HopReconciler struct {
 	clock      clock.PassiveClock
 	maxFactAge time.Duration
 	waits      waits
+	unbinding  *unbinding
 	deleted    deletedHops
 }
 
@@ -45,7 +46,7 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	hop, of := &v1alpha1.DelegationHop{}, objectKey{kindHop, req.NamespacedName}
 	if err := r.hops.Get(ctx, req.NamespacedName, hop); apierrors.IsNotFound(err) {
 		r.record.forget(of)
-		withdrawn := r.withdraw(ctx, req.NamespacedName, nil, hopDeleted, true, &v1alpha1.Withdrawal{})
+		_, withdrawn := r.withdraw(ctx, req.NamespacedName, nil, hopDeleted, true, &v1alpha1.Withdrawal{})
 		return ctrl.Result{}, errors.Join(withdrawn, r.record.deletion(ctx, of, r.gather, r.clock.Now()))
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading the hop: %w", err)
@@ -125,11 +126,15 @@ func requeueOnConflict(ctx context.Context, err error) (ctrl.Result, error) {
 // apply ends the uses that are over, and then grants on Allow and withdraws on Deny. While a question is open nothing new
 // begins, and what exists stays until the last answer is too old.
 func (r *HopReconciler) apply(ctx context.Context, p *pass) delegation.Applied {
+	if r.unbinding.goesOn(delegation.PathKey(p.hop())) {
+		return delegation.Applied{Err: apierrors.NewConflict(hopResource, p.hop().Name, errUnbinding)}
+	}
 	ended := r.endUses(ctx, p)
 	switch {
 	case p.v.Outcome == delegation.Deny, delegation.FactsTooOld(p.next, p.in.Now, r.maxFactAge):
-		withdrawn := r.withdrawHop(ctx, p.hop(), p.next, p.v.Findings[0], p.v.Cascades())
-		return delegation.Applied{Err: errors.Join(withdrawn, ended)} // whatever cannot be read holds up no withdrawal
+		applied := r.withdrawHop(ctx, p.hop(), p.next, p.v.Findings[0], p.v.Cascades())
+		applied.Err = errors.Join(applied.Err, ended) // whatever cannot be read holds up no withdrawal
+		return applied
 	case ended != nil:
 		return delegation.Applied{Err: ended}
 	case p.v.Outcome == delegation.Undetermined:
@@ -158,20 +163,25 @@ func (r *HopReconciler) inEffect(ctx context.Context, p *pass) metav1.ConditionS
 // withdrawHop withdraws everything from a hop and clears its identity: if it becomes valid again, it gets another one.
 func (r *HopReconciler) withdrawHop(
 	ctx context.Context, hop *v1alpha1.DelegationHop, next *v1alpha1.DelegationHopStatus, why delegation.Finding, cascade bool,
-) error {
+) delegation.Applied {
 	record := &v1alpha1.Withdrawal{} // of a hop that never held anything there is nothing to tell
 	if hop.Status.ServiceAccountName != "" || next.Withdrawal != nil {
 		next.Withdrawal = delegation.WithdrawalFor(next.Withdrawal, why, r.clock.Now())
 		record = next.Withdrawal
 	}
-	if err := r.withdraw(ctx, delegation.HopKey(hop), hop, why, cascade, record); err != nil {
-		return err
+	applied := delegation.Applied{}
+	left, err := r.withdraw(ctx, delegation.HopKey(hop), hop, why, cascade, record)
+	if left.unnoted {
+		applied.Again = noteWithin / 10
+	}
+	if applied.Err = err; err != nil {
+		return applied
 	}
 	next.ServiceAccountName, next.ServiceAccountUID, next.Credential = "", "", nil
 	if !delegation.MayPass(why.Reason) { // what is suspended may go on as the use that it is; this will not
 		delegation.EndUses(next, func(v1alpha1.Use) bool { return true })
 	}
-	return nil
+	return applied
 }
 
 // withdraw withdraws everything from a hop, which is nil if it was deleted. The order matters: bindings first, its own
@@ -182,7 +192,7 @@ func (r *HopReconciler) withdrawHop(
 func (r *HopReconciler) withdraw(
 	ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, why delegation.Finding, cascade bool,
 	record *v1alpha1.Withdrawal,
-) error {
+) (left leftover, err error) {
 	done := func(step **metav1.MicroTime, errs ...error) error {
 		err := errors.Join(errs...)
 		if err == nil {
@@ -206,10 +216,12 @@ func (r *HopReconciler) withdraw(
 		accounts = append(accounts, hop.Status.ServiceAccountName)
 	}
 	identity := done(&record.IdentityDeletedAt, cached, deleted, r.grants.Withdraw(ctx, key, hop))
-	running, err := r.stopper.stop(ctx, key, hop, accounts, why)
-	stopped := done(&record.WorkloadsStoppedAt, err)
-	if all := errors.Join(unbound, identity, stopped); all != nil || running {
-		return all
+	left, err = r.stopper.stop(ctx, key, hop, accounts, why)
+	if !left.unnoted {
+		err = done(&record.WorkloadsStoppedAt, err)
 	}
-	return done(&record.CompletedAt)
+	if err = errors.Join(unbound, identity, err); err != nil || left.running {
+		return left, err
+	}
+	return left, done(&record.CompletedAt)
 }

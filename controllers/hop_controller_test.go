@@ -54,8 +54,8 @@ func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object)
 		gather: &facts.Gatherer{Cache: c, Live: c, Controller: "system:serviceaccount:wayleave-system:wayleave-controller"},
 		hops:   facts.Hops{Reader: c}, live: c, clock: testclock.NewFakePassiveClock(t0), maxFactAge: 10 * time.Minute,
 		grants:  &grants.Manager{Client: c, Live: c},
-		stopper: workloadStopper{client: c, live: c, events: recorded},
-		record:  &recorder{status: c.Status(), events: recorded, audit: audit.New(io.Discard)},
+		stopper: newWorkloadStopper(c, c, recorded), unbinding: &unbinding{},
+		record: &recorder{status: c.Status(), events: recorded, audit: audit.New(io.Discard)},
 	}
 }
 
@@ -117,7 +117,7 @@ func TestLabelledObjectOfOthersStays(t *testing.T) {
 	}
 	r := reconciler(t, interceptor.Funcs{}, hop, role)
 	why, record := delegation.Finding{Reason: v1alpha1.ReasonRevoked}, &v1alpha1.Withdrawal{}
-	if err := r.withdraw(t.Context(), delegation.HopKey(hop), hop, why, true, record); err != nil {
+	if _, err := r.withdraw(t.Context(), delegation.HopKey(hop), hop, why, true, record); err != nil {
 		t.Fatal(err)
 	}
 	if err := r.live.Get(t.Context(), client.ObjectKeyFromObject(role), &rbacv1.Role{}); err != nil {

@@ -23,7 +23,7 @@ func (r *HopReconciler) grant(ctx context.Context, p *pass) delegation.Applied {
 	before, uses := hop.Status.DeepCopy(), p.next.Uses.DeepCopy()
 	r.judgeAll(ctx, p)
 	inUse, err := r.applyGrant(ctx, p)
-	if err == nil && delegation.ComesBack(before, p.next) { // before the status says so: what fails here is tried again
+	if err == nil && (delegation.ComesBack(before, p.next) || r.resumes(p)) { // before the status says so: what fails is tried again
 		err = r.stopper.resume(ctx, hop)
 	}
 	if err == nil {
@@ -39,7 +39,9 @@ func (r *HopReconciler) grant(ctx context.Context, p *pass) delegation.Applied {
 	if p.next.ServiceAccountName != "" && denied.Reason.Class() != v1alpha1.ClassWaiting {
 		r.waits.deny(hop, denied.Finding) // the dry run could not foresee it: without a wait each try would cost an identity
 	}
-	return delegation.Applied{Denied: &denied.Finding, Err: r.withdrawHop(ctx, hop, p.next, denied.Finding, p.v.Cascades())}
+	applied := r.withdrawHop(ctx, hop, p.next, denied.Finding, p.v.Cascades())
+	applied.Denied, p.again = &denied.Finding, sooner(p.again, applied.Again)
+	return applied
 }
 
 func (r *HopReconciler) applyGrant(ctx context.Context, p *pass) (inUse bool, err error) {
@@ -68,7 +70,7 @@ func (r *HopReconciler) applyGrant(ctx context.Context, p *pass) (inUse bool, er
 		p.next.ServiceAccountUID = string(g.AccountUID(observed))
 		err = r.keepIdentity(ctx, hop, g, &plan)
 	} else {
-		err = r.newIdentity(ctx, p, g, plan)
+		err = r.newIdentity(ctx, p, g, plan, spent)
 	}
 	if err != nil {
 		return inUse, err
@@ -131,7 +133,7 @@ func (r *HopReconciler) keepIdentity(ctx context.Context, hop *v1alpha1.Delegati
 // newIdentity creates the next incarnation of a hop: first its name in the status, which fails if the hop has changed
 // meanwhile, then the account. No one can know the name earlier and take it. The old account is deleted afterwards, as the
 // plan says.
-func (r *HopReconciler) newIdentity(ctx context.Context, p *pass, g delegation.Grant, plan delegation.Plan) error {
+func (r *HopReconciler) newIdentity(ctx context.Context, p *pass, g delegation.Grant, plan delegation.Plan, spent bool) error {
 	hop := p.hop()
 	if last := r.waits.denial(hop); last != nil {
 		return grants.DeniedError{Finding: *last}
@@ -143,6 +145,8 @@ func (r *HopReconciler) newIdentity(ctx context.Context, p *pass, g delegation.G
 	// end of their pods costs no retry.
 	if ended, err := r.stopper.allEnded(ctx, hop, p.in.Now); err != nil {
 		return err
+	} else if !ended && spent { // a pod came just now, and the identity goes on for it
+		return apierrors.NewConflict(hopResource, hop.Name, errStale)
 	} else if !ended {
 		return grants.DeniedError{Finding: identityEnds}
 	}

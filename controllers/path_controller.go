@@ -31,6 +31,8 @@ type PathReconciler struct {
 	grants *grants.Manager
 	record *recorder
 	clock  clock.PassiveClock
+	// unbinding has this path while all its bindings are being removed.
+	unbinding *unbinding
 }
 
 // countDelay gathers the changes of many hops into one count.
@@ -107,7 +109,7 @@ func (r *PathReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	deletion := r.record.deletion(ctx, of, r.gather, r.clock.Now()) // also of an earlier path of the name
 	if err := r.hops.Get(ctx, req.NamespacedName, path); apierrors.IsNotFound(err) {
 		r.record.forget(of)
-		return ctrl.Result{}, errors.Join(r.grants.Unbind(ctx, facts.KeysOf(hops)), deletion)
+		return ctrl.Result{}, errors.Join(r.unbind(ctx, req.NamespacedName, hops), deletion)
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading the path: %w", err)
 	}
@@ -115,7 +117,7 @@ func (r *PathReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	in := r.gather.Path(ctx, path, r.clock.Now())
 	v := delegation.Evaluate(in)
 	if v.Outcome == delegation.Deny {
-		if err := r.grants.Unbind(ctx, facts.KeysOf(hops)); err != nil {
+		if err := r.unbind(ctx, req.NamespacedName, hops); err != nil {
 			return ctrl.Result{}, err
 		}
 	}
@@ -127,4 +129,9 @@ func (r *PathReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 		return requeueOnConflict(ctx, err)
 	}
 	return ctrl.Result{RequeueAfter: delegation.RequeuePathAfter(v, in.Now, r.clock.Now())}, nil
+}
+
+// unbind removes the bindings of the hops of a path, all at the same time.
+func (r *PathReconciler) unbind(ctx context.Context, path types.NamespacedName, hops []*v1alpha1.DelegationHop) error {
+	return r.unbinding.during(path, func() error { return r.grants.Unbind(ctx, facts.KeysOf(hops)) })
 }

@@ -50,13 +50,16 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	c, live, events := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("wayleave")
 	manager := &grants.Manager{Client: c, Live: live, Kubeconfig: o.Kubeconfig}
 	record := &recorder{status: c.Status(), objects: c, events: events, audit: o.Audit}
-	path := &PathReconciler{hops: facts.Hops{Reader: c}, gather: o.Gather, grants: manager, record: record, clock: o.Clock}
+	unbinding := &unbinding{}
+	path := &PathReconciler{
+		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: manager, record: record, clock: o.Clock, unbinding: unbinding,
+	}
 	if err := path.setup(mgr); err != nil {
 		return fmt.Errorf("setting up the path controller: %w", err)
 	}
 	hop := &HopReconciler{
 		hops: facts.Hops{Reader: c}, live: live, gather: o.Gather, grants: manager, record: record, clock: o.Clock, maxFactAge: o.MaxFactAge,
-		stopper: workloadStopper{client: c, live: live, events: events}, waits: newWaits(),
+		stopper: newWorkloadStopper(c, live, events), waits: newWaits(), unbinding: unbinding,
 	}
 	standby := &Standby{
 		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: manager, clock: o.Clock, elected: mgr.Elected(), stopper: hop.stopper,

@@ -1,6 +1,8 @@
 package controllers
 
 import (
+	"time"
+
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/cache"
 
@@ -22,10 +24,12 @@ type waits struct {
 	// refused has the Jobs that were suspended since their pods may not start, so that one which somebody resumes at once is not
 	// suspended at the same speed.
 	refused *cache.Expiring
+	// resuming has the hops whose Jobs are to be resumed once a superseded pod is gone.
+	resuming *cache.Expiring
 }
 
 func newWaits() waits {
-	return waits{denied: cache.NewExpiring(), written: cache.NewExpiring(), overwritten: cache.NewExpiring(), refused: cache.NewExpiring()}
+	return waits{denied: cache.NewExpiring(), written: cache.NewExpiring(), overwritten: cache.NewExpiring(), refused: cache.NewExpiring(), resuming: cache.NewExpiring()}
 }
 
 // attempt is a grant as it was tried. A change of the hop is another one.
@@ -103,6 +107,16 @@ func (w waits) refuse(use string, why delegation.Finding) {
 
 // refusal is why a use was refused a moment ago; nil if it was not.
 func (w waits) refusal(use string) *delegation.Finding { return findingIn(w.refused, use) }
+
+// resumeLater remembers to resume the Jobs of a hop that were suspended with its mark.
+func (w waits) resumeLater(hop types.UID) { w.resuming.Set(hop, true, time.Hour) }
+
+func (w waits) isResumedLater(hop types.UID) bool {
+	_, yes := w.resuming.Get(hop)
+	return yes
+}
+
+func (w waits) resumed(hop types.UID) { w.resuming.Delete(hop) }
 
 func findingIn(in *cache.Expiring, key any) *delegation.Finding {
 	value, _ := in.Get(key)

@@ -146,7 +146,7 @@ func (r *HopReconciler) heldBack(p *pass, g gatedPod) *delegation.Finding {
 
 // superseded is why a pod cannot run whose account was replaced. Its Job makes another one.
 var superseded = delegation.Finding{
-	Reason: v1alpha1.ReasonWrongServiceAccount, Message: "the pod has an account that the hop had earlier; another pod is made in its place",
+	Reason: v1alpha1.ReasonWrongServiceAccount, Message: "the account of the hop was replaced while the pod was created: it takes another pod",
 }
 
 // pin names the hop in the stamp of a Job or CronJob that was created before the hop was: one that is recreated is another hop.

@@ -42,7 +42,7 @@ func (r *HopReconciler) refuseAll(ctx context.Context, p *pass, pods []gatedPod)
 		case g.refused.Reason.Class() == v1alpha1.ClassWaiting:
 			errs = append(errs, r.stopper.hold(ctx, g.pod, *g.refused, metav1.NewTime(p.in.Now)))
 		case *g.refused == superseded:
-			errs = append(errs, r.stopper.deletePod(ctx, g.pod))
+			errs = append(errs, r.supersede(ctx, p, g))
 		default:
 			errs = append(errs, r.refuse(ctx, p, g))
 		}
@@ -50,7 +50,31 @@ func (r *HopReconciler) refuseAll(ctx context.Context, p *pass, pods []gatedPod)
 	return errors.Join(errs...)
 }
 
-// refuse suspends the Job of a pod and deletes the pod, and says why on both, and on the CronJob of the Job. A Job that somebody
+// supersede replaces a pod whose account was replaced in the moment in which it was created: its Job is suspended, and resumed when
+// the pod is gone, which costs it no retry. Nobody replaces a Pod that no controller made.
+func (r *HopReconciler) supersede(ctx context.Context, p *pass, g gatedPod) error {
+	text := note(fmt.Sprintf("not started under hop %s: %s", delegation.HopKey(p.hop()), superseded))
+	if g.job != nil {
+		r.waits.resumeLater(p.hop().UID)
+		return r.stopper.suspendJob(ctx, g.job, suspension{text: text, why: superseded, returns: p.hop()})
+	}
+	r.stopper.events.Eventf(g.pod, nil, corev1.EventTypeWarning, string(superseded.Reason), "Start", "%s", text)
+	return r.stopper.deletePod(ctx, g.pod)
+}
+
+// resumes says whether a Job of a hop was suspended since its pod was superseded, and no such pod is left.
+func (r *HopReconciler) resumes(p *pass) bool {
+	hop := p.hop()
+	if !r.waits.isResumedLater(hop.UID) || slices.ContainsFunc(p.pods, func(pod *corev1.Pod) bool {
+		return !workload.HasEnded(pod) && pod.Spec.ServiceAccountName != p.next.ServiceAccountName
+	}) {
+		return false
+	}
+	r.waits.resumed(hop.UID)
+	return true
+}
+
+// refuse suspends the Job of a pod, whose controller deletes the pod, or deletes a bare one, and says why on both, and on the CronJob of the Job. A Job that somebody
 // resumes at once is not suspended at the same speed: its pod waits.
 func (r *HopReconciler) refuse(ctx context.Context, p *pass, g gatedPod) error {
 	hop, why := delegation.HopKey(p.hop()), *g.refused
@@ -70,6 +94,9 @@ func (r *HopReconciler) refuse(ctx context.Context, p *pass, g gatedPod) error {
 	r.stopper.events.Eventf(g.pod, nil, corev1.EventTypeWarning, string(why.Reason), "Start", "%s", text)
 	if g.cronJob != nil {
 		r.stopper.events.Eventf(g.cronJob, g.job, corev1.EventTypeWarning, string(why.Reason), "Start", "%s", text)
+	}
+	if g.job != nil { // the Job controller deletes the pod, and does not count it as a failure
+		return nil
 	}
 	return r.stopper.deletePod(ctx, g.pod)
 }

@@ -12,6 +12,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/cache"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -32,53 +33,70 @@ type workloadStopper struct {
 	client client.Client
 	live   client.Reader
 	events events.EventRecorder
+	// asked has the Jobs that were suspended a moment ago.
+	asked *cache.Expiring
+}
+
+func newWorkloadStopper(c client.Client, live client.Reader, recorder events.EventRecorder) workloadStopper {
+	return workloadStopper{client: c, live: live, events: recorder, asked: cache.NewExpiring()}
+}
+
+// leftover is what a stop has left.
+type leftover struct {
+	// running is true where a pod was seen that has not ended.
+	running bool
+	// unnoted is true where such a pod was left to a Job controller that has not noted yet that its Job is suspended.
+	unnoted bool
 }
 
 // stop suspends the Jobs that declare a hop and deletes its pods: in this order, since a pod that is deleted while its Job
 // is not suspended counts as a failure of the Job. The Jobs stay, as do pods that have ended: they are evidence, and a
-// GitOps tool would only recreate the Jobs. Accounts are the names of the identities that the hop is known to have had. Running
-// says whether a pod was seen that has not ended.
+// GitOps tool would only recreate the Jobs. Accounts are the names of the identities that the hop is known to have had.
 func (s workloadStopper) stop(
 	ctx context.Context, key types.NamespacedName, hop *v1alpha1.DelegationHop, accounts []string, why delegation.Finding,
-) (running bool, err error) {
+) (left leftover, err error) {
 	slices.Sort(accounts)
 	accounts = slices.DeleteFunc(slices.Compact(accounts), func(name string) bool { return name == "" })
 	known := &corev1.PodList{}
 	if err := s.client.List(ctx, known, client.MatchingFields{declaredIndex: key.String()}, client.UnsafeDisableDeepCopy); err != nil {
-		return false, fmt.Errorf("listing the pods of hop %s: %w", key, err)
+		return left, fmt.Errorf("listing the pods of hop %s: %w", key, err)
 	}
 	// Of a hop that was deleted only accounts and pods show whether it held anything: pods are only created under a hop that
 	// does. Without either, its Jobs may as well wait for a hop that is still to be created.
 	held := hop != nil && hop.Status.ServiceAccountName != ""
 	hadAccount := hop == nil && len(accounts) > 0
 	if !held && !hadAccount && len(known.Items) == 0 {
-		return false, nil
+		return left, nil
 	}
 	var returns *v1alpha1.DelegationHop
 	if held && delegation.MayPass(why.Reason) {
 		returns = hop
 	}
-	errs := []error{s.suspendJobs(ctx, key, returns, why)}
+	unnoted, err := s.suspendJobs(ctx, key, returns, why)
+	errs := []error{err}
+	if hop == nil || !delegation.MayPass(why.Reason) { // the Jobs do not go on, and no retry of theirs matters
+		unnoted = nil
+	}
 	selected := []client.ListOption{client.MatchingLabels{v1alpha1.LabelHop: key.Name}}
 	for _, account := range accounts { // pods/status and pods/binding can remove a label from a pod
 		selected = append(selected, client.MatchingFields{"spec.serviceAccountName": account})
 	}
 	for _, some := range selected {
-		seen, err := s.deletePods(ctx, key, some, why)
-		running = running || seen
-		errs = append(errs, err)
+		errs = append(errs, s.deletePods(ctx, key, some, why, unnoted, &left))
 	}
-	return running, errors.Join(errs...)
+	return left, errors.Join(errs...)
 }
 
 // deletePods deletes those of a hop's pods that are selected and have not ended, as the API server has them: a pod may be
-// too new for the cache. It says whether there are any. Of a pod that a Job made, the Event of the Job tells.
+// too new for the cache. Those of Jobs that are not noted as suspended are left alone. Of a pod that a Job made, the Event of
+// the Job tells.
 func (s workloadStopper) deletePods(
-	ctx context.Context, hop types.NamespacedName, selected client.ListOption, why delegation.Finding,
-) (running bool, err error) {
+	ctx context.Context, hop types.NamespacedName, selected client.ListOption, why delegation.Finding, unnoted map[types.UID]bool,
+	left *leftover,
+) error {
 	var pods corev1.PodList
 	if err := s.live.List(ctx, &pods, client.InNamespace(hop.Namespace), selected); err != nil {
-		return false, fmt.Errorf("listing the pods of hop %s: %w", hop, err)
+		return fmt.Errorf("listing the pods of hop %s: %w", hop, err)
 	}
 	var errs []error
 	for i := range pods.Items {
@@ -86,17 +104,21 @@ func (s workloadStopper) deletePods(
 		if workload.HasEnded(pod) {
 			continue
 		}
-		running = true
-		if !pod.DeletionTimestamp.IsZero() {
+		left.running = true
+		owner := metav1.GetControllerOf(pod)
+		switch {
+		case !pod.DeletionTimestamp.IsZero():
 			continue
-		}
-		if metav1.GetControllerOf(pod) == nil {
+		case owner != nil && unnoted[owner.UID]:
+			left.unnoted = true
+			continue
+		case owner == nil:
 			s.events.Eventf(pod, nil, corev1.EventTypeWarning, string(why.Reason), "End", "%s",
 				note(fmt.Sprintf("ended: hop %s was withdrawn: %s", hop, why)))
 		}
 		errs = append(errs, s.deletePod(ctx, pod))
 	}
-	return running, errors.Join(errs...)
+	return errors.Join(errs...)
 }
 
 // allEnded says whether no pod that declares a hop, or has the account that it has now, has anything left to end, as the API
@@ -133,22 +155,39 @@ func (s workloadStopper) deletePod(ctx context.Context, pod *corev1.Pod) error {
 }
 
 // suspendJobs suspends the Jobs of a namespace that declare a hop. They are listed live: withdrawal is rare, and a watch
-// of all Jobs of the cluster would cost more. Where the hop may come back, returns is the hop, and its Jobs are marked.
+// of all Jobs of the cluster would cost more. Where the hop may come back, returns is the hop, and its Jobs are marked. Unnoted
+// are those of which the Job controller has not noted it yet.
 func (s workloadStopper) suspendJobs(
 	ctx context.Context, key types.NamespacedName, returns *v1alpha1.DelegationHop, why delegation.Finding,
-) error {
+) (unnoted map[types.UID]bool, err error) {
 	jobs, err := s.jobsOf(ctx, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
+	unnoted = map[types.UID]bool{}
 	of := suspension{text: note(fmt.Sprintf("suspended: hop %s was withdrawn: %s", key, why)), why: why, returns: returns}
 	var errs []error
 	for _, job := range jobs {
 		if !finished(job) {
 			errs = append(errs, s.suspendJob(ctx, job, of))
+			unnoted[job.UID] = s.isUnnoted(job)
 		}
 	}
-	return errors.Join(errs...)
+	return unnoted, errors.Join(errs...)
+}
+
+// noteWithin is how long the Job controller may take to note that a Job is suspended: then it deletes the pods itself, and counts
+// none of them as a failure.
+const noteWithin = 2 * time.Second
+
+// isUnnoted says whether a Job was suspended a moment ago and its status does not say so yet.
+func (s workloadStopper) isUnnoted(job *batchv1.Job) bool {
+	if _, asked := s.asked.Get(job.UID); !asked {
+		return false
+	}
+	return !slices.ContainsFunc(job.Status.Conditions, func(c batchv1.JobCondition) bool {
+		return c.Type == batchv1.JobSuspended && c.Status == corev1.ConditionTrue
+	})
 }
 
 // jobsOf lists the Jobs that declare a hop, as the API server has them.
@@ -196,6 +235,7 @@ func (s workloadStopper) suspendJob(ctx context.Context, job *batchv1.Job, of su
 	case err != nil:
 		return fmt.Errorf("suspending Job %s/%s: %w", job.Namespace, job.Name, err)
 	}
+	s.asked.Set(job.UID, true, noteWithin)
 	s.events.Eventf(job, nil, corev1.EventTypeWarning, string(of.why.Reason), "Suspend", "%s", of.text)
 	return nil
 }

@@ -1,12 +1,14 @@
 package delegation
 
 import (
+	"cmp"
 	"fmt"
 	"maps"
 	"slices"
 	"strings"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/scope"
 )
 
 // FreezeName is the name of the ConfigMap in the operator's namespace whose existence freezes the cluster.
@@ -20,6 +22,8 @@ type Freeze struct {
 	// Origins are user names whose paths are frozen, Authors those whose hops are, with all hops below; Namespaces are those whose
 	// hops are.
 	Origins, Authors, Namespaces []string
+	// ByFlag is true where the processes were started so.
+	ByFlag bool
 	// Why is what its author wrote, or why more is frozen than the author may have meant.
 	Why string
 	// Unknown says why it could not be found out; empty where it was.
@@ -78,9 +82,14 @@ func (e *evaluation) checkFreeze(h *v1alpha1.DelegationHop, n node) {
 	default:
 		return
 	}
-	message := fmt.Sprintf("%s frozen, until ConfigMap %s is changed or deleted, or --frozen is taken back", what, FreezeName)
+	namespace := cmp.Or(e.in.OperatorNamespace, scope.DefaultOperatorNamespace)
+	by := fmt.Sprintf("by ConfigMap %s/%s: change or delete it to go on", namespace, FreezeName)
+	if f.ByFlag {
+		by = "by --frozen: run controller and webhook without it to go on"
+	}
+	message := fmt.Sprintf("%s frozen %s", what, by)
 	if f.Why != "" {
-		message += ": " + f.Why
+		message += " (" + f.Why + ")"
 	}
 	e.report(Finding{Reason: v1alpha1.ReasonFrozen, Node: n.name, Message: message})
 }

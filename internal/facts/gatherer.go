@@ -162,7 +162,7 @@ func restored(o client.Object, err error) error {
 // freeze reads what is frozen.
 func (g *Gatherer) freeze(ctx context.Context) delegation.Freeze {
 	if g.Frozen {
-		return delegation.Freeze{Everything: true, Why: "it runs with --frozen"}
+		return delegation.Freeze{Everything: true, ByFlag: true}
 	}
 	from := g.Cache
 	if g.fresh {
