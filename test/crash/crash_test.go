@@ -253,10 +253,18 @@ var scenarios = map[string]scenario{
 		writes: []string{"delete *v1.Secret", "delete *v1.RoleBinding", "delete *v1.ServiceAccount", "delete *v1.Role"},
 	},
 	"a use that begins": {
-		given:  func(r *run) []client.Object { return []client.Object{r.path(), r.idle("isolate")} },
-		change: func(ctx context.Context, r *run) error { return r.create(ctx, r.job("isolate")) },
+		given: func(r *run) []client.Object { return []client.Object{r.path(), r.idle("isolate")} },
+		change: func(ctx context.Context, r *run) error {
+			job := r.job("isolate")
+			job.Spec.Template.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/queue"}}
+			if err := r.create(ctx, job); err != nil {
+				return err
+			}
+			return r.release(ctx)
+		},
 		writes: []string{
-			"patch *v1.Pod", "patch *v1.Role", "patch *v1.RoleBinding", "patch *v1.ClusterRole", "patch *v1.ClusterRoleBinding",
+			"patch *v1.Pod", "patch status of *v1.Pod",
+			"patch *v1.Role", "patch *v1.RoleBinding", "patch *v1.ClusterRole", "patch *v1.ClusterRoleBinding",
 			"apply status of *v1alpha1.DelegationHopApplyConfiguration",
 		},
 	},
@@ -397,7 +405,7 @@ type run struct {
 	number  int
 	process *process
 	bound   []client.Object
-	uids    map[string]string // of the objects that were there before, and what they mean
+	uids    map[string]string // of the objects that the run created, and what they mean
 }
 
 // namespaces of a run: the first for the objects, the others for what hops do.
@@ -442,7 +450,6 @@ func begin(t *testing.T, s scenario) *run {
 			r.awaitStable(t, given[i-1])
 		}
 		r.must(t, r.create(ctx, o))
-		r.uids[string(o.GetUID())] = "UID(" + o.GetName() + ")"
 	}
 	for _, o := range given {
 		r.awaitStable(t, o)

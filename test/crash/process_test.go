@@ -132,11 +132,13 @@ func (g *gate) do(verb string, o any, write func() error) error {
 	return errLost
 }
 
-// open checks before a patch of a pod, which opens its gate, that its use is counted.
+// open checks before a patch of a pod, which opens its gate, that its use is counted. A process of which writes are lost cannot
+// know better.
 func (g *gate) open(ctx context.Context, pod client.Object) {
-	if err := uncounted(ctx, client.ObjectKeyFromObject(pod)); err != nil {
-		g.mu.Lock()
-		defer g.mu.Unlock()
+	err := uncounted(ctx, client.ObjectKeyFromObject(pod))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lost == "" {
 		g.opened = errors.Join(g.opened, err)
 	}
 }

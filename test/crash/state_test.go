@@ -243,6 +243,9 @@ func (n *names) content(o client.Object) map[string]any {
 		facts["suspended"], facts["annotations"] = o.Spec.Suspend, ours(o.Annotations)
 	case *corev1.Pod:
 		facts["gated"], facts["has a deadline"], facts["phase"] = workload.IsGated(o), o.Spec.ActiveDeadlineSeconds != nil, o.Status.Phase
+		facts["says that it waits"] = slices.ContainsFunc(o.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == v1alpha1.ConditionPodGranted && c.Status == corev1.ConditionFalse
+		})
 	}
 	return facts
 }
