@@ -84,11 +84,13 @@ func (r *HopReconciler) refuse(ctx context.Context, p *pass, g gatedPod) error {
 	}
 	text := note(fmt.Sprintf("not started under hop %s: %s", hop, why))
 	if g.job != nil {
-		r.waits.refuse(g.use.UID, why)
-		if err := r.stopper.suspendJob(ctx, g.job, suspension{text: text, why: why}); isDenied(err) {
-			return r.stopper.hold(ctx, g.pod, why, metav1.NewTime(p.in.Now)) // somebody's policy; the pod does not start all the same
-		} else if err != nil {
+		err := r.stopper.suspendJob(ctx, g.job, suspension{text: text, why: why})
+		if err != nil && !isDenied(err) {
 			return err
+		}
+		r.waits.refuse(g.use.UID, why)
+		if err != nil { // somebody's policy; the pod does not start all the same
+			return r.stopper.hold(ctx, g.pod, why, metav1.NewTime(p.in.Now))
 		}
 	}
 	r.stopper.events.Eventf(g.pod, nil, corev1.EventTypeWarning, string(why.Reason), "Start", "%s", text)
@@ -116,15 +118,21 @@ func (s workloadStopper) hold(ctx context.Context, pod *corev1.Pod, why delegati
 	return err
 }
 
-// noLongerHeld says on a pod that waited that it has passed the gate.
-func (s workloadStopper) noLongerHeld(ctx context.Context, pod *corev1.Pod, at metav1.Time) error {
-	if podGranted(pod) == nil {
-		return nil
+// noLongerHeld says on the pods that waited and have passed the gate that they have. The pass after the one that opens a gate says
+// so: if that one did, a crash in between would leave a pod that runs and says that it waits.
+func (r *HopReconciler) noLongerHeld(ctx context.Context, p *pass) error {
+	var errs []error
+	for _, pod := range p.pods {
+		c := podGranted(pod)
+		if c == nil || c.Status == corev1.ConditionTrue || workload.IsGated(pod) || !pod.DeletionTimestamp.IsZero() {
+			continue
+		}
+		_, err := r.stopper.setGranted(ctx, pod, corev1.PodCondition{
+			Status: corev1.ConditionTrue, Reason: string(v1alpha1.ReasonGranted), LastTransitionTime: metav1.NewTime(p.in.Now),
+		})
+		errs = append(errs, err)
 	}
-	_, err := s.setGranted(ctx, pod, corev1.PodCondition{
-		Status: corev1.ConditionTrue, Reason: string(v1alpha1.ReasonGranted), LastTransitionTime: at,
-	})
-	return err
+	return errors.Join(errs...)
 }
 
 func podGranted(pod *corev1.Pod) *corev1.PodCondition {

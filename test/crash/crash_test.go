@@ -31,6 +31,8 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/workload"
 	"github.com/wayleave/wayleave/test/cluster"
 	"github.com/wayleave/wayleave/test/operator"
 )
@@ -63,7 +65,8 @@ func runAll(m *testing.M) int {
 	return m.Run()
 }
 
-// install applies kinds, rights and policies. There are no webhooks: the tests say themselves who the origin and the authors are.
+// install applies kinds, rights and policies. There are no webhooks: the tests say themselves who the origin and the authors
+// are, and make of a Job what admission would make of it.
 func install(ctx context.Context, c *cluster.Cluster) error {
 	admin := c.Config()
 	admin.QPS = -1
@@ -95,11 +98,32 @@ func install(ctx context.Context, c *cluster.Cluster) error {
 	if err := awaitCollector(ctx); err != nil {
 		return err
 	}
-	return suite.admin.Create(ctx, &rbacv1.ClusterRole{
+	if err := suite.admin.Create(ctx, &rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{Name: ceiling, Labels: map[string]string{v1alpha1.LabelCeiling: "true"}},
 		Rules: []rbacv1.PolicyRule{
 			{APIGroups: []string{""}, Resources: []string{"configmaps", "nodes"}, Verbs: []string{"get", "list"}},
 		},
+	}); err != nil {
+		return err
+	}
+	return letUse(ctx)
+}
+
+// letUse lets the origin use hops, on whose right Jobs run.
+func letUse(ctx context.Context) error {
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: "use"},
+		Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{v1alpha1.GroupName}, Resources: []string{"delegationhops"}, Verbs: []string{"use"}},
+		},
+	}
+	if err := suite.admin.Create(ctx, role); err != nil {
+		return err
+	}
+	return suite.admin.Create(ctx, &rbacv1.ClusterRoleBinding{
+		ObjectMeta: metav1.ObjectMeta{Name: role.Name},
+		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: role.Name},
+		Subjects:   []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: origin}},
 	})
 }
 
@@ -139,6 +163,7 @@ func awaitCollector(ctx context.Context) error {
 const (
 	ceiling  = "ceiling"
 	origin   = "alice@example.com"
+	image    = "registry.example.com/isolate:1"
 	patience = 30 * time.Second
 )
 
@@ -227,6 +252,61 @@ var scenarios = map[string]scenario{
 		},
 		writes: []string{"delete *v1.Secret", "delete *v1.RoleBinding", "delete *v1.ServiceAccount", "delete *v1.Role"},
 	},
+	"a use that begins": {
+		given: func(r *run) []client.Object { return []client.Object{r.path(), r.idle("isolate")} },
+		change: func(ctx context.Context, r *run) error {
+			job := r.job("isolate")
+			job.Spec.Template.Spec.SchedulingGates = []corev1.PodSchedulingGate{{Name: "example.com/queue"}}
+			if err := r.create(ctx, job); err != nil {
+				return err
+			}
+			return r.release(ctx)
+		},
+		writes: []string{
+			"patch *v1.Pod", "patch status of *v1.Pod",
+			"patch *v1.Role", "patch *v1.RoleBinding", "patch *v1.ClusterRole", "patch *v1.ClusterRoleBinding",
+			"apply status of *v1alpha1.DelegationHopApplyConfiguration",
+		},
+	},
+	"a use that ends": {
+		given:  func(r *run) []client.Object { return []client.Object{r.path(), r.idle("isolate"), r.job("isolate")} },
+		change: func(ctx context.Context, r *run) error { return r.finish(ctx) },
+		writes: replaced,
+	},
+	"a use that is refused": {
+		given: func(r *run) []client.Object { return []client.Object{r.path(), r.idle("isolate")} },
+		change: func(ctx context.Context, r *run) error {
+			job := r.job("isolate")
+			job.Spec.Template.Spec.Containers[0].Image = "registry.example.com/other:1"
+			return r.create(ctx, job)
+		},
+		writes: []string{"patch *v1.Job"},
+	},
+	"a use that lasts too long": {
+		given: func(r *run) []client.Object { return []client.Object{r.path(), r.idle("isolate"), r.job("isolate")} },
+		change: func(ctx context.Context, r *run) error {
+			return patch(ctx, r.idle("isolate"), `{"spec":{"workload":{"maxDuration":"1s"}}}`)
+		},
+		writes: append([]string{"patch *v1.Job"}, replaced...),
+	},
+	"a freeze": {
+		given: func(r *run) []client.Object { return []client.Object{r.path(), r.idle("isolate"), r.job("isolate")} },
+		change: func(ctx context.Context, r *run) error {
+			freeze := r.freeze()
+			freeze.Data = map[string]string{"namespaces": r.namespaces()[0]}
+			return suite.admin.Create(ctx, freeze)
+		},
+		writes: []string{
+			"patch *v1.Job", "delete *v1.RoleBinding", "delete *v1.ClusterRoleBinding", "delete *v1.ServiceAccount",
+			"delete *v1.Role", "delete *v1.ClusterRole", "apply status of *v1alpha1.DelegationHopApplyConfiguration",
+		},
+	},
+}
+
+// replaced are the writes after the last use of a hop: its permissions go, and the identity that was used is replaced.
+var replaced = []string{
+	"delete *v1.RoleBinding", "delete *v1.ClusterRoleBinding", "delete *v1.Role", "delete *v1.ClusterRole",
+	"delete *v1.ServiceAccount", "create *v1.ServiceAccount", "apply status of *v1alpha1.DelegationHopApplyConfiguration",
 }
 
 func patch(ctx context.Context, o client.Object, with string) error {
@@ -325,7 +405,7 @@ type run struct {
 	number  int
 	process *process
 	bound   []client.Object
-	uids    map[string]string // of the objects that were there before, and what they mean
+	uids    map[string]string // of the objects that the run created, and what they mean
 }
 
 // namespaces of a run: the first for the objects, the others for what hops do.
@@ -366,11 +446,10 @@ func begin(t *testing.T, s scenario) *run {
 	r.uids = map[string]string{}
 	given := s.given(r)
 	for i, o := range given {
-		if _, last := o.(*batchv1.Job); last { // it may run only once its hop holds something
+		if _, last := o.(*batchv1.Job); last { // its pods have the account that its hop has then
 			r.awaitStable(t, given[i-1])
 		}
-		r.must(t, suite.admin.Create(ctx, o))
-		r.uids[string(o.GetUID())] = "UID(" + o.GetName() + ")"
+		r.must(t, r.create(ctx, o))
 	}
 	for _, o := range given {
 		r.awaitStable(t, o)
@@ -397,7 +476,7 @@ func (r *run) awaitStable(t *testing.T, o client.Object) {
 		case *v1alpha1.DelegationHop:
 			done = meta.IsStatusConditionTrue(o.Status.Conditions, v1alpha1.ConditionReady)
 		case *batchv1.Job:
-			done = o.Status.Active > 0
+			done = r.runs(t, o)
 		}
 		if done {
 			return
@@ -406,6 +485,14 @@ func (r *run) awaitStable(t *testing.T, o client.Object) {
 			t.Fatalf("%T %s does not become stable: %+v", o, o.GetName(), o)
 		}
 	}
+}
+
+// runs says whether the pod of a Job has passed the gate.
+func (r *run) runs(t *testing.T, job *batchv1.Job) bool {
+	t.Helper()
+	var pods corev1.PodList
+	r.must(t, suite.admin.List(t.Context(), &pods, client.InNamespace(job.Namespace), client.MatchingLabels{batchv1.JobNameLabel: job.Name}))
+	return len(pods.Items) == 1 && !workload.IsGated(&pods.Items[0])
 }
 
 // reaches waits until the state is the wanted one, ends the controller, and looks once more. It returns the difference.
@@ -450,6 +537,7 @@ func (r *run) end(t *testing.T) {
 	for _, o := range r.bound {
 		r.must(t, suite.admin.Delete(ctx, o))
 	}
+	r.must(t, client.IgnoreNotFound(suite.admin.Delete(ctx, r.freeze())))
 }
 
 // path is a path for an hour.
@@ -484,6 +572,7 @@ func (r *run) hop(name, parent string) *v1alpha1.DelegationHop {
 			Lifetime: &v1alpha1.Lifetime{Duration: &metav1.Duration{Duration: 15 * time.Minute}},
 			Scope:    new(r.scope()),
 			Token:    &v1alpha1.Token{SecretName: name + "-token"},
+			Workload: &v1alpha1.Workload{Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob}, Images: []string{image}, MaxUses: 3},
 		},
 	}
 	if parent != "" { // with less to do, since each write costs runs
@@ -493,18 +582,16 @@ func (r *run) hop(name, parent string) *v1alpha1.DelegationHop {
 	return h
 }
 
-// job is a Job with a pod that declares a hop. There is no node for it to run on.
-func (r *run) job(hop string) *batchv1.Job {
-	return &batchv1.Job{
-		ObjectMeta: metav1.ObjectMeta{Namespace: r.namespaces()[0], Name: "job"},
-		Spec: batchv1.JobSpec{Template: corev1.PodTemplateSpec{
-			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.LabelHop: hop}},
-			Spec: corev1.PodSpec{
-				RestartPolicy: corev1.RestartPolicyNever,
-				Containers:    []corev1.Container{{Name: "main", Image: "registry.example.com/isolate:1"}},
-			},
-		}},
-	}
+// idle is a hop without a token, which has permissions only while it is in use.
+func (r *run) idle(name string) *v1alpha1.DelegationHop {
+	h := r.hop(name, "")
+	h.Spec.Token = nil
+	return h
+}
+
+// freeze is what freezes the hops of a run, and those of no other.
+func (r *run) freeze() *corev1.ConfigMap {
+	return &corev1.ConfigMap{ObjectMeta: metav1.ObjectMeta{Namespace: operator.Namespace, Name: delegation.FreezeName}}
 }
 
 func logTo() io.Writer {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	authorizationv1 "k8s.io/api/authorization/v1"
+	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -63,6 +64,8 @@ type gate struct {
 	injected bool
 	dead     bool
 	wrote    []string
+	// opened is what is wrong with a gate that it opened.
+	opened error
 }
 
 // arm injects a fault into the process at its n-th write from now on.
@@ -112,14 +115,14 @@ func (g *gate) do(verb string, o any, write func() error) error {
 	}
 	g.left--
 	g.injected = g.injected || now != never
-	if now == diesBefore || now == diesAfter {
-		g.dead = true
-		g.kill()
-	}
+	g.dead = now == diesBefore || now == diesAfter
 	if now != diesBefore {
 		g.wrote = append(g.wrote, what)
 	}
 	g.mu.Unlock()
+	if now == diesBefore || now == diesAfter {
+		defer g.kill() // not earlier: the end of its context would end a write that is to go through
+	}
 	if now == diesBefore {
 		return errDead
 	}
@@ -127,6 +130,17 @@ func (g *gate) do(verb string, o any, write func() error) error {
 		return err
 	}
 	return errLost
+}
+
+// open checks before a patch of a pod, which opens its gate, that its use is counted. A process of which writes are lost cannot
+// know better.
+func (g *gate) open(ctx context.Context, pod client.Object) {
+	err := uncounted(ctx, client.ObjectKeyFromObject(pod))
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lost == "" {
+		g.opened = errors.Join(g.opened, err)
+	}
 }
 
 // intercept has all writes of a client go through the gate. Questions in the form of a write are none, and neither is
@@ -152,7 +166,12 @@ func (g *gate) intercept(c client.WithWatch) client.Client {
 			if patched := (&client.PatchOptions{}); len(patched.ApplyOptions(opts).DryRun) > 0 {
 				return c.Patch(ctx, o, patch, opts...)
 			}
-			return g.do("patch", o, func() error { return c.Patch(ctx, o, patch, opts...) })
+			return g.do("patch", o, func() error {
+				if _, pod := o.(*corev1.Pod); pod {
+					g.open(ctx, o)
+				}
+				return c.Patch(ctx, o, patch, opts...)
+			})
 		},
 		Apply: func(ctx context.Context, c client.WithWatch, o runtime.ApplyConfiguration, opts ...client.ApplyOption) error {
 			return g.do("apply", o, func() error { return c.Apply(ctx, o, opts...) })
@@ -235,7 +254,7 @@ func (p *process) stop(t *testing.T) {
 	select {
 	case err := <-p.ended:
 		p.ended <- nil // it may be stopped again
-		if err != nil {
+		if err := errors.Join(err, p.opened); err != nil {
 			t.Fatalf("the controller ended with: %v", err)
 		}
 	case <-time.After(patience):

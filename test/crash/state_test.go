@@ -5,6 +5,7 @@ package crash
 import (
 	"context"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strconv"
@@ -20,6 +21,8 @@ import (
 	"sigs.k8s.io/yaml"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/workload"
 )
 
 // state reads all that there is of a run and writes it down so that two runs compare: names and times that differ from
@@ -145,7 +148,7 @@ func (n *names) status(o client.Object) (map[string]any, error) {
 		n.know(string(o.UID), "UID("+o.Name+")")
 		return map[string]any{
 			"conditions": conditionsOf(o.Status.Conditions), "active": o.Status.ActiveSince != nil, "expires": o.Status.ExpiresAt != nil,
-			"observed": o.Status.ObservedGeneration == o.Generation, "hops": o.Status.Hops,
+			"observed": o.Status.ObservedGeneration == o.Generation, "hops": o.Status.Hops, "withdrawal": withdrawalOf(o.Status.Withdrawal),
 		}, nil
 	case *v1alpha1.DelegationHop:
 		n.know(string(o.UID), "UID("+o.Name+")")
@@ -154,6 +157,10 @@ func (n *names) status(o client.Object) (map[string]any, error) {
 			"conditions": conditionsOf(o.Status.Conditions), "active": o.Status.ActiveSince != nil,
 			"path": o.Status.PathUID, "parent": o.Status.ParentUID,
 			"observed": o.Status.ObservedGeneration == o.Generation, "account": o.Status.ServiceAccountName,
+			"withdrawal": withdrawalOf(o.Status.Withdrawal), "spent": delegation.IsSpent(o, &o.Status),
+		}
+		if u := o.Status.Uses; u != nil {
+			facts["uses"], facts["live"] = u.Summary, len(u.Live)
 		}
 		if o.Status.ExpiresAt != nil && o.Status.ServiceAccountName != "" {
 			facts["ends in the account's name"] = strings.HasSuffix(
@@ -179,6 +186,17 @@ func conditionsOf(conditions []metav1.Condition) []string {
 	}
 	slices.Sort(lines)
 	return lines
+}
+
+// withdrawalOf is which steps of a withdrawal are done.
+func withdrawalOf(w *v1alpha1.Withdrawal) map[string]any {
+	if w == nil {
+		return nil
+	}
+	return map[string]any{
+		"reason": w.Reason, "unbound": w.UnboundAt != nil, "identity deleted": w.IdentityDeletedAt != nil,
+		"workloads stopped": w.WorkloadsStoppedAt != nil, "completed": w.CompletedAt != nil,
+	}
 }
 
 // content is what an object says.
@@ -222,7 +240,19 @@ func (n *names) content(o client.Object) map[string]any {
 	case *rbacv1.ClusterRoleBinding:
 		facts["role"], facts["subjects"] = o.RoleRef, o.Subjects
 	case *batchv1.Job:
-		facts["suspended"] = o.Spec.Suspend
+		facts["suspended"], facts["annotations"] = o.Spec.Suspend, ours(o.Annotations)
+	case *corev1.Pod:
+		facts["gated"], facts["has a deadline"], facts["phase"] = workload.IsGated(o), o.Spec.ActiveDeadlineSeconds != nil, o.Status.Phase
+		facts["says that it waits"] = slices.ContainsFunc(o.Status.Conditions, func(c corev1.PodCondition) bool {
+			return c.Type == v1alpha1.ConditionPodGranted && c.Status == corev1.ConditionFalse
+		})
 	}
 	return facts
+}
+
+// ours are those of some annotations that are Wayleave's.
+func ours(annotations map[string]string) map[string]string {
+	annotations = maps.Clone(annotations)
+	maps.DeleteFunc(annotations, func(key, _ string) bool { return !strings.HasPrefix(key, v1alpha1.GroupName+"/") })
+	return annotations
 }
