@@ -50,11 +50,14 @@ func (r *HopReconciler) refuseAll(ctx context.Context, p *pass, pods []gatedPod)
 	return errors.Join(errs...)
 }
 
-// refuse suspends the Job of a pod and deletes the pod, and says why on both, and on the CronJob of the Job. A Job that somebody
-// resumes at once is not suspended at the same speed: its pod waits.
+// refuse suspends the Job of a pod, or deletes a pod without one, and says why on both, and on the CronJob of the Job. A Job that
+// somebody resumes at once is not suspended at the same speed: its pod waits.
 func (r *HopReconciler) refuse(ctx context.Context, p *pass, g gatedPod) error {
 	hop, why := delegation.HopKey(p.hop()), *g.refused
 	if g.job != nil && r.waits.refusal(g.use.UID) != nil {
+		if suspended(g.job) {
+			return nil
+		}
 		p.again = sooner(p.again, delegation.DeniedRetry)
 		return r.stopper.hold(ctx, g.pod, why, metav1.NewTime(p.in.Now))
 	}
@@ -70,6 +73,9 @@ func (r *HopReconciler) refuse(ctx context.Context, p *pass, g gatedPod) error {
 	r.stopper.events.Eventf(g.pod, nil, corev1.EventTypeWarning, string(why.Reason), "Start", "%s", text)
 	if g.cronJob != nil {
 		r.stopper.events.Eventf(g.cronJob, g.job, corev1.EventTypeWarning, string(why.Reason), "Start", "%s", text)
+	}
+	if g.job != nil { // the Job controller deletes its pods without counting a failure; a pod at the gate that we delete is one
+		return nil
 	}
 	return r.stopper.deletePod(ctx, g.pod)
 }

@@ -58,13 +58,14 @@ func (s workloadStopper) stop(
 	if held && delegation.MayPass(why.Reason) {
 		returns = hop
 	}
-	errs := []error{s.suspendJobs(ctx, key, returns, why)}
+	jobs, err := s.suspendJobs(ctx, key, returns, why)
+	errs := []error{err}
 	selected := []client.ListOption{client.MatchingLabels{v1alpha1.LabelHop: key.Name}}
 	for _, account := range accounts { // pods/status and pods/binding can remove a label from a pod
 		selected = append(selected, client.MatchingFields{"spec.serviceAccountName": account})
 	}
 	for _, some := range selected {
-		seen, err := s.deletePods(ctx, key, some)
+		seen, err := s.deletePods(ctx, key, jobs, some)
 		running = running || seen
 		errs = append(errs, err)
 	}
@@ -72,8 +73,11 @@ func (s workloadStopper) stop(
 }
 
 // deletePods deletes those of a hop's pods that are selected and have not ended, as the API server has them: a pod may be
-// too new for the cache. It says whether there are any.
-func (s workloadStopper) deletePods(ctx context.Context, hop types.NamespacedName, selected client.ListOption) (running bool, err error) {
+// too new for the cache. It says whether there are any. The pods at the gate of Jobs that were suspended are left to the Job
+// controller: it would count their deletion as a failure.
+func (s workloadStopper) deletePods(
+	ctx context.Context, hop types.NamespacedName, suspended map[types.UID]bool, selected client.ListOption,
+) (running bool, err error) {
 	var pods corev1.PodList
 	if err := s.live.List(ctx, &pods, client.InNamespace(hop.Namespace), selected); err != nil {
 		return false, fmt.Errorf("listing the pods of hop %s: %w", hop, err)
@@ -85,7 +89,9 @@ func (s workloadStopper) deletePods(ctx context.Context, hop types.NamespacedNam
 			continue
 		}
 		running = true
-		if pod.DeletionTimestamp.IsZero() {
+		owner := metav1.GetControllerOf(pod)
+		left := workload.IsGated(pod) && owner != nil && suspended[owner.UID]
+		if pod.DeletionTimestamp.IsZero() && !left {
 			errs = append(errs, s.deletePod(ctx, pod))
 		}
 	}
@@ -125,23 +131,28 @@ func (s workloadStopper) deletePod(ctx context.Context, pod *corev1.Pod) error {
 	return nil
 }
 
-// suspendJobs suspends the Jobs of a namespace that declare a hop. They are listed live: withdrawal is rare, and a watch
-// of all Jobs of the cluster would cost more. Where the hop may come back, returns is the hop, and its Jobs are marked.
+// suspendJobs suspends the Jobs of a namespace that declare a hop, and returns the UIDs of those that are suspended then. They are
+// listed live: withdrawal is rare, and a watch of all Jobs of the cluster would cost more. Where the hop may come back, returns is
+// the hop, and its Jobs are marked.
 func (s workloadStopper) suspendJobs(
 	ctx context.Context, key types.NamespacedName, returns *v1alpha1.DelegationHop, why delegation.Finding,
-) error {
+) (map[types.UID]bool, error) {
 	jobs, err := s.jobsOf(ctx, key)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	of := suspension{text: note(fmt.Sprintf("suspended: hop %s was withdrawn: %s", key, why)), why: why, returns: returns}
+	done := map[types.UID]bool{}
 	var errs []error
 	for _, job := range jobs {
-		if !finished(job) {
-			errs = append(errs, s.suspendJob(ctx, job, of))
+		if finished(job) {
+			continue
 		}
+		err := s.suspendJob(ctx, job, of)
+		done[job.UID] = err == nil
+		errs = append(errs, err)
 	}
-	return errors.Join(errs...)
+	return done, errors.Join(errs...)
 }
 
 // jobsOf lists the Jobs that declare a hop, as the API server has them.
