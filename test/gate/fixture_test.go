@@ -159,7 +159,7 @@ const (
 )
 
 // once is an order to the agent to ask the API server one time, and forever one to ask until it is killed.
-func (f *fixture) once() string { return "list configmaps in " + f.on }
+func (f *fixture) once() string    { return "list configmaps in " + f.on }
 func (f *fixture) forever() string { return f.once() + " every 200ms for 10m" }
 
 // template declares the hop for a pod that carries out an order.
@@ -305,7 +305,7 @@ func (f *fixture) ends(job *batchv1.Job, as batchv1.JobConditionType) {
 	})
 }
 
-// refused waits until a Job is suspended, with an Event for a reason and without a pod.
+// refused waits until a Job is suspended, with an Event for a reason and without a pod. It has not failed, and may go on.
 func (f *fixture) refused(job *batchv1.Job, reason v1alpha1.Reason) {
 	f.Helper()
 	f.eventually(fmt.Sprintf("Job %s to be suspended for %s", job.Name, reason), func() error {
@@ -314,6 +314,9 @@ func (f *fixture) refused(job *batchv1.Job, reason v1alpha1.Reason) {
 		}
 		if job.Spec.Suspend == nil || !*job.Spec.Suspend {
 			return fmt.Errorf("it is not suspended")
+		}
+		if job.Status.Failed > 0 {
+			f.Fatalf("Job %s has failed: %+v", job.Name, job.Status)
 		}
 		if n := len(f.podsOf(job.Name)); n > 0 {
 			return fmt.Errorf("it has %d pods", n)

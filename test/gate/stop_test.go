@@ -192,7 +192,8 @@ func (f *fixture) revokedWhen(list client.ObjectList, when func(runtime.Object) 
 	if n := f.allowed(now); n > 0 {
 		f.Errorf("%d requests were allowed after the hop was revoked", n)
 	}
-	f.Logf("%s uses, %d pods have run, %d requests were allowed before", f.hop.Status.Uses.Summary, f.ran.count("dhop-"), f.allowed(time.Time{}))
+	f.Logf("%s uses, %d pods have run, %d requests were allowed before",
+		f.hop.Status.Uses.Summary, f.ran.count("dhop-"), f.allowed(time.Time{}))
 }
 
 // TestControllerDown: while the controller is down a pod waits, and nobody can have it run; then it runs. It runs alone.

@@ -68,7 +68,8 @@ func start(ctx context.Context) (err error) {
 	if suite.cluster, err = cluster.Start(ctx, cluster.Options{Node: true, Log: os.Stderr}); err != nil {
 		return fmt.Errorf("starting the cluster: %w", err)
 	}
-	if suite.operator, err = operator.Start(ctx, suite.cluster, operator.Options{Root: root, Log: os.Stderr, LeaseDuration: leaseDuration}); err != nil {
+	o := operator.Options{Root: root, Log: os.Stderr, LeaseDuration: leaseDuration}
+	if suite.operator, err = operator.Start(ctx, suite.cluster, o); err != nil {
 		return fmt.Errorf("starting the operator: %w", err)
 	}
 	program := filepath.Join(suite.cluster.Dir(), "agent")

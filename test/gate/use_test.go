@@ -159,12 +159,15 @@ func TestPod(t *testing.T) {
 // TestMaxDuration: a use that lasts too long is ended with its container; one that is done in time is not.
 func TestMaxDuration(t *testing.T) {
 	t.Parallel()
-	f := setup(t, maxDuration(10*time.Second))
+	f := setup(t, maxDuration(time.Hour))
 	short, long := f.job("short", f.once()), f.job("long", f.forever())
 	f.apply(short, long)
 	f.ends(short, batchv1.JobComplete)
 	f.answered(f.podsOf(short.Name)[0].Name)
 	f.runs(long)
+	f.uses("2", 1)
+	left := time.Since(f.hop.Status.Uses.Live[0].Since.Time).Truncate(time.Second) + 3*time.Second
+	f.change(f.author, f.hop, fmt.Sprintf(`{"spec":{"workload":{"maxDuration":%q}}}`, left))
 	f.refused(long, v1alpha1.ReasonDurationExceeded)
 	now := time.Now()
 	f.uses("2", 0)
