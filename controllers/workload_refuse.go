@@ -74,8 +74,8 @@ func (r *HopReconciler) resumes(p *pass) bool {
 	return true
 }
 
-// refuse suspends the Job of a pod, whose controller deletes the pod, or deletes a bare one, and says why on both, and on the CronJob of the Job. A Job that somebody
-// resumes at once is not suspended at the same speed: its pod waits.
+// refuse suspends the Job of a pod, or deletes a pod without one, and says why on both, and on the CronJob of the Job. A Job that
+// somebody resumes at once is not suspended at the same speed: its pod waits.
 func (r *HopReconciler) refuse(ctx context.Context, p *pass, g gatedPod) error {
 	hop, why := delegation.HopKey(p.hop()), *g.refused
 	if g.job != nil && r.waits.refusal(g.use.UID) != nil {
@@ -97,7 +97,7 @@ func (r *HopReconciler) refuse(ctx context.Context, p *pass, g gatedPod) error {
 	if g.cronJob != nil {
 		r.stopper.events.Eventf(g.cronJob, g.job, corev1.EventTypeWarning, string(why.Reason), "Start", "%s", text)
 	}
-	if g.job != nil { // the Job controller deletes the pod, and does not count it as a failure
+	if g.job != nil { // the Job controller deletes the pod without counting a failure; one that we delete counts
 		return nil
 	}
 	return r.stopper.deletePod(ctx, g.pod)
