@@ -43,13 +43,17 @@ func (r *HopReconciler) podsOf(ctx context.Context, hop types.NamespacedName) ([
 // judgeAll decides about the pods at the gate, and counts in the next status the uses that begin. A pod that waits at another
 // gate, too, is decided about when it waits at this one alone: what it would be given then is bounded by the time that is left.
 func (r *HopReconciler) judgeAll(ctx context.Context, p *pass) {
-	found := owners{live: r.live}
+	found, judged := owners{live: r.live}, 0
 	for _, pod := range atGate(p) {
-		if len(p.atGate) == judgedAtOnce {
+		g := gatedPod{pod: pod, refused: delegation.TooManyLiveUses(p.next, useUID(pod))}
+		if g.refused != nil { // nothing has to be read for one that waits, and there may be many
+			p.atGate = append(p.atGate, g)
+			continue
+		}
+		if judged++; judged > judgedAtOnce {
 			p.again = sooner(p.again, useSoon)
 			return
 		}
-		g := gatedPod{pod: pod}
 		var err error
 		if g.declaration, g.refused, err = found.declarationOf(ctx, pod); err == nil && g.refused == nil {
 			g.refused, err = r.judge(ctx, p, g)
@@ -125,9 +129,6 @@ func (r *HopReconciler) heldBack(p *pass, g gatedPod) *delegation.Finding {
 	if last := r.waits.refusal(g.use.UID); last != nil {
 		return last
 	}
-	if f := delegation.TooManyLiveUses(p.next, g.use.UID); f != nil {
-		return f
-	}
 	switch {
 	case g.pod.Spec.ServiceAccountName != hop.Status.ServiceAccountName:
 		return &superseded
@@ -136,8 +137,9 @@ func (r *HopReconciler) heldBack(p *pass, g gatedPod) *delegation.Finding {
 	case g.job == nil:
 		return nil
 	case g.job.Annotations[v1alpha1.AnnotationUseEnded] != "":
-		f := delegation.DurationExceeded(hop)
-		return &f
+		return &delegation.Finding{
+			Reason: v1alpha1.ReasonDurationExceeded, Message: "its use has lasted as long as the hop allows, and was ended: create a new Job",
+		}
 	case suspended(g.job):
 		return &delegation.Finding{Reason: v1alpha1.ReasonSuspended, Message: "its Job is suspended"}
 	}
