@@ -56,6 +56,6 @@ func TestRestoredWithoutStatus(t *testing.T) {
 		t.Errorf("restored, it is active since %v, and was since %v", again.Status.ActiveSince, since)
 	}
 	f.usable(hopCopied.Name)
-	f.wantDenied(f.creates(f.by, f.work("second", "look")), "UsesExhausted")
+	f.wantDenied(f.as(f.by).Create(t.Context(), f.work("second", "look")), "UsesExhausted") // a dry run is told in a warning
 	f.wantAllowed(f.creates(f.by, f.work("second", "copied")))
 }
