@@ -126,7 +126,7 @@ func (r *HopReconciler) stopUse(ctx context.Context, p *pass, use v1alpha1.Use) 
 func (r *HopReconciler) stopUnseen(ctx context.Context, p *pass) error {
 	checked := false
 	for _, pod := range p.pods {
-		if workload.IsGated(pod) || workload.HasEnded(pod) || !pod.DeletionTimestamp.IsZero() || delegation.LiveUse(p.next, useUID(pod)) != nil {
+		if workload.IsGated(pod) || workload.HasEnded(pod) || workload.IsEnding(pod) || delegation.LiveUse(p.next, useUID(pod)) != nil {
 			continue
 		}
 		if use := delegation.LiveUse(&p.hop().Status, useUID(pod)); use != nil && delegation.UseOver(p.hop(), *use, p.in.Now) {

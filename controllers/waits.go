@@ -29,7 +29,10 @@ type waits struct {
 }
 
 func newWaits() waits {
-	return waits{denied: cache.NewExpiring(), written: cache.NewExpiring(), overwritten: cache.NewExpiring(), refused: cache.NewExpiring(), resuming: cache.NewExpiring()}
+	return waits{
+		denied: cache.NewExpiring(), written: cache.NewExpiring(), overwritten: cache.NewExpiring(),
+		refused: cache.NewExpiring(), resuming: cache.NewExpiring(),
+	}
 }
 
 // attempt is a grant as it was tried. A change of the hop is another one.

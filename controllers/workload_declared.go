@@ -39,7 +39,7 @@ type owners struct {
 // useUID is the UID of the use that a pod says that it is part of: that of the Pod itself where admission stamped it, else that
 // of its controller; empty if it has none.
 func useUID(pod *corev1.Pod) string {
-	if _, stamped := workload.StampIn(pod.Annotations); stamped {
+	if workload.IsStamped(pod.Annotations) {
 		return string(pod.UID)
 	}
 	if owner := metav1.GetControllerOf(pod); owner != nil {

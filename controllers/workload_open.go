@@ -80,13 +80,14 @@ func (r *HopReconciler) openGates(ctx context.Context, p *pass) error {
 }
 
 // checkAgain fails with a conflict if the chain is not valid any more: writing a grant takes some time, in which a path may be
-// revoked. The next pass withdraws then.
+// revoked, or everything frozen. The next pass withdraws then.
 func (r *HopReconciler) checkAgain(ctx context.Context, p *pass) error {
 	in, err := p.gather.Chain(ctx, p.hop(), r.clock.Now())
 	if err != nil {
 		return err
 	}
 	in.Facts = p.in.Facts
+	in.Facts.Freeze = p.gather.Freeze(ctx)
 	if err := r.checkUpToDate(ctx, p.hop()); err != nil {
 		return err
 	}

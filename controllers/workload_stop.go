@@ -107,7 +107,7 @@ func (s workloadStopper) deletePods(
 		left.running = true
 		owner := metav1.GetControllerOf(pod)
 		switch {
-		case !pod.DeletionTimestamp.IsZero():
+		case workload.IsEnding(pod):
 			continue
 		case owner != nil && unnoted[owner.UID]:
 			left.unnoted = true

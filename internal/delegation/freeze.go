@@ -83,13 +83,17 @@ func (e *evaluation) checkFreeze(h *v1alpha1.DelegationHop, n node) {
 		return
 	}
 	namespace := cmp.Or(e.in.OperatorNamespace, scope.DefaultOperatorNamespace)
+	e.report(Finding{Reason: v1alpha1.ReasonFrozen, Node: n.name, Message: what + " frozen " + f.how(namespace)})
+}
+
+// how says by what it is frozen, how that is undone, and why it was done.
+func (f Freeze) how(namespace string) string {
 	by := fmt.Sprintf("by ConfigMap %s/%s: change or delete it to go on", namespace, FreezeName)
 	if f.ByFlag {
 		by = "by --frozen: run controller and webhook without it to go on"
 	}
-	message := fmt.Sprintf("%s frozen %s", what, by)
 	if f.Why != "" {
-		message += " (" + f.Why + ")"
+		by += " (" + f.Why + ")"
 	}
-	e.report(Finding{Reason: v1alpha1.ReasonFrozen, Node: n.name, Message: message})
+	return by
 }

@@ -92,5 +92,10 @@ func recorded(o metav1.Object) (since *metav1.Time, uses int32, ended v1alpha1.R
 	if len(parts) == 4 && v1alpha1.Reason(parts[3]).Class() == v1alpha1.ClassFinal {
 		ended = v1alpha1.Reason(parts[3])
 	}
-	return new(metav1.NewTime(time.Unix(at, 0))), int32(n), ended, true
+	since = new(metav1.NewTime(time.Unix(at, 0)))
+	// What was restored is younger than its record: one that says otherwise was written by hand, and would put off the end.
+	if created := o.GetCreationTimestamp(); !created.IsZero() && created.Before(since) {
+		since = &created
+	}
+	return since, int32(n), ended, true
 }

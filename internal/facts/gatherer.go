@@ -52,7 +52,7 @@ func (g *Gatherer) Fresh() *Gatherer {
 func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input {
 	in := delegation.Input{Now: now, Path: path, OperatorNamespace: g.OperatorNamespace}
 	if !delegation.HasEnded(in) {
-		in.Facts.Freeze = g.freeze(ctx)
+		in.Facts.Freeze = g.Freeze(ctx)
 		in.Facts.Origin = g.origin(ctx, path)
 		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
 	}
@@ -86,7 +86,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	if delegation.HasEnded(in) {
 		return in, nil // a final fact needs no other, and must not wait for any
 	}
-	in.Facts.Freeze = g.freeze(ctx)
+	in.Facts.Freeze = g.Freeze(ctx)
 	if path := in.Path; path != nil {
 		in.Facts.Origin = g.origin(ctx, path)
 		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
@@ -159,8 +159,8 @@ func restored(o client.Object, err error) error {
 	return err
 }
 
-// freeze reads what is frozen.
-func (g *Gatherer) freeze(ctx context.Context) delegation.Freeze {
+// Freeze reads what is frozen.
+func (g *Gatherer) Freeze(ctx context.Context) delegation.Freeze {
 	if g.Frozen {
 		return delegation.Freeze{Everything: true, ByFlag: true}
 	}

@@ -23,6 +23,13 @@ func HasEnded(pod *corev1.Pod) bool {
 		pod.Status.Phase == corev1.PodSucceeded || pod.Status.Phase == corev1.PodFailed
 }
 
+// IsEnding says whether a pod is being deleted and has no longer to end than admission lets a pod have. Whoever deletes one may give
+// it hours, in which it would go on running.
+func IsEnding(pod *corev1.Pod) bool {
+	grace := pod.DeletionGracePeriodSeconds
+	return !pod.DeletionTimestamp.IsZero() && (grace == nil || *grace <= maxGrace)
+}
+
 func hasGate(gates []corev1.PodSchedulingGate) bool {
 	return slices.ContainsFunc(gates, func(g corev1.PodSchedulingGate) bool { return g.Name == v1alpha1.GateGrant })
 }

@@ -34,6 +34,12 @@ func StampIn(annotations map[string]string) (s Stamp, ok bool) {
 	return s, s.Author.User != ""
 }
 
+// IsStamped says whether there is a stamp in the annotations of an object, without reading it: it may list 256 groups, and one pass
+// asks of each pod of a hop many times.
+func IsStamped(annotations map[string]string) bool {
+	return annotations[v1alpha1.AnnotationDeclaredBy] != ""
+}
+
 // annotations are those of a stamp; nil are none.
 func (s *Stamp) annotations() (map[string]string, error) {
 	if s == nil {

@@ -104,7 +104,8 @@ func TestControllerTokenChangesNothingElse(t *testing.T) {
 	foreign := &corev1.Pod{ObjectMeta: meta1(f.ns, "foreign"), Spec: podSpec()}
 	job := f.work("held", hop.Name, asSuspended)
 	cron := f.scheduled("nightly", hop.Name, batchv1.AllowConcurrent)
-	f.apply(f.by, foreign, job, cron)
+	undeclared := f.work("undeclared", hop.Name, asSuspended, func(j *batchv1.Job) { j.Spec.Template.Labels = nil })
+	f.apply(f.by, foreign, job, cron, undeclared)
 	type patches map[string]string
 	for _, c := range []struct {
 		of     client.Object
@@ -128,6 +129,7 @@ func TestControllerTokenChangesNothingElse(t *testing.T) {
 			"a label":     `{"metadata":{"labels":{"a":"b"}}}`,
 			"an address":  `{"status":{"podIP":"192.0.2.1","podIPs":[{"ip":"192.0.2.1"}]}}`,
 			"a condition": addCondition("Ready"),
+			"a start":     `{"status":{"startTime":"2030-01-01T00:00:00Z"}}`,
 		}},
 		{of: foreign, denied: patches{
 			"another pod": `{"spec":{"activeDeadlineSeconds":60}}`,
@@ -142,6 +144,9 @@ func TestControllerTokenChangesNothingElse(t *testing.T) {
 			"retries":            `{"spec":{"backoffLimit":6}}`,
 			"a deadline":         `{"spec":{"activeDeadlineSeconds":60}}`,
 			"when it is deleted": `{"spec":{"ttlSecondsAfterFinished":0}}`,
+		}},
+		{of: undeclared, denied: patches{
+			"another Job": `{"spec":{"suspend":false}}`,
 		}},
 		{of: cron, denied: patches{
 			"the template":  `{"spec":{"jobTemplate":{"spec":{"backoffLimit":6}}}}`,
