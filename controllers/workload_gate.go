@@ -50,10 +50,11 @@ func (r *HopReconciler) judgeAll(ctx context.Context, p *pass) {
 			p.atGate = append(p.atGate, g)
 			continue
 		}
-		if judged++; judged > judgedAtOnce {
+		if judged == judgedAtOnce {
 			p.again = sooner(p.again, useSoon)
 			return
 		}
+		judged++
 		var err error
 		if g.declaration, g.refused, err = found.declarationOf(ctx, pod); err == nil && g.refused == nil {
 			g.refused, err = r.judge(ctx, p, g)

@@ -63,20 +63,26 @@ func (r *HopReconciler) openGates(ctx context.Context, p *pass) error {
 	if err := r.checkAgain(ctx, p); err != nil {
 		return errors.Join(append(errs, err)...)
 	}
-	opened := make([]error, len(open))
-	var group errgroup.Group
-	group.SetLimit(podsAtOnce)
-	for i, g := range open {
-		group.Go(func() error {
-			opened[i] = r.open(ctx, p, g)
-			return nil
-		})
-	}
-	_ = group.Wait() // each pod has its own error
+	errs = append(errs, inParallel(open, func(g gatedPod) error { return r.open(ctx, p, g) }))
 	if p.deniedOpen.Load() {
 		p.again = sooner(p.again, delegation.DeniedRetry)
 	}
-	return errors.Join(append(errs, opened...)...)
+	return errors.Join(errs...)
+}
+
+// inParallel does something with each of some, a bounded number at the same time. All are tried.
+func inParallel[T any](some []T, do func(T) error) error {
+	errs := make([]error, len(some))
+	var group errgroup.Group
+	group.SetLimit(podsAtOnce)
+	for i, one := range some {
+		group.Go(func() error {
+			errs[i] = do(one)
+			return nil
+		})
+	}
+	_ = group.Wait() // each has its own error
+	return errors.Join(errs...)
 }
 
 // checkAgain fails with a conflict if the chain is not valid any more: writing a grant takes some time, in which a path may be

@@ -37,7 +37,9 @@ func TestRevokedWhileItsGrantWasMade(t *testing.T) {
 			hop.Spec.Author, hop.Spec.InheritScope = path.Spec.Origin, new(true)
 			hop.Status.Uses = &v1alpha1.Uses{Live: []v1alpha1.Use{{Kind: "Pod", Name: "dhop-run", UID: "pod", Since: *at(0), By: "alice"}}}
 			pod := &corev1.Pod{
-				ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: "dhop-run", UID: "pod", Labels: map[string]string{v1alpha1.LabelHop: hop.Name}},
+				ObjectMeta: metav1.ObjectMeta{
+					Namespace: "agents", Name: "dhop-run", UID: "pod", Labels: map[string]string{v1alpha1.LabelHop: hop.Name},
+				},
 				Spec: corev1.PodSpec{
 					ServiceAccountName: account, SchedulingGates: []corev1.PodSchedulingGate{{Name: v1alpha1.GateGrant}},
 				},

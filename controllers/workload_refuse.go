@@ -24,13 +24,10 @@ func (r *HopReconciler) holdAll(ctx context.Context, p *pass) error {
 	if len(p.v.Findings) > 0 {
 		why = p.v.Findings[0]
 	}
-	var errs []error
-	for _, pod := range p.pods {
-		if pod.DeletionTimestamp.IsZero() && workload.IsGated(pod) {
-			errs = append(errs, r.stopper.hold(ctx, pod, why, metav1.NewTime(p.in.Now)))
-		}
-	}
-	return errors.Join(errs...)
+	gated := slices.DeleteFunc(slices.Clone(p.pods), func(pod *corev1.Pod) bool {
+		return !pod.DeletionTimestamp.IsZero() || !workload.IsGated(pod)
+	})
+	return inParallel(gated, func(pod *corev1.Pod) error { return r.stopper.hold(ctx, pod, why, metav1.NewTime(p.in.Now)) })
 }
 
 // refuseAll says of pods why they may not start. One that has only to wait stays at the gate; otherwise its Job is suspended, and

@@ -98,7 +98,7 @@ func (s workloadStopper) deletePods(
 	if err := s.live.List(ctx, &pods, client.InNamespace(hop.Namespace), selected); err != nil {
 		return fmt.Errorf("listing the pods of hop %s: %w", hop, err)
 	}
-	var errs []error
+	var toEnd []*corev1.Pod
 	for i := range pods.Items {
 		pod := &pods.Items[i]
 		if workload.HasEnded(pod) {
@@ -116,9 +116,9 @@ func (s workloadStopper) deletePods(
 			s.events.Eventf(pod, nil, corev1.EventTypeWarning, string(why.Reason), "End", "%s",
 				note(fmt.Sprintf("ended: hop %s was withdrawn: %s", hop, why)))
 		}
-		errs = append(errs, s.deletePod(ctx, pod))
+		toEnd = append(toEnd, pod)
 	}
-	return errors.Join(errs...)
+	return inParallel(toEnd, func(pod *corev1.Pod) error { return s.deletePod(ctx, pod) })
 }
 
 // allEnded says whether no pod that declares a hop, or has the account that it has now, has anything left to end, as the API
@@ -190,19 +190,27 @@ func (s workloadStopper) isUnnoted(job *batchv1.Job) bool {
 	})
 }
 
+// jobsAtOnce is how many Jobs of a namespace are read at once: others may fill it with large ones.
+const jobsAtOnce = 100
+
 // jobsOf lists the Jobs that declare a hop, as the API server has them.
 func (s workloadStopper) jobsOf(ctx context.Context, hop types.NamespacedName) ([]*batchv1.Job, error) {
-	var all batchv1.JobList
-	if err := s.live.List(ctx, &all, client.InNamespace(hop.Namespace)); err != nil {
-		return nil, fmt.Errorf("listing the Jobs of hop %s: %w", hop, err)
-	}
 	var jobs []*batchv1.Job
-	for i := range all.Items {
-		if job := &all.Items[i]; job.Spec.Template.Labels[v1alpha1.LabelHop] == hop.Name {
-			jobs = append(jobs, job)
+	for page := (batchv1.JobList{}); ; {
+		some := []client.ListOption{client.InNamespace(hop.Namespace), client.Limit(jobsAtOnce), client.Continue(page.Continue)}
+		page = batchv1.JobList{}
+		if err := s.live.List(ctx, &page, some...); err != nil {
+			return nil, fmt.Errorf("listing the Jobs of hop %s: %w", hop, err)
+		}
+		for i := range page.Items {
+			if job := &page.Items[i]; job.Spec.Template.Labels[v1alpha1.LabelHop] == hop.Name {
+				jobs = append(jobs, job.DeepCopy()) // a pointer into the page would keep all of it
+			}
+		}
+		if page.Continue == "" {
+			return jobs, nil
 		}
 	}
-	return jobs, nil
 }
 
 // suspension says why a Job is suspended, and what follows.
