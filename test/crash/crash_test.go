@@ -314,11 +314,11 @@ func patch(ctx context.Context, o client.Object, with string) error {
 }
 
 // TestCrash has something happen to the controller at each of its writes, one run for each, until a run needs no more of
-// them. By default it plays a sample: a death at every sixth write, a lost answer at every twelfth, and no death before the
+// them. By default it plays a sample: a death at every eighth write, a lost answer at every sixteenth, and no death before the
 // answer, which leaves what a death before the next write leaves; and the loss of one kind of write for each scenario.
 // WAYLEAVE_CRASH_ALL, set by make nightly, plays all.
 func TestCrash(t *testing.T) {
-	steps, losses := map[fault]int{diesBefore: 6, answerLost: 12}, 1
+	steps, losses := map[fault]int{diesBefore: 8, answerLost: 16}, 1
 	if os.Getenv("WAYLEAVE_CRASH_ALL") != "" {
 		steps, losses = map[fault]int{diesBefore: 1, diesAfter: 1, answerLost: 1}, 200
 	}
