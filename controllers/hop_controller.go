@@ -210,6 +210,9 @@ func (r *HopReconciler) withdraw(
 		}
 	}
 	unbound := done(&record.UnboundAt, found, r.grants.Unbind(ctx, keys))
+	if hop != nil && r.unbinding.goesOn(delegation.PathKey(hop)) { // since this pass began
+		return left, apierrors.NewConflict(hopResource, hop.Name, errUnbinding)
+	}
 	accounts, cached := r.grants.Accounts(ctx, key)
 	gone, deleted := r.deleted.withdraw(ctx, key, r.grants.WithdrawDeleted)
 	if accounts = append(accounts, gone...); hop != nil {

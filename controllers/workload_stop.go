@@ -69,10 +69,13 @@ func (s workloadStopper) stop(
 		return left, nil
 	}
 	var returns *v1alpha1.DelegationHop
-	if held && delegation.MayPass(why.Reason) {
+	if hop != nil && hop.Status.Incarnation > 0 && delegation.MayPass(why.Reason) {
 		returns = hop
 	}
-	unnoted, err := s.suspendJobs(ctx, key, returns, why)
+	// Once a hop holds nothing any more, a Job without a pod was created since, and waits for the hop: no pod of it is admitted.
+	unnoted, err := s.suspendJobs(ctx, key, returns, why, func(job *batchv1.Job) bool {
+		return held || hop == nil || slices.ContainsFunc(known.Items, func(pod corev1.Pod) bool { return useUID(&pod) == string(job.UID) })
+	})
 	errs := []error{err}
 	if hop == nil || !delegation.MayPass(why.Reason) { // the Jobs do not go on, and no retry of theirs matters
 		unnoted = nil
@@ -154,11 +157,11 @@ func (s workloadStopper) deletePod(ctx context.Context, pod *corev1.Pod) error {
 	return nil
 }
 
-// suspendJobs suspends the Jobs of a namespace that declare a hop. They are listed live: withdrawal is rare, and a watch
+// suspendJobs suspends those Jobs of a namespace that declare a hop and run. They are listed live: withdrawal is rare, and a watch
 // of all Jobs of the cluster would cost more. Where the hop may come back, returns is the hop, and its Jobs are marked. Unnoted
 // are those of which the Job controller has not noted it yet.
 func (s workloadStopper) suspendJobs(
-	ctx context.Context, key types.NamespacedName, returns *v1alpha1.DelegationHop, why delegation.Finding,
+	ctx context.Context, key types.NamespacedName, returns *v1alpha1.DelegationHop, why delegation.Finding, runs func(*batchv1.Job) bool,
 ) (unnoted map[types.UID]bool, err error) {
 	jobs, err := s.jobsOf(ctx, key)
 	if err != nil {
@@ -168,7 +171,7 @@ func (s workloadStopper) suspendJobs(
 	of := suspension{text: note(fmt.Sprintf("suspended: hop %s was withdrawn: %s", key, why)), why: why, returns: returns}
 	var errs []error
 	for _, job := range jobs {
-		if !finished(job) {
+		if !finished(job) && runs(job) {
 			errs = append(errs, s.suspendJob(ctx, job, of))
 			unnoted[job.UID] = s.isUnnoted(job)
 		}

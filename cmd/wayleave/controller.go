@@ -36,7 +36,7 @@ func controllerCommand() *cobra.Command {
 		Short: "Give each valid hop its identity and rights, and withdraw them",
 		Long: `Gives each valid hop its ServiceAccount, its rights and, where it asks, its token; withdraws all of that when
 the hop or anything above it is revoked, expires, no longer fits or is deleted; and writes status and Events. Several
-replicas may run, of which one works.`,
+replicas may run, of which one works; the others withdraw what was revoked or has expired if it does not.`,
 		Args:    cobra.NoArgs,
 		PreRunE: func(*cobra.Command, []string) error { return o.validate() },
 		RunE:    func(cmd *cobra.Command, _ []string) error { return o.run(ctrl.SetupSignalHandler(), cmd.Flags()) },

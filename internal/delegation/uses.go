@@ -119,7 +119,7 @@ func Deadline(hop *v1alpha1.DelegationHop, use v1alpha1.Use, v Verdict, now time
 // DurationExceeded is why a use of a hop that is over is ended. Without a maxDuration no use ever is.
 func DurationExceeded(hop *v1alpha1.DelegationHop) Finding {
 	return Finding{Reason: v1alpha1.ReasonDurationExceeded, Field: "spec.workload.maxDuration", Message: fmt.Sprintf(
-		"a use of the hop may last %s: create a new Job, or allow more in workload.maxDuration of the hop",
+		"a use of the hop may last %s: create a new Job; if it needs longer, raise workload.maxDuration of the hop first",
 		brief(hop.Spec.Workload.MaxDuration.Duration))}
 }
 

@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	corev1 "k8s.io/api/core/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
@@ -103,4 +104,34 @@ func TestFreeze(t *testing.T) {
 		f.valid(below)
 		f.completed(job, 1) // with another pod: the first one was ended, and is no failure
 	}
+}
+
+// TestJobThatComesWhilePodsEnd: a Job that is created while the pods of an earlier identity end is not suspended with theirs, and
+// starts under the next one.
+func TestJobThatComesWhilePodsEnd(t *testing.T) {
+	f := hopSetup(t)
+	path, hop := f.path("contain"), f.hop("look", "contain", "", usedBy(v1alpha1.WorkloadJob, v1alpha1.WorkloadPod))
+	f.apply(f.by, path, hop)
+	f.state(hop, v1alpha1.ReasonIdle)
+	f.usable(hop.Name)
+	before := f.work("before", "look")
+	f.apply(f.by, before)
+	pod := f.opened(before, 1)[0]
+	// There is no node, so a pod that is bound to one goes on ending until it is deleted without a grace.
+	binding := &corev1.Binding{Target: corev1.ObjectReference{Kind: "Node", Name: "gone"}}
+	if err := suite.admin.SubResource("binding").Create(t.Context(), &pod, binding); err != nil {
+		t.Fatal(err)
+	}
+	f.change(f.by, path, `{"spec":{"suspend":true}}`)
+	f.state(hop, v1alpha1.ReasonSuspended)
+	meanwhile := f.work("meanwhile", "look")
+	f.apply(f.by, meanwhile)
+	f.change(f.by, path, `{"spec":{"suspend":false}}`)
+	f.state(hop, v1alpha1.ReasonNotYetValid)
+	if err := suite.admin.Delete(t.Context(), &pod, client.GracePeriodSeconds(0)); err != nil {
+		t.Fatal(err)
+	}
+	f.opened(before, 1)
+	f.opened(meanwhile, 1)
+	f.uses(hop, "2", 2)
 }
