@@ -128,6 +128,9 @@ func TestJobThatComesWhilePodsEnd(t *testing.T) {
 	f.apply(f.by, meanwhile)
 	f.change(f.by, path, `{"spec":{"suspend":false}}`)
 	f.state(hop, v1alpha1.ReasonNotYetValid)
+	if err := suite.admin.Get(t.Context(), client.ObjectKeyFromObject(meanwhile), meanwhile); err != nil || *meanwhile.Spec.Suspend {
+		t.Errorf("the Job that came meanwhile is suspended, or cannot be read: %v", err)
+	}
 	if err := suite.admin.Delete(t.Context(), &pod, client.GracePeriodSeconds(0)); err != nil {
 		t.Fatal(err)
 	}
