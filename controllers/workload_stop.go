@@ -68,12 +68,8 @@ func (s workloadStopper) stop(
 	if !held && !hadAccount && len(known.Items) == 0 {
 		return left, nil
 	}
-	var returns *v1alpha1.DelegationHop
-	if hop != nil && hop.Status.Incarnation > 0 && delegation.MayPass(why.Reason) {
-		returns = hop
-	}
 	// Once a hop holds nothing any more, a Job without a pod was created since, and waits for the hop: no pod of it is admitted.
-	unnoted, err := s.suspendJobs(ctx, key, returns, why, func(job *batchv1.Job) bool {
+	unnoted, err := s.suspendJobs(ctx, key, returning(hop, why), why, func(job *batchv1.Job) bool {
 		return held || hop == nil || slices.ContainsFunc(known.Items, func(pod corev1.Pod) bool { return useUID(&pod) == string(job.UID) })
 	})
 	errs := []error{err}
@@ -88,6 +84,15 @@ func (s workloadStopper) stop(
 		errs = append(errs, s.deletePods(ctx, key, some, why, unnoted, &left))
 	}
 	return left, errors.Join(errs...)
+}
+
+// returning is the hop with which the Jobs that are suspended now are to be resumed; nil if it does not come back, or never held
+// anything itself.
+func returning(hop *v1alpha1.DelegationHop, why delegation.Finding) *v1alpha1.DelegationHop {
+	if hop == nil || hop.Status.Incarnation == 0 || !delegation.MayPass(why.Reason) {
+		return nil
+	}
+	return hop
 }
 
 // deletePods deletes those of a hop's pods that are selected and have not ended, as the API server has them: a pod may be
