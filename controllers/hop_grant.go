@@ -40,7 +40,7 @@ func (r *HopReconciler) grant(ctx context.Context, p *pass) delegation.Applied {
 		r.waits.deny(hop, denied.Finding) // the dry run could not foresee it: without a wait each try would cost an identity
 	}
 	applied := r.withdrawHop(ctx, hop, p.next, denied.Finding, p.v.Cascades())
-	applied.Denied, p.again = &denied.Finding, sooner(p.again, applied.Again)
+	applied.Denied, p.again = &denied.Finding, delegation.Sooner(p.again, applied.Again)
 	return applied
 }
 

@@ -60,7 +60,7 @@ func (r *HopReconciler) endUse(ctx context.Context, p *pass, use v1alpha1.Use) (
 	if p.in.Now.Sub(lastEnd) < useEndsSoon {
 		wait = useSoon
 	}
-	p.again = sooner(p.again, wait)
+	p.again = delegation.Sooner(p.again, wait)
 	return false, nil
 }
 
@@ -146,12 +146,4 @@ func (r *HopReconciler) stopUnseen(ctx context.Context, p *pass) error {
 		}
 	}
 	return nil
-}
-
-// sooner is the shorter of two waits, of which zero means never.
-func sooner(a, b time.Duration) time.Duration {
-	if a == 0 || b != 0 && b < a {
-		return b
-	}
-	return a
 }

@@ -51,7 +51,7 @@ func (r *HopReconciler) judgeAll(ctx context.Context, p *pass) {
 			continue
 		}
 		if judged == judgedAtOnce {
-			p.again = sooner(p.again, useSoon)
+			p.again = delegation.Sooner(p.again, useSoon)
 			return
 		}
 		judged++
@@ -60,7 +60,7 @@ func (r *HopReconciler) judgeAll(ctx context.Context, p *pass) {
 			g.refused, err = r.judge(ctx, p, g)
 		}
 		if err != nil {
-			p.again = sooner(p.again, useSoon)
+			p.again = delegation.Sooner(p.again, useSoon)
 			g.refused = unanswered(err)
 		}
 		p.atGate = append(p.atGate, g)
@@ -133,8 +133,8 @@ func (r *HopReconciler) heldBack(p *pass, g gatedPod) *delegation.Finding {
 	switch {
 	case g.pod.Spec.ServiceAccountName != hop.Status.ServiceAccountName:
 		return &superseded
-	case g.stamp.HopUID != "" && g.stamp.HopUID != string(hop.UID):
-		return undeclared("it was declared for an earlier hop of this name: create it again")
+	case g.job == nil && g.stamp.HopUID == "", g.stamp.HopUID != "" && g.stamp.HopUID != string(hop.UID):
+		return undeclared("it was not declared for this hop, but for an earlier one of the name: create it again")
 	case g.job == nil:
 		return nil
 	case g.job.Annotations[v1alpha1.AnnotationUseEnded] != "":

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/apimachinery/pkg/api/equality"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -21,8 +20,6 @@ import (
 )
 
 const (
-	// podsAtOnce bounds how many pods one pass writes at the same time.
-	podsAtOnce = 16
 	// effectWithin is how long a pass waits for the API server to let the account do what it was granted, and effectPoll how
 	// often it asks.
 	effectWithin = 2 * time.Second
@@ -65,23 +62,8 @@ func (r *HopReconciler) openGates(ctx context.Context, p *pass) error {
 	}
 	errs = append(errs, inParallel(open, func(g gatedPod) error { return r.open(ctx, p, g) }))
 	if p.deniedOpen.Load() {
-		p.again = sooner(p.again, delegation.DeniedRetry)
+		p.again = delegation.Sooner(p.again, delegation.DeniedRetry)
 	}
-	return errors.Join(errs...)
-}
-
-// inParallel does something with each of some, a bounded number at the same time. All are tried.
-func inParallel[T any](some []T, do func(T) error) error {
-	errs := make([]error, len(some))
-	var group errgroup.Group
-	group.SetLimit(podsAtOnce)
-	for i, one := range some {
-		group.Go(func() error {
-			errs[i] = do(one)
-			return nil
-		})
-	}
-	_ = group.Wait() // each has its own error
 	return errors.Join(errs...)
 }
 

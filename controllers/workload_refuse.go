@@ -76,7 +76,7 @@ func (r *HopReconciler) resumes(p *pass) bool {
 func (r *HopReconciler) refuse(ctx context.Context, p *pass, g gatedPod) error {
 	hop, why := delegation.HopKey(p.hop()), *g.refused
 	if g.job != nil && r.waits.refusal(g.use.UID) != nil {
-		p.again = sooner(p.again, delegation.DeniedRetry)
+		p.again = delegation.Sooner(p.again, delegation.DeniedRetry)
 		return r.stopper.hold(ctx, g.pod, why, metav1.NewTime(p.in.Now))
 	}
 	text := note(fmt.Sprintf("not started under hop %s: %s", hop, why))

@@ -1,9 +1,7 @@
 package webhooks
 
 import (
-	"context"
 	"errors"
-	"fmt"
 
 	"gomodules.xyz/jsonpatch/v2"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -13,43 +11,6 @@ import (
 	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/workload"
 )
-
-// templateMutator stamps Jobs and CronJobs that declare a hop with their author, on whose right to use the hop their pods
-// start. Templates are not changed.
-type templateMutator struct {
-	recorder
-	facts hopFacts
-}
-
-func newTemplateMutator(o Options) *templateMutator {
-	return &templateMutator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather}
-}
-
-// Handle stamps one Job or CronJob.
-func (m *templateMutator) Handle(ctx context.Context, req admission.Request) admission.Response {
-	w, old, err := decodeWorkloads(req)
-	if err != nil {
-		return m.unanswered(req, delegation.Input{}, malformed(err))
-	}
-	name, declared := w.Hop()
-	if !declared || name == "" { // of an empty name the validator says what is wrong
-		operations, err := w.Stamping(nil) // it may have declared one before
-		if err != nil {
-			return m.unanswered(req, delegation.Input{}, failed(err))
-		}
-		return admission.Patched("", operations...)
-	}
-	key := hopKey(req, name)
-	hop, err := m.facts.FindHop(ctx, key)
-	if err != nil {
-		return m.unanswered(req, namedHop(key), failed(fmt.Errorf("reading hop %s: %w", key, err)))
-	}
-	operations, err := stampWorkload(req, w, old, hop)
-	if err != nil {
-		return m.unstamped(req, namedHop(key), err)
-	}
-	return admission.Patched("", operations...)
-}
 
 // unstamped denies what cannot be stamped.
 func (r recorder) unstamped(req admission.Request, in delegation.Input, err error) admission.Response {

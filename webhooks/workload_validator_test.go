@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/workload"
@@ -211,6 +212,27 @@ func TestMistypedHops(t *testing.T) {
 	w.allowed["alice use delegationhops/isolate"] = true
 	got := newWorkloadValidator(w.Options).Handle(t.Context(), mutated(t, "alice", "Job", job(), nil))
 	checkAnswer(t, got.Allowed, true, message(got), "", got.Warnings, "check the spelling of label "+v1alpha1.LabelHop)
+}
+
+// TestStampIsTheAuthors: the validator denies what the mutating webhook has not stamped, and a stamp of somebody else.
+func TestStampIsTheAuthors(t *testing.T) {
+	forged := job()
+	forged.Annotations = map[string]string{v1alpha1.AnnotationDeclaredBy: "bob"}
+	for name, test := range map[string]struct {
+		req         admission.Request
+		wantAllowed bool
+	}{
+		"stamped":           {req: mutated(t, "alice", "Job", job(), nil), wantAllowed: true},
+		"not stamped":       {req: request(t, "alice", "Job", job(), nil)},
+		"of somebody else":  {req: request(t, "alice", "Job", forged, nil)},
+		"stamped over that": {req: mutated(t, "alice", "Job", forged, nil), wantAllowed: true},
+	} {
+		w := newWorld(t, granted()...)
+		w.allowed["alice use delegationhops/isolate"] = true
+		if got := newWorkloadValidator(w.Options).Handle(t.Context(), test.req); got.Allowed != test.wantAllowed {
+			t.Errorf("%s: allowed %t: %s", name, got.Allowed, message(got))
+		}
+	}
 }
 
 // TestControllersNeedNoUse: the built-in controllers make pods out of templates whose authors were asked.

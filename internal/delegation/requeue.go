@@ -46,7 +46,7 @@ func RequeuePathAfter(v Verdict, asked, now time.Time) time.Duration {
 	if v.Outcome == Undetermined {
 		retry = undeterminedRetry
 	}
-	return sooner(requeueAfter(v, time.Time{}, asked, now), retry)
+	return Sooner(requeueAfter(v, time.Time{}, asked, now), retry)
 }
 
 // RequeueHopAfter is when to look at a hop again, from now; zero means never. Applied is what became of the verdict.
@@ -60,11 +60,11 @@ func RequeueHopAfter(v Verdict, applied Applied, tokenDue, asked, now time.Time,
 	case v.Outcome == Undetermined:
 		retry = min(maxFactAge, undeterminedRetry)
 	}
-	return sooner(applied.Again, sooner(requeueAfter(v, tokenDue, asked, now), retry))
+	return Sooner(applied.Again, Sooner(requeueAfter(v, tokenDue, asked, now), retry))
 }
 
-// sooner is the shorter of two waits, of which zero means never.
-func sooner(a, b time.Duration) time.Duration {
+// Sooner is the shorter of two waits, of which zero means never.
+func Sooner(a, b time.Duration) time.Duration {
 	if a == 0 || b != 0 && b < a {
 		return b
 	}

@@ -88,8 +88,8 @@ func (w *Workload) stampWith(annotations map[string]string) []jsonpatch.Operatio
 	return p.operations
 }
 
-// Misstamped says what is wrong with the stamp of an object that is written now, after all mutation; nil if it is that of its
-// author, which is nil where a built-in controller creates the object.
+// Misstamped says whether the stamp of an object that is written now, after all mutation, is not that of its author, who is nil
+// where a built-in controller creates the object.
 func (w *Workload) Misstamped(author *v1alpha1.Subject, hopUID string) bool {
 	s, stamped := StampIn(w.Stamps)
 	if author == nil {
