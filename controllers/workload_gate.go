@@ -134,7 +134,7 @@ func (r *HopReconciler) heldBack(p *pass, g gatedPod) *delegation.Finding {
 	case g.pod.Spec.ServiceAccountName != hop.Status.ServiceAccountName:
 		return &superseded
 	case g.job == nil && g.stamp.HopUID == "", g.stamp.HopUID != "" && g.stamp.HopUID != string(hop.UID):
-		return undeclared("it was not declared for this hop, but for an earlier one of the name: create it again")
+		return undeclared("it was declared for an earlier hop of this name: create it again")
 	case g.job == nil:
 		return nil
 	case g.job.Annotations[v1alpha1.AnnotationUseEnded] != "":
