@@ -117,6 +117,34 @@ func TestMarkOfSuspension(t *testing.T) {
 	}
 }
 
+// TestJobThatHasNoPodYet: it is suspended while its hop holds an identity, whatever the cache says.
+func TestJobThatHasNoPodYet(t *testing.T) {
+	for name, test := range map[string]struct {
+		now  func(*v1alpha1.DelegationHop)
+		want jobState
+	}{
+		"it may make a pod at any moment": {
+			now:  func(*v1alpha1.DelegationHop) {},
+			want: jobState{Suspended: true, Events: "Warning Revoked suspended"},
+		},
+		"the hop was withdrawn a moment ago": {now: func(hop *v1alpha1.DelegationHop) { hop.Status.ServiceAccountName = "" }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			_, hop, _ := grantedHop()
+			now := hop.DeepCopy()
+			test.now(now)
+			r := reconciler(t, interceptor.Funcs{}, now, jobOf("isolate"))
+			why := delegation.Finding{Reason: v1alpha1.ReasonRevoked}
+			if _, err := r.stopper.stop(t.Context(), client.ObjectKeyFromObject(hop), hop, nil, why); err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(test.want, r.stateOf(t, "run")); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+}
+
 // TestResume: what was suspended with the hop goes on; what a person suspended stays.
 func TestResume(t *testing.T) {
 	resumed := jobState{Events: "Normal Granted resumed"}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	batchv1 "k8s.io/api/batch/v1"
@@ -69,8 +70,9 @@ func (s workloadStopper) stop(
 		return left, nil
 	}
 	// Once a hop holds nothing any more, a Job without a pod was created since, and waits for the hop: no pod of it is admitted.
+	holds := sync.OnceValue(func() bool { return held && s.holds(ctx, hop) })
 	unnoted, err := s.suspendJobs(ctx, key, returning(hop, why), why, func(job *batchv1.Job) bool {
-		return held || hop == nil || slices.ContainsFunc(known.Items, func(pod corev1.Pod) bool { return useUID(&pod) == string(job.UID) })
+		return hop == nil || slices.ContainsFunc(known.Items, func(pod corev1.Pod) bool { return useUID(&pod) == string(job.UID) }) || holds()
 	})
 	errs := []error{err}
 	if hop == nil || !delegation.MayPass(why.Reason) { // the Jobs do not go on, and no retry of theirs matters
@@ -84,6 +86,14 @@ func (s workloadStopper) stop(
 		errs = append(errs, s.deletePods(ctx, key, some, why, unnoted, &left))
 	}
 	return left, errors.Join(errs...)
+}
+
+// holds says whether a hop still has the identity that it has in the cache, which may not have the status of a moment ago. What
+// cannot be read may have it.
+func (s workloadStopper) holds(ctx context.Context, hop *v1alpha1.DelegationHop) bool {
+	now := &v1alpha1.DelegationHop{}
+	err := s.live.Get(ctx, delegation.HopKey(hop), now)
+	return err != nil || now.Status.ServiceAccountName == hop.Status.ServiceAccountName
 }
 
 // returning is the hop with which the Jobs that are suspended now are to be resumed; nil if it does not come back, or never held
