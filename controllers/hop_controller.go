@@ -51,6 +51,9 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	} else if err != nil {
 		return ctrl.Result{}, fmt.Errorf("reading the hop: %w", err)
 	}
+	if r.unbinding.holdsUp(hop) {
+		return ctrl.Result{}, nil
+	}
 	p := &pass{gather: r.gather}
 	var err error
 	if p.pods, err = r.podsOf(ctx, req.NamespacedName); err != nil {
@@ -126,9 +129,6 @@ func requeueOnConflict(ctx context.Context, err error) (ctrl.Result, error) {
 // apply ends the uses that are over, and then grants on Allow and withdraws on Deny. While a question is open nothing new
 // begins, and what exists stays until the last answer is too old.
 func (r *HopReconciler) apply(ctx context.Context, p *pass) delegation.Applied {
-	if r.unbinding.goesOn(delegation.PathKey(p.hop())) {
-		return delegation.Applied{Err: apierrors.NewConflict(hopResource, p.hop().Name, errUnbinding)}
-	}
 	ended := r.endUses(ctx, p)
 	switch {
 	case p.v.Outcome == delegation.Deny, delegation.FactsTooOld(p.next, p.in.Now, r.maxFactAge):
@@ -210,7 +210,7 @@ func (r *HopReconciler) withdraw(
 		}
 	}
 	unbound := done(&record.UnboundAt, found, r.grants.Unbind(ctx, keys))
-	if hop != nil && r.unbinding.goesOn(delegation.PathKey(hop)) { // since this pass began
+	if hop != nil && r.unbinding.holdsUp(hop) { // since this pass began
 		return left, apierrors.NewConflict(hopResource, hop.Name, errUnbinding)
 	}
 	accounts, cached := r.grants.Accounts(ctx, key)

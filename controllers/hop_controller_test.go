@@ -54,7 +54,7 @@ func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object)
 		gather: &facts.Gatherer{Cache: c, Live: c, Controller: "system:serviceaccount:wayleave-system:wayleave-controller"},
 		hops:   facts.Hops{Reader: c}, live: c, clock: testclock.NewFakePassiveClock(t0), maxFactAge: 10 * time.Minute,
 		grants:  &grants.Manager{Client: c, Live: c},
-		stopper: newWorkloadStopper(c, c, recorded), unbinding: &unbinding{},
+		stopper: newWorkloadStopper(c, c, recorded), unbinding: newUnbinding(),
 		record: &recorder{status: c.Status(), events: recorded, audit: audit.New(io.Discard)},
 	}
 }

@@ -75,14 +75,23 @@ func (r *HopReconciler) applyGrant(ctx context.Context, p *pass) (inUse bool, er
 	if err != nil {
 		return inUse, err
 	}
-	if err := r.countUses(ctx, p); err != nil {
+	putBack := same && g.HasRights(p.heldRights) // they existed before
+	write := func(step delegation.Step) error {
+		return r.grants.Apply(ctx, hop, g, step, func(o delegation.Object, differs *delegation.Finding) {
+			r.waits.wrote(hop.UID, o, differs, putBack)
+		})
+	}
+	roles := plan.TakeUnboundRoles() // each write costs milliseconds before a gate opens
+	if err := atOnce(func() error { return r.countUses(ctx, p) }, func() error { return write(roles) }); err != nil {
 		return inUse, err
 	}
-	return inUse, r.makeRights(ctx, p, g, plan, same)
+	return inUse, r.makeRights(ctx, p, g, plan, write)
 }
 
 // makeRights makes what the account of a grant holds.
-func (r *HopReconciler) makeRights(ctx context.Context, p *pass, g delegation.Grant, plan delegation.Plan, same bool) error {
+func (r *HopReconciler) makeRights(
+	ctx context.Context, p *pass, g delegation.Grant, plan delegation.Plan, write func(delegation.Step) error,
+) error {
 	hop := p.hop()
 	for _, step := range plan.Remove {
 		if err := r.grants.Remove(ctx, step); err != nil {
@@ -96,11 +105,8 @@ func (r *HopReconciler) makeRights(ctx context.Context, p *pass, g delegation.Gr
 	if err := r.record.grant(p.in, p.v, g, plan, delegation.InUse(p.next)); err != nil {
 		return err
 	}
-	putBack := same && g.HasRights(p.heldRights) // they existed before
 	for _, step := range plan.Make {
-		if err := r.grants.Apply(ctx, hop, g, step, func(o delegation.Object, differs *delegation.Finding) {
-			r.waits.wrote(hop.UID, o, differs, putBack)
-		}); err != nil {
+		if err := write(step); err != nil {
 			return err
 		}
 	}

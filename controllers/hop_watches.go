@@ -36,6 +36,7 @@ func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int, tokenLost <-cha
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapTokenSecret), builder.WithPredicates(tokenMoves)).
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapNamedSecrets), builder.WithPredicates(claimChanges)).
 		WatchesRawSource(source.Channel(tokenLost, &handler.EnqueueRequestForObject{})).
+		WatchesRawSource(source.Channel(r.unbinding.over, &handler.EnqueueRequestForObject{})).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.mapFreeze)).
 		Watches(&rbacv1.ClusterRole{}, given).
 		Watches(&rbacv1.RoleBinding{}, given).

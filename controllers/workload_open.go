@@ -70,15 +70,17 @@ func (r *HopReconciler) openGates(ctx context.Context, p *pass) error {
 // checkAgain fails with a conflict if the chain is not valid any more: writing a grant takes some time, in which a path may be
 // revoked, or everything frozen. The next pass withdraws then.
 func (r *HopReconciler) checkAgain(ctx context.Context, p *pass) error {
-	in, err := p.gather.Chain(ctx, p.hop(), r.clock.Now())
-	if err != nil {
+	var in delegation.Input
+	var freeze delegation.Freeze
+	if err := atOnce(
+		func() (err error) { in, err = p.gather.Chain(ctx, p.hop(), r.clock.Now()); return err },
+		func() error { freeze = p.gather.Freeze(ctx); return nil },
+		func() error { return r.checkUpToDate(ctx, p.hop()) },
+	); err != nil {
 		return err
 	}
 	in.Facts = p.in.Facts
-	in.Facts.Freeze = p.gather.Freeze(ctx)
-	if err := r.checkUpToDate(ctx, p.hop()); err != nil {
-		return err
-	}
+	in.Facts.Freeze = freeze
 	if delegation.Evaluate(in).Outcome != delegation.Allow {
 		return apierrors.NewConflict(hopResource, p.hop().Name, errStale)
 	}

@@ -108,6 +108,22 @@ func (p Plan) Empty() bool {
 	return len(p.Discard) == 0 && len(p.Remove) == 0 && len(p.Make) == 0 && len(p.Blocked) == 0
 }
 
+// TakeUnboundRoles takes out of the plan the roles that it makes, if no binding exists or is to be removed: they give nothing
+// yet, so they can be written before it is certain that anything is granted.
+func (p *Plan) TakeUnboundRoles() Step {
+	kept := slices.ContainsFunc(p.Keep, Object.isBinding)
+	rewritten := slices.ContainsFunc(slices.Concat(p.Make...), func(o Object) bool { return o.isBinding() && o.UID != "" })
+	if kept || rewritten || len(p.Remove) > 0 || len(p.Make) == 0 {
+		return nil
+	}
+	first := p.Make[0]
+	if slices.ContainsFunc(first, func(o Object) bool { return o.Kind != Role && o.Kind != ClusterRole }) {
+		return nil
+	}
+	p.Make = p.Make[1:]
+	return first
+}
+
 type identity struct {
 	kind Kind
 	key  types.NamespacedName

@@ -137,6 +137,45 @@ func TestPlan(t *testing.T) {
 	}
 }
 
+// TestTakeUnboundRoles: a role that something binds gives rights at once, and is not written before its turn.
+func TestTakeUnboundRoles(t *testing.T) {
+	sa, role, binding := object(ServiceAccount, "agents", ""), object(Role, "a", "1"), object(RoleBinding, "a", "1")
+	for name, test := range map[string]struct {
+		plan, left Plan
+		want       Step
+	}{
+		"nothing to do": {},
+		"the roles of a hop that holds none": {
+			plan: Plan{Make: []Step{{role}, {binding}}, Keep: []Object{exists(sa, "1")}}, want: Step{role},
+			left: Plan{Make: []Step{{binding}}, Keep: []Object{exists(sa, "1")}},
+		},
+		"a binding exists": {
+			plan: Plan{Make: []Step{{role}}, Keep: []Object{exists(binding, "1")}},
+			left: Plan{Make: []Step{{role}}, Keep: []Object{exists(binding, "1")}},
+		},
+		"a binding exists and has lost its labels": {
+			plan: Plan{Make: []Step{{role}, {exists(binding, "1")}}}, left: Plan{Make: []Step{{role}, {exists(binding, "1")}}},
+		},
+		"a binding is to be removed": {
+			plan: Plan{Make: []Step{{role}, {binding}}, Remove: []Step{{exists(binding, "1")}}},
+			left: Plan{Make: []Step{{role}, {binding}}, Remove: []Step{{exists(binding, "1")}}},
+		},
+		"the account is first": {
+			plan: Plan{Make: []Step{{sa}, {role}, {binding}}}, left: Plan{Make: []Step{{sa}, {role}, {binding}}},
+		},
+		"the role was put back a moment ago": {plan: Plan{Make: []Step{{}, {binding}}}, left: Plan{Make: []Step{{binding}}}, want: Step{}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if diff := cmp.Diff(test.want, test.plan.TakeUnboundRoles()); diff != "" {
+				t.Error(diff)
+			}
+			if diff := cmp.Diff(test.left, test.plan); diff != "" {
+				t.Errorf("what is left: %s", diff)
+			}
+		})
+	}
+}
+
 func TestGrantFor(t *testing.T) {
 	isolate := hop("isolate", withScope(podsIn("payments", "get", "delete")), withToken(""))
 	isolate.Spec.Scope.Namespaced = append(isolate.Spec.Scope.Namespaced, podsIn("billing", "list").Namespaced...)

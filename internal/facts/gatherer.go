@@ -8,6 +8,7 @@ import (
 	"slices"
 	"time"
 
+	"golang.org/x/sync/errgroup"
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -61,19 +62,25 @@ func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now 
 
 // Chain gathers the objects of a hop's chain, and no other fact.
 func (g *Gatherer) Chain(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error) {
-	chain, err := delegation.ResolveChain(hop, func(key types.NamespacedName) (*v1alpha1.DelegationHop, error) {
-		return g.FindHop(ctx, key)
+	in := delegation.Input{Now: now, OperatorNamespace: g.OperatorNamespace, Controller: g.Controller}
+	group, ctx := errgroup.WithContext(ctx) // a gate waits for what is read from the API server
+	group.Go(func() (err error) {
+		in.Path, err = g.findPath(ctx, delegation.PathKey(hop))
+		return err
 	})
-	if err != nil {
-		return delegation.Input{}, fmt.Errorf("resolving the chain of hop %s: %w", delegation.HopKey(hop), err)
+	group.Go(func() (err error) {
+		in.Chain, err = delegation.ResolveChain(hop, func(key types.NamespacedName) (*v1alpha1.DelegationHop, error) {
+			return g.FindHop(ctx, key)
+		})
+		if err != nil {
+			return fmt.Errorf("resolving the chain of hop %s: %w", delegation.HopKey(hop), err)
+		}
+		return nil
+	})
+	if err := group.Wait(); err != nil {
+		return delegation.Input{}, err
 	}
-	path := &v1alpha1.DelegationPath{}
-	if err := g.find(ctx, delegation.PathKey(hop), path); apierrors.IsNotFound(err) {
-		path = nil
-	} else if err != nil {
-		return delegation.Input{}, fmt.Errorf("reading path %s: %w", delegation.PathKey(hop), err)
-	}
-	return delegation.Input{Now: now, Path: path, Chain: chain, OperatorNamespace: g.OperatorNamespace, Controller: g.Controller}, nil
+	return in, nil
 }
 
 // Hop gathers what the verdict on a hop depends on. It fails only where objects could not be read; a question that
@@ -136,6 +143,17 @@ func (g *Gatherer) FindHop(ctx context.Context, key types.NamespacedName) (*v1al
 		return nil, err
 	}
 	return hop, nil
+}
+
+// findPath finds a path; nil means that there is none.
+func (g *Gatherer) findPath(ctx context.Context, key types.NamespacedName) (*v1alpha1.DelegationPath, error) {
+	path := &v1alpha1.DelegationPath{}
+	if err := g.find(ctx, key, path); apierrors.IsNotFound(err) {
+		return nil, nil //nolint:nilnil // nil is the answer "there is none"
+	} else if err != nil {
+		return nil, fmt.Errorf("reading path %s: %w", key, err)
+	}
+	return path, nil
 }
 
 // find reads from the cache, and asks the API server for what the cache does not hold: it may only not hold it yet.
