@@ -140,7 +140,7 @@ func TestGrantIsRecorded(t *testing.T) {
 		p.in, p.v, p.next = allowedFor(path, current)
 		p.v.Scope, p.v.NotAfter = may, t0.Add(time.Hour)
 		p.next.Uses = &v1alpha1.Uses{Summary: "1", Begun: new(int32(1)), Live: []v1alpha1.Use{{Kind: "Job", Name: "run", UID: "j", By: "alice"}}}
-		if _, err := r.applyGrant(t.Context(), p); err != nil {
+		if err := r.applyGrant(t.Context(), p); err != nil {
 			t.Fatal(err)
 		}
 	}

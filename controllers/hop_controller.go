@@ -100,8 +100,6 @@ type pass struct {
 	gather *facts.Gatherer
 	// pods are those that declare the hop.
 	pods []*corev1.Pod
-	// heldRights is true where a use was live before.
-	heldRights bool
 	// again is after what time to look at the uses again; zero if nothing is expected.
 	again time.Duration
 	// atGate are those of them that wait at the gate, and what was decided about each.

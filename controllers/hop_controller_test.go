@@ -100,7 +100,7 @@ func TestLaggingCacheTakesNothing(t *testing.T) {
 	stale.ResourceVersion, stale.Status = "1", v1alpha1.DelegationHopStatus{}
 	p := &pass{}
 	p.in, p.v, p.next = allowedFor(path, stale)
-	if _, err := r.applyGrant(t.Context(), p); !apierrors.IsConflict(err) {
+	if err := r.applyGrant(t.Context(), p); !apierrors.IsConflict(err) {
 		t.Errorf("granting on a stale reading: %v, want a conflict", err)
 	}
 	if err := r.live.Get(t.Context(), client.ObjectKey{Namespace: "agents", Name: name}, &corev1.ServiceAccount{}); err != nil {

@@ -22,7 +22,7 @@ func (r *HopReconciler) grant(ctx context.Context, p *pass) delegation.Applied {
 	hop := p.hop()
 	before, uses := hop.Status.DeepCopy(), p.next.Uses.DeepCopy()
 	r.judgeAll(ctx, p)
-	inUse, err := r.applyGrant(ctx, p)
+	err := r.applyGrant(ctx, p)
 	if err == nil && (delegation.ComesBack(before, p.next) || r.resumes(p)) { // before the status says so: what fails is tried again
 		err = r.stopper.resume(ctx, hop)
 	}
@@ -31,7 +31,9 @@ func (r *HopReconciler) grant(ctx context.Context, p *pass) delegation.Applied {
 	}
 	denied, ok := errors.AsType[grants.DeniedError](err)
 	if !ok {
-		return delegation.Applied{Err: err, Overwritten: r.waits.overwriting(hop.UID), Idle: !inUse && hop.Spec.Token == nil}
+		return delegation.Applied{
+			Err: err, Overwritten: r.waits.overwriting(hop.UID), Idle: !delegation.InUse(p.next) && hop.Spec.Token == nil,
+		}
 	}
 	if !equality.Semantic.DeepEqual(hop.Status.Uses, p.next.Uses) { // what was not counted has not begun
 		p.next.Uses = uses
@@ -44,27 +46,27 @@ func (r *HopReconciler) grant(ctx context.Context, p *pass) delegation.Applied {
 	return applied
 }
 
-func (r *HopReconciler) applyGrant(ctx context.Context, p *pass) (inUse bool, err error) {
-	hop := p.hop()
-	inUse = delegation.InUse(p.next)
+// applyGrant gives a hop its identity, counts the uses that begin, and makes the rights.
+func (r *HopReconciler) applyGrant(ctx context.Context, p *pass) (err error) {
+	hop, inUse := p.hop(), delegation.InUse(p.next)
 	spent := delegation.IsSpent(hop, p.next)
 	if spent {
 		if spent, err = r.stopper.allEnded(ctx, hop, p.in.Now); err != nil {
-			return inUse, err
+			return err
 		}
 	}
 	observed, err := r.grants.Observe(ctx, p.in.Path, hop)
 	if err != nil {
-		return inUse, err
+		return err
 	}
 	g := delegation.GrantFor(p.in.Path, hop, p.v, observed, grants.RandomSuffix(), spent)
 	plan := delegation.PlanFor(g, inUse, observed)
 	if len(plan.Blocked) > 0 {
-		return inUse, secretTaken(plan.Blocked[0])
+		return secretTaken(plan.Blocked[0])
 	}
 	same := g.Incarnation == hop.Status.Incarnation
 	if t := g.Token; t != nil && !t.MayIssue(p.v.NotAfter, p.in.Now) && (!same || !delegation.HasToken(hop)) {
-		return inUse, grants.DeniedError{Finding: t.TooLate()}
+		return grants.DeniedError{Finding: t.TooLate()}
 	}
 	if same {
 		p.next.ServiceAccountUID = string(g.AccountUID(observed))
@@ -73,9 +75,9 @@ func (r *HopReconciler) applyGrant(ctx context.Context, p *pass) (inUse bool, er
 		err = r.newIdentity(ctx, p, g, plan, spent)
 	}
 	if err != nil {
-		return inUse, err
+		return err
 	}
-	putBack := same && g.HasRights(p.heldRights) // they existed before
+	putBack := same && g.HasRights(delegation.InUse(&hop.Status)) // they existed before
 	write := func(step delegation.Step) error {
 		return r.grants.Apply(ctx, hop, g, step, func(o delegation.Object, differs *delegation.Finding) {
 			r.waits.wrote(hop.UID, o, differs, putBack)
@@ -83,9 +85,9 @@ func (r *HopReconciler) applyGrant(ctx context.Context, p *pass) (inUse bool, er
 	}
 	roles := plan.TakeUnboundRoles() // each write costs milliseconds before a gate opens
 	if err := atOnce(func() error { return r.countUses(ctx, p) }, func() error { return write(roles) }); err != nil {
-		return inUse, err
+		return err
 	}
-	return inUse, r.makeRights(ctx, p, g, plan, write)
+	return r.makeRights(ctx, p, g, plan, write)
 }
 
 // makeRights makes what the account of a grant holds.

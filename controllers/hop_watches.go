@@ -22,8 +22,9 @@ import (
 )
 
 // setup watches all that a hop's verdict or grant depends on. On an update a mapping function is asked about the old
-// object and about the new one, so what stops to concern a hop leads to it as well.
-func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int, tokenLost <-chan event.GenericEvent) error {
+// object and about the new one, so what stops to concern a hop leads to it as well. Found are the hops of which something was
+// found out that no watch shows.
+func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int, found ...<-chan event.GenericEvent) error {
 	upstream := builder.WithPredicates(upstreamChanges)
 	given := handler.EnqueueRequestsFromMapFunc(r.mapGiven)
 	b := ctrl.NewControllerManagedBy(mgr).
@@ -35,13 +36,14 @@ func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int, tokenLost <-cha
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), upstream).
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapTokenSecret), builder.WithPredicates(tokenMoves)).
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapNamedSecrets), builder.WithPredicates(claimChanges)).
-		WatchesRawSource(source.Channel(tokenLost, &handler.EnqueueRequestForObject{})).
-		WatchesRawSource(source.Channel(r.unbinding.over, &handler.EnqueueRequestForObject{})).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.mapFreeze)).
 		Watches(&rbacv1.ClusterRole{}, given).
 		Watches(&rbacv1.RoleBinding{}, given).
 		Watches(&rbacv1.ClusterRoleBinding{}, given).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(mapTo(declaredHop)), builder.WithPredicates(podChanges))
+	for _, hops := range append(found, r.unbinding.over) {
+		b = b.WatchesRawSource(source.Channel(hops, &handler.EnqueueRequestForObject{}))
+	}
 	for _, o := range grants.WatchedTypes() {
 		b = b.Watches(o, handler.EnqueueRequestsFromMapFunc(mapTo(grants.HopOf)))
 	}

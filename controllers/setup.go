@@ -68,8 +68,12 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("setting up the standby controller: %w", err)
 	}
 	tokens := newTokenChecker(facts.Hops{Reader: c}, manager)
-	if err := hop.setup(mgr, o.Concurrency, tokens.lost); err != nil {
+	superseded := newSupersededJobs(facts.Hops{Reader: c}, live, hop.waits)
+	if err := hop.setup(mgr, o.Concurrency, tokens.lost, superseded.found); err != nil {
 		return fmt.Errorf("setting up the hop controller: %w", err)
+	}
+	if err := mgr.Add(superseded); err != nil {
+		return fmt.Errorf("setting up the search for suspended Jobs: %w", err)
 	}
 	if err := mgr.Add(tokens); err != nil {
 		return fmt.Errorf("setting up the check of token Secrets: %w", err)

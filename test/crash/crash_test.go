@@ -25,6 +25,7 @@ import (
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -171,6 +172,8 @@ const (
 type scenario struct {
 	// given are the objects that exist, and are stable, before.
 	given func(*run) []client.Object
+	// before is what happened to them before; nil if nothing did.
+	before func(context.Context, *run) error
 	// change is what happens then.
 	change func(context.Context, *run) error
 	// writes are those that the controller has to do itself and that show in the end state. What a deleted hop owned is not
@@ -290,17 +293,28 @@ var scenarios = map[string]scenario{
 		writes: append([]string{"patch *v1.Job"}, replaced...),
 	},
 	"a freeze": {
-		given: func(r *run) []client.Object { return []client.Object{r.path(), r.idle("isolate"), r.job("isolate")} },
-		change: func(ctx context.Context, r *run) error {
-			freeze := r.freeze()
-			freeze.Data = map[string]string{"namespaces": r.namespaces()[0]}
-			return suite.admin.Create(ctx, freeze)
-		},
+		given:  func(r *run) []client.Object { return []client.Object{r.path(), r.idle("isolate"), r.job("isolate")} },
+		change: freeze,
 		writes: []string{
 			"patch *v1.Job", "delete *v1.RoleBinding", "delete *v1.ClusterRoleBinding", "delete *v1.ServiceAccount",
 			"delete *v1.Role", "delete *v1.ClusterRole", "apply status of *v1alpha1.DelegationHopApplyConfiguration",
 		},
 	},
+	"a thaw": {
+		given: func(r *run) []client.Object { return []client.Object{r.path(), r.idle("isolate"), r.job("isolate")} },
+		before: func(ctx context.Context, r *run) error {
+			return errors.Join(freeze(ctx, r), r.isWithdrawn(ctx, r.idle("isolate")))
+		},
+		change: func(ctx context.Context, r *run) error { return suite.admin.Delete(ctx, r.freeze()) },
+		writes: []string{"patch *v1.Job", "create *v1.ServiceAccount", "apply status of *v1alpha1.DelegationHopApplyConfiguration"},
+	},
+}
+
+// freeze freezes the hops of a run.
+func freeze(ctx context.Context, r *run) error {
+	freeze := r.freeze()
+	freeze.Data = map[string]string{"namespaces": r.namespaces()[0]}
+	return suite.admin.Create(ctx, freeze)
 }
 
 // replaced are the writes after the last use of a hop: its permissions go, and the identity that was used is replaced.
@@ -454,7 +468,18 @@ func begin(t *testing.T, s scenario) *run {
 	for _, o := range given {
 		r.awaitStable(t, o)
 	}
+	if s.before != nil {
+		r.must(t, s.before(ctx, r))
+	}
 	return r
+}
+
+// isWithdrawn waits until nothing is left of the grant of a hop.
+func (r *run) isWithdrawn(ctx context.Context, hop *v1alpha1.DelegationHop) error {
+	return wait.PollUntilContextTimeout(ctx, 20*time.Millisecond, patience, true, func(ctx context.Context) (bool, error) {
+		err := suite.admin.Get(ctx, client.ObjectKeyFromObject(hop), hop)
+		return err == nil && hop.Status.Withdrawal != nil && hop.Status.Withdrawal.CompletedAt != nil, err
+	})
 }
 
 func (r *run) must(t *testing.T, err error) {

@@ -4,11 +4,14 @@ package e2e
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"slices"
 	"testing"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -30,12 +33,25 @@ func TestHopWhileControllerIsDown(t *testing.T) {
 		tokens[h.Name] = f.withToken(f.token(h))
 	}
 	earlier := grantedEarlier(t)
+	// Its pod was superseded, and the controller did not live to resume it.
+	idle := f.hop("idle", "contain", "", usedBy(v1alpha1.WorkloadJob, v1alpha1.WorkloadPod))
+	f.apply(f.by, idle)
+	f.state(idle, v1alpha1.ReasonIdle)
+	f.usable(idle.Name)
+	job := f.work("superseded", idle.Name)
+	job.Spec.Suspend = new(true)
+	f.apply(f.by, job)
 
 	suite.operator.Kill("controller")
 	earlier.replace()
 	f.remove(f.by, deleted)
 	f.change(f.by, revoked, revoke)
 	f.change(f.by, narrowed, f.scopePatch(`"get"`))
+	mark := fmt.Sprintf(`{"metadata":{"annotations":{%q:%q,%q:%q}}}`, v1alpha1.AnnotationSuspendedFor, v1alpha1.ReasonWrongServiceAccount,
+		v1alpha1.AnnotationSuspendedHop, idle.UID)
+	if err := suite.admin.Patch(t.Context(), job, client.RawPatch(types.MergePatchType, []byte(mark))); err != nil {
+		t.Fatal(err)
+	}
 	// A path and its hop, deleted together: neither is left to refer to the Roles in other namespaces.
 	f.remove(f.by, q)
 	f.remove(f.by, forgotten)
@@ -62,6 +78,15 @@ func TestHopWhileControllerIsDown(t *testing.T) {
 	}
 	f.holds(narrowed, map[string][]rbacv1.PolicyRule{f.on: {rule("", "configmaps", "get")}})
 	f.state(p, v1alpha1.ReasonActive)
+	f.eventually("the Job to be resumed", func() error {
+		if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(job), job); err != nil {
+			return err
+		}
+		if *job.Spec.Suspend {
+			return errors.New("it is suspended")
+		}
+		return nil
+	})
 }
 
 // earlierHop is one that is replaced by another hop of its name while no controller runs. Nothing can be decided about that
