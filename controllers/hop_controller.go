@@ -59,18 +59,12 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	if p.pods, err = r.podsOf(ctx, req.NamespacedName); err != nil {
 		return ctrl.Result{}, err
 	}
-	if slices.ContainsFunc(p.pods, workload.IsGated) { // what begins now must not begin on what was true a moment ago
-		p.gather = r.gather.Fresh()
-		if err := r.live.Get(ctx, req.NamespacedName, hop); err != nil {
-			return ctrl.Result{}, client.IgnoreNotFound(err)
-		}
-	}
 	delegation.RestoreHop(hop)
 	// Those of an earlier hop of the name. A failure must not keep this hop from being reconciled.
 	_, predecessor := r.deleted.withdraw(ctx, req.NamespacedName, r.grants.WithdrawDeleted)
 	predecessor = errors.Join(predecessor, r.record.deletion(ctx, of, r.gather, r.clock.Now()))
-	if p.in, err = p.gather.Hop(ctx, hop, r.clock.Now()); err != nil {
-		return ctrl.Result{}, err
+	if err := r.gatherFor(ctx, p, hop); err != nil {
+		return requeueOnConflict(ctx, err)
 	}
 	p.v = delegation.Evaluate(p.in)
 	p.next = delegation.PinReferences(p.in, p.v)
@@ -90,6 +84,20 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 	}
 	due := delegation.NextDue(hop, p.in.Now)
 	return ctrl.Result{RequeueAfter: delegation.RequeueHopAfter(p.v, applied, due, p.in.Now, r.clock.Now(), r.maxFactAge)}, nil
+}
+
+// gatherFor gathers what the verdict depends on; live where a pod waits at the gate, since what begins now must not begin on what was
+// true a moment ago.
+func (r *HopReconciler) gatherFor(ctx context.Context, p *pass, hop *v1alpha1.DelegationHop) (err error) {
+	if !slices.ContainsFunc(p.pods, workload.IsGated) {
+		p.in, err = p.gather.Hop(ctx, hop, r.clock.Now())
+		return err
+	}
+	p.gather = r.gather.Fresh()
+	return atOnce(
+		func() error { return r.checkUpToDate(ctx, hop) },
+		func() (err error) { p.in, err = p.gather.Hop(ctx, hop, r.clock.Now()); return err },
+	)
 }
 
 // pass is one reconcile of a hop: what was gathered, and what becomes of it.

@@ -10,6 +10,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
@@ -245,7 +246,7 @@ func (r *HopReconciler) tokenOverwritten(ctx context.Context, hop *v1alpha1.Dele
 func (r *HopReconciler) checkUpToDate(ctx context.Context, hop *v1alpha1.DelegationHop) error {
 	live := &metav1.PartialObjectMetadata{}
 	live.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind(kindHop))
-	if err := r.live.Get(ctx, delegation.HopKey(hop), live); err != nil {
+	if err := r.live.Get(ctx, delegation.HopKey(hop), live); client.IgnoreNotFound(err) != nil {
 		return fmt.Errorf("reading the hop from the API server: %w", err)
 	}
 	if live.UID != hop.UID || live.ResourceVersion != hop.ResourceVersion {

@@ -86,6 +86,8 @@ func (g *Gatherer) Chain(ctx context.Context, hop *v1alpha1.DelegationHop, now t
 // Hop gathers what the verdict on a hop depends on. It fails only where objects could not be read; a question that
 // could not be answered is an answer, Undetermined.
 func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error) {
+	freeze := make(chan delegation.Freeze, 1)
+	go func() { freeze <- g.Freeze(ctx) }()
 	in, err := g.Chain(ctx, hop, now)
 	if err != nil {
 		return delegation.Input{}, err
@@ -93,7 +95,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	if delegation.HasEnded(in) {
 		return in, nil // a final fact needs no other, and must not wait for any
 	}
-	in.Facts.Freeze = g.Freeze(ctx)
+	in.Facts.Freeze = <-freeze
 	if path := in.Path; path != nil {
 		in.Facts.Origin = g.origin(ctx, path)
 		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
