@@ -246,7 +246,8 @@ func (r *HopReconciler) tokenOverwritten(ctx context.Context, hop *v1alpha1.Dele
 func (r *HopReconciler) checkUpToDate(ctx context.Context, hop *v1alpha1.DelegationHop) error {
 	live := &metav1.PartialObjectMetadata{}
 	live.SetGroupVersionKind(v1alpha1.SchemeGroupVersion.WithKind(kindHop))
-	if err := r.live.Get(ctx, delegation.HopKey(hop), live); client.IgnoreNotFound(err) != nil {
+	err := client.IgnoreNotFound(r.live.Get(ctx, delegation.HopKey(hop), live))
+	if err != nil {
 		return fmt.Errorf("reading the hop from the API server: %w", err)
 	}
 	if live.UID != hop.UID || live.ResourceVersion != hop.ResourceVersion {

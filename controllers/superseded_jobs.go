@@ -36,17 +36,14 @@ const supersededRetry = 10 * time.Second
 
 // Start searches until it has read all Jobs once. It runs on the leader alone.
 func (s *supersededJobs) Start(ctx context.Context) error {
-	err := wait.PollUntilContextCancel(ctx, supersededRetry, true, func(ctx context.Context) (bool, error) {
+	_ = wait.PollUntilContextCancel(ctx, supersededRetry, true, func(ctx context.Context) (bool, error) {
 		err := s.search(ctx)
 		if err != nil && ctx.Err() == nil {
 			ctrl.LoggerFrom(ctx).Error(err, "cannot find the Jobs that are to be resumed, trying again", "after", supersededRetry)
 		}
 		return err == nil, nil
-	})
-	if ctx.Err() != nil { // the process ends
-		return nil
-	}
-	return err
+	}) // it fails only when the process ends
+	return nil
 }
 
 func (s *supersededJobs) search(ctx context.Context) error {

@@ -20,8 +20,10 @@ func TestHopWaitsWhileItsPathIsUnbound(t *testing.T) {
 	ended := make(chan error)
 	go func() {
 		ended <- u.during(t.Context(), client.ObjectKeyFromObject(path), func() error {
-			if !u.holdsUp(hop) || !u.holdsUp(hop) || u.holdsUp(other) {
-				t.Error("a hop of the path does not wait, or one of another path does")
+			for range 2 {
+				if !u.holdsUp(hop) || u.holdsUp(other) {
+					t.Error("a hop of the path does not wait, or one of another path does")
+				}
 			}
 			return failed
 		})

@@ -23,7 +23,7 @@ import (
 // cluster are built.
 type sizes struct {
 	revocations, tokens, grants, cascades, cascadeHops, strangers, hops, pods, algebra int
-	uses, idle, burstHops, burstPods, withdrawn                                        int
+	uses, idle, burstHops, burstPods, withdrawn, answers                               int
 }
 
 // options are the flags. The bench starts itself again with the last two, which are hidden; see allow.go.
@@ -46,6 +46,7 @@ func parse(args []string) options {
 	flags.IntVar(&n.cascadeHops, "cascade-hops", 100, "hops of that path")
 	flags.IntVar(&n.strangers, "strangers", 50, "revocations and admissions, quiet and with strangers' RBAC")
 	flags.IntVar(&n.uses, "uses", 50, "uses of each kind, from pod to open gate")
+	flags.IntVar(&n.answers, "answers", 10, "pods of each kind that run on a node, until their first answer")
 	flags.IntVar(&n.burstHops, "burst-hops", 10, "hops of which pods arrive at the gate at once")
 	flags.IntVar(&n.burstPods, "burst-pods", 50, "pods of each of these hops, at most 64")
 	flags.IntVar(&n.withdrawn, "withdrawn", 500, "hops in use of the path that is revoked; 1000 take many minutes to be in use")
@@ -53,7 +54,7 @@ func parse(args []string) options {
 	flags.IntVar(&n.idle, "idle", 1000, "idle hops in the cluster while gates are opened; 10000 take many minutes to become idle")
 	flags.IntVar(&n.pods, "pods", 200, "pods of each kind to admit")
 	flags.StringVar(&o.only, "only", "",
-		"regular expression of what to measure: algebra, revocation, tokens, grant, cascade, strangers, gate, admission; empty means all")
+		"regular expression of what to measure: algebra, revocation, tokens, grant, cascade, strangers, answer, gate, admission; empty means all")
 	flags.StringVar(&o.allow, "allow", "", "")
 	flags.IntVar(&o.port, "port", 0, "")
 	flags.Usage = func() {
@@ -140,10 +141,17 @@ func runStages(ctx context.Context, n sizes, chosen *regexp.Regexp, found *resul
 			return fmt.Errorf("algebra: %w", err)
 		}
 	}
+	if chosen.MatchString("answer") {
+		rows, err := answers(ctx, n)
+		found.rows = append(found.rows, rows...)
+		if err != nil {
+			return fmt.Errorf("answer: %w", err)
+		}
+	}
 	if len(stages) == 0 {
 		return nil
 	}
-	s, err := newSite(ctx)
+	s, err := newSite(ctx, false)
 	if err != nil {
 		return err
 	}

@@ -67,13 +67,14 @@ type site struct {
 	loaded   int // hops of the load
 }
 
-func newSite(ctx context.Context) (*site, error) {
+// newSite starts a control plane, with a node where wanted.
+func newSite(ctx context.Context, node bool) (*site, error) {
 	root, err := repository()
 	if err != nil {
 		return nil, err
 	}
 	s := &site{unwatch: func() {}}
-	if s.cluster, err = cluster.Start(ctx, cluster.Options{Log: os.Stderr}); err != nil {
+	if s.cluster, err = cluster.Start(ctx, cluster.Options{Node: node, Log: os.Stderr}); err != nil {
 		return nil, fmt.Errorf("starting the cluster: %w", err)
 	}
 	if err := s.prepare(ctx, root); err != nil {
