@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"path/filepath"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -55,8 +56,8 @@ cluster, and any number of replicas may run.`,
 			"tools for GitOps then cannot change both in one commit",
 	)
 	flags.StringVar(
-		&o.clientCA, "client-ca-name", "",
-		"file in --cert-dir with the certificates that sign the API server's client certificate; empty means that callers are not asked for one",
+		&o.clientCA, "client-ca-file", "",
+		"file with the certificates that sign the API server's client certificate; empty means that callers are not asked for one",
 	)
 	return cmd
 }
@@ -76,7 +77,14 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 	if err := reach(ctx, cfg, kindsPatience); err != nil {
 		return err
 	}
-	server := webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir, ClientCAName: o.clientCA})
+	clientCA, err := o.clientCAName()
+	if err != nil {
+		return err
+	}
+	server := patientServer{
+		Server:  webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir, ClientCAName: clientCA}),
+		certDir: o.certDir,
+	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: newScheme(),
 		Cache: cache.Options{
@@ -102,6 +110,22 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// clientCAName is --client-ca-file as controller-runtime takes it, by its way from --cert-dir.
+func (o *webhookOptions) clientCAName() (string, error) {
+	if o.clientCA == "" {
+		return "", nil
+	}
+	dir, err := filepath.Abs(o.certDir)
+	if err != nil {
+		return "", fmt.Errorf("reading --cert-dir: %w", err)
+	}
+	file, err := filepath.Abs(o.clientCA)
+	if err != nil {
+		return "", fmt.Errorf("reading --client-ca-file: %w", err)
+	}
+	return filepath.Rel(dir, file)
 }
 
 // warm has the informers filled before the first request instead of by it.

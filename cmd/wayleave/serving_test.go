@@ -1,0 +1,61 @@
+package main
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"sigs.k8s.io/controller-runtime/pkg/webhook"
+)
+
+// started is a server that says when it starts.
+type started struct {
+	webhook.Server
+	at chan time.Time
+}
+
+func (s started) Start(context.Context) error {
+	s.at <- time.Now()
+	return nil
+}
+
+// TestServerWaitsForItsCertificate: it neither serves nor fails until both files are there.
+func TestServerWaitsForItsCertificate(t *testing.T) {
+	dir, inner := t.TempDir(), started{at: make(chan time.Time, 1)}
+	ended := make(chan error, 1)
+	go func() { ended <- patientServer{Server: inner, certDir: dir}.Start(t.Context()) }()
+	var last time.Time
+	for _, name := range []string{"tls.crt", "tls.key"} {
+		last = time.Now()
+		if err := os.WriteFile(filepath.Join(dir, name), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if at := <-inner.at; at.Before(last) {
+		t.Error("it started without its certificate")
+	}
+	if err := <-ended; err != nil {
+		t.Error(err)
+	}
+}
+
+// TestServerEndsWithoutItsCertificate: a process that is asked to end while it waits does.
+func TestServerEndsWithoutItsCertificate(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if err := (patientServer{Server: started{}, certDir: t.TempDir()}).Start(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestClientCAName: controller-runtime takes the file by its way from the folder of the certificate.
+func TestClientCAName(t *testing.T) {
+	for file, want := range map[string]string{"": "", "/certs/ca.crt": "ca.crt", "/client-ca/ca.crt": "../client-ca/ca.crt"} {
+		o := webhookOptions{certDir: "/certs", clientCA: file}
+		if got, err := o.clientCAName(); err != nil || got != want {
+			t.Errorf("%q is %q, want %q (%v)", file, got, want, err)
+		}
+	}
+}
