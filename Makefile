@@ -20,11 +20,15 @@ CONTROLLER_GEN := $(TOOLS)/controller-gen
 GOLANGCI_LINT := $(TOOLS)/golangci-lint
 KUSTOMIZE := $(TOOLS)/kustomize
 BENCHSTAT := $(TOOLS)/benchstat
+# Helm has a module of its own. Go builds it at its first use, which takes some minutes, and keeps it in its build cache.
+HELM = "$$(go -C hack/helm tool -n helm.sh/helm/v4/cmd/helm)"
 
 MODULES = $(sort $(dir $(shell find . -name go.mod)))
-# What `make generate` writes, and nobody else.
-FIND_GENERATED = find api config/crd/bases -type f \
-	\( -name 'zz_generated.*' -o -path 'api/applyconfiguration/*' -o -path 'config/crd/bases/*' \)
+# The templates of the chart that an installation without Helm gets as they are rendered.
+MANAGER_TEMPLATES = controller.yaml webhook.yaml certs.yaml networkpolicy.yaml metrics.yaml
+# What `make generate` writes, and nobody else; the chart is partly written by hand.
+FIND_GENERATED = find api config/crd/bases config/manager charts -type f \
+	\( -name 'zz_generated.*' -o -path 'api/applyconfiguration/*' -o -path 'config/crd/bases/*' -o -name manager.yaml -o -path 'charts/*' \)
 
 ##@ Everyday
 
@@ -49,12 +53,14 @@ clean: ## Remove what was built in this folder
 ##@ Code
 
 .PHONY: generate
-generate: $(CONTROLLER_GEN) ## Regenerate deep copies, apply configurations and CRDs
+generate: $(CONTROLLER_GEN) ## Regenerate deep copies, apply configurations, CRDs, and what the chart shares with config
 	@mkdir -p bin config/crd/bases
 	@# What this run does not write again belongs to a type that is gone.
 	@touch bin/.generated
 	$(CONTROLLER_GEN) object applyconfiguration crd paths=./api/v1alpha1 output:crd:artifacts:config=config/crd/bases
-	@$(FIND_GENERATED) ! -newer bin/.generated -print -delete
+	@$(FIND_GENERATED) ! -path 'charts/*' ! -name manager.yaml ! -newer bin/.generated -print -delete
+	go run ./hack/chart
+	$(HELM) template wayleave charts/wayleave --namespace wayleave-system $(addprefix -s templates/,$(MANAGER_TEMPLATES)) | go run ./hack/chart manager
 
 .PHONY: fmt
 fmt: $(GOLANGCI_LINT) ## Format all Go code
@@ -131,6 +137,13 @@ cluster-ready:
 .PHONY: cluster-packages
 cluster-packages: ## Install the Debian packages that a node needs (root)
 	hack/cluster/packages.sh
+
+##@ Release
+
+.PHONY: install-manifest
+install-manifest: $(KUSTOMIZE) ## Write dist/install.yaml, for kubectl apply --server-side
+	@mkdir -p dist
+	$(KUSTOMIZE) build config/default >dist/install.yaml
 
 ##@ Tools
 

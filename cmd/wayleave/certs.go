@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/open-policy-agent/cert-controller/pkg/rotator"
 	"github.com/spf13/cobra"
@@ -11,6 +12,7 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 )
 
@@ -65,6 +67,9 @@ func (o *certsOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 		return fmt.Errorf("setting up the certificate rotation: %w", err)
 	}
 	ready := make(chan struct{})
+	if err := mgr.Add(manager.RunnableFunc(func(ctx context.Context) error { return o.untilReady(ctx, ready) })); err != nil {
+		return fmt.Errorf("setting up the certificate rotation: %w", err)
+	}
 	if err := rotator.AddRotator(mgr, &rotator.CertRotator{
 		SecretKey:      types.NamespacedName{Namespace: o.namespace, Name: o.secret},
 		CertDir:        o.certDir,
@@ -86,10 +91,27 @@ func (o *certsOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 		case <-ready:
 			return nil
 		default:
-			return fmt.Errorf("the certificate is not in %s, or its CA not in the webhook configurations %q", o.certDir, o.configs)
+			return o.notReady()
 		}
 	}}); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+func (o *certsOptions) notReady() error {
+	return fmt.Errorf("the certificate is not in %s, or its CA not in the webhook configurations %q", o.certDir, o.configs)
+}
+
+// untilReady fails if the certificate that is in the Secret by now was not mounted meanwhile.
+func (o *certsOptions) untilReady(ctx context.Context, ready <-chan struct{}) error {
+	select {
+	case <-ready:
+		<-ctx.Done()
+		return nil
+	case <-ctx.Done():
+		return nil
+	case <-time.After(certificatePatience + 5*time.Second): // it makes the certificate first
+		return o.notReady()
+	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"time"
 
@@ -25,7 +26,7 @@ func (s started) Start(context.Context) error {
 func TestServerWaitsForItsCertificate(t *testing.T) {
 	dir, inner := t.TempDir(), started{at: make(chan time.Time, 1)}
 	ended := make(chan error, 1)
-	go func() { ended <- patientServer{Server: inner, certDir: dir}.Start(t.Context()) }()
+	go func() { ended <- patientServer{Server: inner, certDir: dir, patience: time.Minute}.Start(t.Context()) }()
 	var last time.Time
 	for _, name := range []string{"tls.crt", "tls.key"} {
 		last = time.Now()
@@ -45,8 +46,16 @@ func TestServerWaitsForItsCertificate(t *testing.T) {
 func TestServerEndsWithoutItsCertificate(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	if err := (patientServer{Server: started{}, certDir: t.TempDir()}).Start(ctx); err != nil {
+	if err := (patientServer{Server: started{}, certDir: t.TempDir(), patience: time.Minute}).Start(ctx); err != nil {
 		t.Error(err)
+	}
+}
+
+// TestServerGivesUp: it says which file is missing.
+func TestServerGivesUp(t *testing.T) {
+	err := patientServer{Server: started{}, certDir: t.TempDir(), patience: time.Millisecond}.Start(t.Context())
+	if err == nil || !strings.Contains(err.Error(), "tls.crt") {
+		t.Errorf("it ends with %v", err)
 	}
 }
 

@@ -83,7 +83,7 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 	}
 	server := patientServer{
 		Server:  webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir, ClientCAName: clientCA}),
-		certDir: o.certDir,
+		certDir: o.certDir, patience: certificatePatience,
 	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme: newScheme(),

@@ -95,12 +95,11 @@ func play(ctx context.Context, out io.Writer, where setting, then func(*demo) er
 	}
 	defer func() { err = errors.Join(err, c.Stop()) }()
 	fmt.Fprintln(out, "building and starting Wayleave")
-	op, err := operator.Start(ctx, c, operator.Options{Root: ".", Log: out})
-	if err != nil {
+	d := &demo{out: out, cluster: c, node: node, dir: filepath.Join(c.Dir(), "demo")}
+	if err := d.install(ctx); err != nil {
 		return fmt.Errorf("starting Wayleave: %w", err)
 	}
-	defer op.Stop()
-	d := &demo{out: out, cluster: c, operator: op, node: node, dir: filepath.Join(c.Dir(), "demo")}
+	defer d.wayleave.Stop()
 	if err := d.prepare(ctx); err != nil {
 		return fmt.Errorf("preparing the demo: %w", err)
 	}
@@ -108,6 +107,28 @@ func play(ctx context.Context, out io.Writer, where setting, then func(*demo) er
 		return fmt.Errorf("step %d failed: %w", d.steps, err)
 	}
 	return then(d)
+}
+
+// wayleave is Wayleave on the demo's cluster.
+type wayleave interface {
+	AuditLines(ctx context.Context) ([]byte, error)
+	Stop()
+}
+
+// install installs Wayleave: as pods where a node runs, and as processes beside the cluster where none does.
+func (d *demo) install(ctx context.Context) error {
+	options := operator.Options{Root: ".", Log: d.out}
+	if d.node {
+		pods, err := operator.StartPods(ctx, d.cluster, options)
+		d.wayleave, d.logs = pods, "kubectl -n "+operator.Namespace+" logs -l app.kubernetes.io/name=wayleave --prefix"
+		return err
+	}
+	processes, err := operator.Start(ctx, d.cluster, options)
+	if err != nil {
+		return err
+	}
+	d.wayleave, d.logs = processes, filepath.Dir(processes.Log(operator.Controller))
+	return nil
 }
 
 // keep starts this program again as the keeper of the cluster, and shows what it prints.

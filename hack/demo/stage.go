@@ -19,7 +19,6 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/wayleave/wayleave/test/cluster"
-	"github.com/wayleave/wayleave/test/operator"
 )
 
 const (
@@ -34,7 +33,8 @@ const (
 type demo struct {
 	out      io.Writer
 	cluster  *cluster.Cluster
-	operator *operator.Operator
+	wayleave wayleave
+	logs     string // how to see those of Wayleave
 	node     bool
 	dir      string // holds the kubeconfigs
 	steps    int

@@ -3,13 +3,11 @@
 package main
 
 import (
-	"bufio"
 	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"strings"
 
@@ -190,15 +188,12 @@ func (d *demo) events(ctx context.Context) error {
 func (d *demo) audit(ctx context.Context) error {
 	d.say("The controller's audit line of the revocation, one field per line here; all lines of this path have its UID:")
 	return eventually(ctx, "an audit line of the revocation", func() error {
-		log, err := os.Open(d.operator.Log("controller"))
+		lines, err := d.wayleave.AuditLines(ctx)
 		if err != nil {
 			return err
 		}
-		defer log.Close()
-		lines := bufio.NewScanner(log)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
-			if line := lines.Text(); expectWords(line, `"transition"`, `"DelegationPath `+ns+"/"+path+`"`, `"Revoked"`) == nil {
+		for line := range strings.Lines(string(lines)) {
+			if expectWords(line, `"transition"`, `"DelegationPath `+ns+"/"+path+`"`, `"Revoked"`) == nil {
 				var fields bytes.Buffer
 				if err := json.Indent(&fields, []byte(line), "", "  "); err != nil {
 					return fmt.Errorf("reading an audit line: %w", err)
@@ -207,7 +202,7 @@ func (d *demo) audit(ctx context.Context) error {
 				return nil
 			}
 		}
-		return errors.Join(lines.Err(), errors.New("not written yet"))
+		return errors.New("not written yet")
 	})
 }
 
@@ -272,5 +267,5 @@ As a user of the story (platform, alice or alert-bot):
 Logs of Wayleave, with the audit lines: %s
 
 To stop it: make cluster-down
-`, d.cluster.Kubeconfig(), filepath.Dir(d.cluster.Kubectl()), d.dir, filepath.Dir(d.operator.Log("controller")))
+`, d.cluster.Kubeconfig(), filepath.Dir(d.cluster.Kubectl()), d.dir, d.logs)
 }

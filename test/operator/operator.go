@@ -123,7 +123,7 @@ func (op *Operator) install(ctx context.Context) error {
 			}
 		}
 	}
-	return op.until(ctx, "the kinds of Wayleave to be served", func(ctx context.Context) error {
+	return until(ctx, "the kinds of Wayleave to be served", func(ctx context.Context) error {
 		return op.client.List(ctx, &v1alpha1.DelegationHopList{})
 	})
 }
@@ -251,6 +251,11 @@ func (op *Operator) Log(name string) string {
 	return program.Log()
 }
 
+// AuditLines returns what the controller has printed, its audit lines among it.
+func (op *Operator) AuditLines(context.Context) ([]byte, error) {
+	return os.ReadFile(op.Log(Controller))
+}
+
 // Stop ends the processes.
 func (op *Operator) Stop() {
 	if op.cancel != nil {
@@ -309,7 +314,7 @@ func (op *Operator) kubeconfig(ctx context.Context, name string) (string, error)
 }
 
 func (op *Operator) untilReady(ctx context.Context, name string) error {
-	return op.until(ctx, "wayleave "+name+" to be ready", func(ctx context.Context) error {
+	return until(ctx, "wayleave "+name+" to be ready", func(ctx context.Context) error {
 		if err := op.programs[name].Died(); err != nil {
 			return err
 		}
@@ -332,7 +337,7 @@ func (op *Operator) untilReady(ctx context.Context, name string) error {
 // patience is for one step of a start, on a machine that does much else.
 const patience = 90 * time.Second
 
-func (op *Operator) until(ctx context.Context, what string, done func(context.Context) error) error {
+func until(ctx context.Context, what string, done func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	for {

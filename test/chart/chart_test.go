@@ -1,0 +1,198 @@
+// Package chart shows that the chart renders what its values say, refuses values that cannot be meant, and installs the same as
+// config/default.
+package chart
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sigs.k8s.io/yaml"
+
+	"github.com/wayleave/wayleave/test/operator"
+)
+
+const (
+	root  = "../.."
+	chart = root + "/charts/wayleave"
+	ns    = "wayleave-system"
+)
+
+// helms are the programs of the two versions that are in use.
+var helms = map[string]string{}
+
+func TestMain(m *testing.M) {
+	for _, version := range []string{"v3", "v4"} {
+		path, err := exec.Command("go", "-C", root+"/hack/helm", "tool", "-n", "helm.sh/helm/"+version+"/cmd/helm").Output()
+		if err != nil {
+			fmt.Fprintf(os.Stderr, "building Helm %s: %v\n", version, errors.Join(err, stderrOf(err)))
+			os.Exit(1)
+		}
+		helms[version] = strings.TrimSpace(string(path))
+	}
+	os.Exit(m.Run())
+}
+
+func stderrOf(err error) error {
+	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
+		return errors.New(string(exit.Stderr))
+	}
+	return nil
+}
+
+// helm runs a version of Helm, without settings of the user.
+func helm(t *testing.T, version string, args ...string) (string, error) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), helms[version], args...)
+	home := t.TempDir()
+	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home, "KUBECONFIG="+home+"/none")
+	out, err := cmd.Output()
+	return string(out), errors.Join(err, stderrOf(err))
+}
+
+// render renders the chart with some values.
+func render(t *testing.T, version, values string) ([]*unstructured.Unstructured, error) {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	text, err := helm(t, version, "template", "wayleave", chart, "--namespace", ns, "--values", file, "--kube-version", "1.37.0")
+	if err != nil {
+		return nil, err
+	}
+	objects, err := operator.Decode([]byte(text))
+	if err != nil {
+		t.Fatalf("what Helm rendered cannot be read: %v\n%s", err, text)
+	}
+	return objects, nil
+}
+
+// key tells objects apart.
+func key(o *unstructured.Unstructured) string {
+	return strings.TrimSuffix(o.GetKind()+" "+o.GetNamespace(), " ") + "/" + o.GetName()
+}
+
+func byKey(objects []*unstructured.Unstructured) map[string]any {
+	all := map[string]any{}
+	for _, o := range objects {
+		all[key(o)] = o.Object
+	}
+	return all
+}
+
+// TestLint: both versions of Helm find nothing to say.
+func TestLint(t *testing.T) {
+	for version := range helms {
+		if out, err := helm(t, version, "lint", "--strict", "--namespace", ns, chart); err != nil {
+			t.Errorf("helm %s: %v\n%s", version, err, out)
+		}
+	}
+}
+
+// TestSameAsKustomize: the chart with its own values and config/default install the same, but for the namespace, which Helm makes, and
+// the labels that say that it was Helm.
+func TestSameAsKustomize(t *testing.T) {
+	objects, err := operator.Load(root + "/config/default")
+	if err != nil {
+		t.Fatal(err)
+	}
+	objects = slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "Namespace" })
+	for version := range helms {
+		ours, err := render(t, version, "")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, o := range ours {
+			forget(o.Object)
+		}
+		if diff := cmp.Diff(byKey(objects), byKey(ours)); diff != "" {
+			t.Errorf("helm %s (-config +chart):\n%s", version, diff)
+		}
+	}
+}
+
+// forget removes from an object, at any depth, what only Helm says.
+func forget(o map[string]any) {
+	for name, value := range o {
+		switch value := value.(type) {
+		case map[string]any:
+			forget(value)
+		case []any:
+			for _, one := range value {
+				if below, ok := one.(map[string]any); ok {
+					forget(below)
+				}
+			}
+		default:
+			if name == "helm.sh/chart" || name == "helm.sh/resource-policy" || name == "app.kubernetes.io/managed-by" && value == "Helm" {
+				delete(o, name)
+			}
+		}
+	}
+}
+
+// TestValuesHaveSchema: the schema knows each value, and no other.
+func TestValuesHaveSchema(t *testing.T) {
+	var values, schema map[string]any
+	for file, into := range map[string]*map[string]any{"values.yaml": &values, "values.schema.json": &schema} {
+		raw, err := os.ReadFile(filepath.Join(chart, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := yaml.Unmarshal(raw, into); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, want := names("", properties(schema)), names("", values)
+	got = slices.DeleteFunc(got, func(name string) bool { // Helm's own, and those of objects that may be left empty
+		return name == "global" || strings.HasPrefix(name, "certificate.issuerRef.")
+	})
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("-values +schema:\n%s", diff)
+	}
+}
+
+// properties makes of a schema a mapping as deep as what it describes.
+func properties(schema map[string]any) map[string]any {
+	below, _ := schema["properties"].(map[string]any)
+	all := map[string]any{}
+	for name, of := range below {
+		described, _ := of.(map[string]any)
+		all[name] = properties(described)
+	}
+	return all
+}
+
+func names(prefix string, values map[string]any) []string {
+	var all []string
+	for name, value := range values {
+		if below, ok := value.(map[string]any); ok && len(below) > 0 {
+			all = append(all, names(prefix+name+".", below)...)
+		} else {
+			all = append(all, prefix+name)
+		}
+	}
+	slices.Sort(all)
+	return all
+}
+
+func encode(t *testing.T, v any) string {
+	t.Helper()
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false)
+	if err := encoder.Encode(v); err != nil {
+		t.Fatal(err)
+	}
+	return text.String()
+}
