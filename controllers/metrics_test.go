@@ -2,14 +2,19 @@ package controllers
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	authenticationv1 "k8s.io/api/authentication/v1"
+	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
+	"k8s.io/apimachinery/pkg/types"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -41,7 +46,8 @@ func TestWithdrawalIsMeasuredOnce(t *testing.T) {
 			r := reconciler(t, interceptor.Funcs{SubResourceApply: func(
 				ctx context.Context, cl client.Client, sub string, o runtime.ApplyConfiguration, opts ...client.SubResourceApplyOption,
 			) error {
-				if failures--; failing != nil && failures >= 0 {
+				if failing != nil && failures > 0 {
+					failures--
 					return failing
 				}
 				return cl.SubResource(sub).Apply(ctx, o, opts...)
@@ -99,5 +105,52 @@ func TestUsesAreCountedWhenTheyAreWritten(t *testing.T) {
 			t.Errorf("%v uses are counted, want %v", got, want)
 		}
 		fail = false
+	}
+}
+
+// TestTokensAreCounted: a token is counted when it is in its Secret, and one that is denied is not.
+func TestTokensAreCounted(t *testing.T) {
+	claims := base64.RawURLEncoding.EncodeToString(fmt.Appendf(nil, `{"jti":"1","iat":%d}`, t0.Unix()))
+	for name, test := range map[string]struct {
+		denied error
+		want   float64
+	}{
+		"issued": {want: 1},
+		"denied": {denied: apierrors.NewForbidden(corev1.Resource("serviceaccounts"), "dhop-isolate", errors.New("a policy"))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path, hop, account := grantedHop()
+			hop.Spec.Token = &v1alpha1.Token{SecretName: "isolate-token"}
+			secret := &corev1.Secret{ObjectMeta: metav1.ObjectMeta{Namespace: hop.Namespace, Name: "isolate-token", UID: "secret"}}
+			secret.Labels = delegation.Labels(path, hop, 1)
+			secret.OwnerReferences = []metav1.OwnerReference{{
+				APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: kindHop, Name: hop.Name, UID: hop.UID,
+			}}
+			r := reconciler(t, interceptor.Funcs{SubResourceCreate: func(
+				_ context.Context, _ client.Client, _ string, _, o client.Object, _ ...client.SubResourceCreateOption,
+			) error {
+				if request, ok := o.(*authenticationv1.TokenRequest); ok {
+					request.Status.Token, request.Status.ExpirationTimestamp = "head."+claims+".signature", *at(time.Hour)
+				}
+				return test.denied
+			}}, path, hop, secret)
+			if err := r.live.Get(t.Context(), delegation.HopKey(hop), hop); err != nil {
+				t.Fatal(err)
+			}
+			p := &pass{}
+			p.in, p.v, p.next = allowedFor(path, hop)
+			p.next.Credential = delegation.AnnouncedCredential(hop, t0)
+			g := delegation.Grant{
+				Account: types.NamespacedName{Namespace: hop.Namespace, Name: account}, Owner: hop.UID, Labels: secret.Labels,
+				Token: &delegation.TokenSpec{SecretName: secret.Name, Life: 10 * time.Minute},
+			}
+			kept := delegation.Plan{Keep: []delegation.Object{{Kind: delegation.Secret, Key: client.ObjectKeyFromObject(secret)}}}
+			if err := r.ensureToken(t.Context(), p, g, kept); (err != nil) != (test.denied != nil) {
+				t.Fatal(err)
+			}
+			if got := testutil.Metrics(t, r.record.metrics)["wayleave_tokens_minted_total"]; got != test.want {
+				t.Errorf("%v tokens are counted, want %v", got, test.want)
+			}
+		})
 	}
 }

@@ -194,7 +194,9 @@ func TestWithdrawal(t *testing.T) {
 				name + `{kind="DelegationHop",step="Completed"}`: 1, name + `{kind="DelegationPath",step="Completed"}`: 1,
 			},
 		},
-		"the same again": {before: revoked(after(1), after(2), nil, nil), after: revoked(after(1), after(2), nil, nil), want: map[string]float64{}},
+		"the same again": {
+			before: revoked(after(1), after(2), nil, nil), after: revoked(after(1), after(2), nil, nil), want: map[string]float64{},
+		},
 		"another withdrawal": {
 			before: &v1alpha1.Withdrawal{Reason: v1alpha1.ReasonSuspended, AskedAt: after(-time.Hour), UnboundAt: after(-time.Hour)},
 			after:  revoked(after(1), nil, nil, nil), want: map[string]float64{
