@@ -22,6 +22,7 @@ import (
 	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/grants"
+	"github.com/wayleave/wayleave/internal/metrics"
 	"github.com/wayleave/wayleave/internal/testutil"
 )
 
@@ -49,13 +50,16 @@ func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object)
 	}
 	c := builder.Build()
 	recorded := events.NewFakeRecorder(16)
+	now := testclock.NewFakePassiveClock(t0)
 	return &HopReconciler{
 		waits:  newWaits(),
 		gather: &facts.Gatherer{Cache: c, Live: c, Controller: "system:serviceaccount:wayleave-system:wayleave-controller"},
-		hops:   facts.Hops{Reader: c}, live: c, clock: testclock.NewFakePassiveClock(t0), maxFactAge: 10 * time.Minute,
+		hops:   facts.Hops{Reader: c}, live: c, clock: now, maxFactAge: 10 * time.Minute,
 		grants:  &grants.Manager{Client: c, Live: c},
 		stopper: newWorkloadStopper(c, c, recorded), unbinding: newUnbinding(),
-		record: &recorder{status: c.Status(), events: recorded, audit: audit.New(io.Discard)},
+		record: &recorder{
+			status: c.Status(), events: recorded, audit: audit.New(io.Discard), metrics: metrics.NewController(c, now),
+		},
 	}
 }
 

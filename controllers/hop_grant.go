@@ -224,6 +224,7 @@ func (r *HopReconciler) ensureToken(ctx context.Context, p *pass, g delegation.G
 	if err != nil {
 		return err
 	}
+	r.record.metrics.TokenMinted()
 	r.waits.wrote(hop.UID, issued, nil, p.next.Credential.ID != "")
 	p.next.Credential = credential
 	return nil

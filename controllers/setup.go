@@ -7,15 +7,18 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/grants"
+	"github.com/wayleave/wayleave/internal/metrics"
 )
 
 // Options configure the controllers.
@@ -34,6 +37,8 @@ type Options struct {
 	SweepEvery time.Duration
 	// Concurrency is how many hops are reconciled at the same time.
 	Concurrency int
+	// Registry gets the metrics; nil means that they are not served.
+	Registry prometheus.Registerer
 }
 
 // pathConcurrency is how many paths are reconciled at the same time. A path's reconcile is short.
@@ -49,7 +54,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	c, live, events := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("wayleave")
 	manager := &grants.Manager{Client: c, Live: live, Kubeconfig: o.Kubeconfig}
-	record := &recorder{status: c.Status(), objects: c, events: events, audit: o.Audit}
+	served, err := metricsOf(c, o)
+	if err != nil {
+		return err
+	}
+	record := &recorder{status: c.Status(), objects: c, events: events, audit: o.Audit, metrics: served}
 	unbinding := newUnbinding()
 	path := &PathReconciler{
 		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: manager, record: record, clock: o.Clock, unbinding: unbinding,
@@ -82,6 +91,18 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return fmt.Errorf("setting up the sweep: %w", err)
 	}
 	return nil
+}
+
+// metricsOf are the metrics of the controllers, registered if they are to be served.
+func metricsOf(cache client.Reader, o Options) (*metrics.Controller, error) {
+	m := metrics.NewController(cache, o.Clock)
+	if o.Registry == nil {
+		return m, nil
+	}
+	if err := o.Registry.Register(m); err != nil {
+		return nil, fmt.Errorf("registering the metrics of the controllers: %w", err)
+	}
+	return m, nil
 }
 
 // queueOptions retry within seconds. With controller-runtime's default of 1000 s, one failed delete would leave a right in

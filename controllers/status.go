@@ -22,6 +22,7 @@ import (
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/grants"
+	"github.com/wayleave/wayleave/internal/metrics"
 )
 
 // recorder records the state of an object: first the audit line of a transition, then the status, then the Event. If the
@@ -34,6 +35,7 @@ type recorder struct {
 	objects client.Writer
 	events  events.EventRecorder
 	audit   *audit.Log
+	metrics *metrics.Controller
 
 	mu sync.Mutex
 	// logged is the last transition of each object whose line was written.
@@ -131,9 +133,14 @@ func (r *recorder) writePath(ctx context.Context, path *v1alpha1.DelegationPath,
 	}
 	err := r.applyPathStatus(ctx, path, next)
 	if isTooLarge(err) {
-		return r.applyPathStatus(ctx, path, delegation.ShortPathStatus(next))
+		next = delegation.ShortPathStatus(next)
+		err = r.applyPathStatus(ctx, path, next)
 	}
-	return err
+	if err != nil {
+		return err
+	}
+	r.metrics.PathWritten(&path.Status, next)
+	return nil
 }
 
 func (r *recorder) applyPathStatus(ctx context.Context, path *v1alpha1.DelegationPath, next *v1alpha1.DelegationPathStatus) error {
@@ -159,6 +166,7 @@ func (r *recorder) writeHop(ctx context.Context, hop *v1alpha1.DelegationHop, ne
 	if err != nil {
 		return err
 	}
+	r.metrics.HopWritten(&hop.Status, next)
 	hop.Status = *next.DeepCopy()
 	return nil
 }

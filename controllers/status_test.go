@@ -80,7 +80,7 @@ func TestTransitionIsRecordedOnce(t *testing.T) {
 			request := ctrl.Request{NamespacedName: delegation.HopKey(hop)}
 			for range 5 { // more often than anything fails
 				if _, err := r.Reconcile(t.Context(), request); err != nil && c.died {
-					r.record = &recorder{status: r.record.status, events: recorded, audit: r.record.audit}
+					r.record = &recorder{status: r.record.status, events: recorded, audit: r.record.audit, metrics: r.record.metrics}
 				}
 			}
 			if got := strings.Count(lines.String(), `"reason":"Revoked"`); got != c.wantLines || strings.Count(lines.String(), "\n") != got {

@@ -14,6 +14,7 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/metrics"
 )
 
 // forbidden denies a request with the status of apierrors.NewForbidden, whose details name the resource.
@@ -93,32 +94,44 @@ func causes(now time.Time, field func(delegation.Finding) string, findings ...de
 	return list
 }
 
-// recorder writes the audit line of each answer.
+// recorder writes the audit line of each answer, and counts it.
 type recorder struct {
-	log   *audit.Log
-	clock clock.PassiveClock
+	log     *audit.Log
+	clock   clock.PassiveClock
+	metrics *metrics.Admission
 }
 
 // record writes the audit line of an answer and returns the answer. What cannot be recorded is not allowed.
 func (r recorder) record(
 	req admission.Request, in delegation.Input, reason v1alpha1.Reason, response admission.Response,
 ) admission.Response {
+	if err := r.write(req, in, reason, response); err != nil {
+		reason, response = v1alpha1.ReasonUndetermined, failed(err)
+	}
+	r.metrics.Decided(req.Kind.Kind, outcomeOf(response), reason)
+	return response
+}
+
+// outcomeOf is what an answer says. An open question is denied, too.
+func outcomeOf(response admission.Response) delegation.Outcome {
+	if response.Allowed {
+		return delegation.Allow
+	}
+	return delegation.Deny
+}
+
+// write writes the audit line of an answer.
+func (r recorder) write(req admission.Request, in delegation.Input, reason v1alpha1.Reason, response admission.Response) error {
 	record := audit.Record{
 		Time: r.clock.Now(), Verb: audit.Admit, Actor: req.UserInfo.Username, Operation: string(req.Operation),
 		Object:   req.Kind.Kind + " " + req.Namespace + "/" + recordedName(req),
-		Decision: string(delegation.Deny), Reason: reason,
+		Decision: string(outcomeOf(response)), Reason: reason,
 		DryRun: isDryRun(req),
-	}
-	if response.Allowed {
-		record.Decision = string(delegation.Allow)
 	}
 	if response.Result != nil {
 		record.Message = response.Result.Message
 	}
-	if err := r.log.Write(record.About(in)); err != nil {
-		return failed(err)
-	}
-	return response
+	return r.log.Write(record.About(in))
 }
 
 // unanswered records a request that was denied before there was a verdict, with what of the chain was known by then.
@@ -128,10 +141,11 @@ func (r recorder) unanswered(req admission.Request, in delegation.Input, respons
 
 // noted records an update that is allowed in any case: no one is kept from revoking by a line that cannot be written.
 func (r recorder) noted(req admission.Request, in delegation.Input, reason v1alpha1.Reason) admission.Response {
-	response := r.record(req, in, reason, admission.Allowed(""))
-	if !response.Allowed {
-		return admission.Allowed("").WithWarnings("no audit line of this request was written: " + response.Result.Message)
+	response := admission.Allowed("")
+	if err := r.write(req, in, reason, response); err != nil {
+		response = response.WithWarnings("no audit line of this request was written: " + err.Error())
 	}
+	r.metrics.Decided(req.Kind.Kind, delegation.Allow, reason)
 	return response
 }
 

@@ -27,7 +27,7 @@ type delegationMutator struct {
 }
 
 func newDelegationMutator(o Options) *delegationMutator {
-	return &delegationMutator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather}
+	return &delegationMutator{recorder: o.recorder(), facts: o.Gather}
 }
 
 // stampedKind says how a kind is stamped.

@@ -37,7 +37,7 @@ type delegationValidator struct {
 }
 
 func newDelegationValidator(o Options) *delegationValidator {
-	return &delegationValidator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather, strict: o.Strict}
+	return &delegationValidator{recorder: o.recorder(), facts: o.Gather, strict: o.Strict}
 }
 
 // Handle validates one object.

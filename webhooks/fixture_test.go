@@ -29,6 +29,7 @@ import (
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/facts"
+	"github.com/wayleave/wayleave/internal/metrics"
 	"github.com/wayleave/wayleave/internal/testutil"
 	"github.com/wayleave/wayleave/internal/workload"
 )
@@ -68,6 +69,8 @@ func newWorld(t *testing.T, objects ...client.Object) *world {
 		Gather: &facts.Gatherer{Cache: reader, Live: reader, Access: w, Controller: controller},
 		Audit:  audit.New(&w.audit),
 		Clock:  clocktesting.NewFakePassiveClock(now),
+
+		metrics: metrics.NewAdmission(),
 	}
 	return w
 }

@@ -16,7 +16,7 @@ import (
 type labelWarner struct{ recorder }
 
 func newLabelWarner(o Options) *labelWarner {
-	return &labelWarner{recorder{log: o.Audit, clock: o.Clock}}
+	return &labelWarner{o.recorder()}
 }
 
 // Handle warns of one object.

@@ -20,7 +20,7 @@ type podMutator struct {
 }
 
 func newPodMutator(o Options) *podMutator {
-	return &podMutator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather}
+	return &podMutator{recorder: o.recorder(), facts: o.Gather}
 }
 
 // Handle assigns one pod.

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
@@ -13,6 +14,7 @@ import (
 
 	"github.com/wayleave/wayleave/internal/audit"
 	"github.com/wayleave/wayleave/internal/facts"
+	"github.com/wayleave/wayleave/internal/metrics"
 )
 
 // The HTTP paths that the webhook configurations name.
@@ -35,6 +37,14 @@ type Options struct {
 	Strict bool
 	// Clock is the time; nil means the real one.
 	Clock clock.PassiveClock
+	// Registry gets the metrics; nil means that they are not served.
+	Registry prometheus.Registerer
+
+	metrics *metrics.Admission
+}
+
+func (o Options) recorder() recorder {
+	return recorder{log: o.Audit, clock: o.Clock, metrics: o.metrics}
 }
 
 // Setup registers the webhooks with a manager's server.
@@ -42,18 +52,38 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if err := facts.Index(ctx, mgr.GetFieldIndexer()); err != nil {
 		return fmt.Errorf("setting up the webhooks: %w", err)
 	}
-	Register(mgr.GetWebhookServer(), o)
+	if o.metrics = metrics.NewAdmission(); o.Registry != nil {
+		if err := o.Registry.Register(o.metrics); err != nil {
+			return fmt.Errorf("registering the metrics of the webhooks: %w", err)
+		}
+	}
+	register(mgr.GetWebhookServer(), o)
 	return nil
 }
 
-// Register registers the webhooks with a server.
-func Register(server webhook.Server, o Options) {
+// register registers the webhooks with a server.
+func register(server webhook.Server, o Options) {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
 	for path, handler := range handlers(o) {
-		server.Register(path, &webhook.Admission{Handler: handler, RecoverPanic: new(true)})
+		server.Register(path, &webhook.Admission{Handler: timed{handler, o.metrics, o.Clock}, RecoverPanic: new(true)})
 	}
+}
+
+// timed measures how long the answers of a handler take.
+type timed struct {
+	admission.Handler
+	metrics *metrics.Admission
+	clock   clock.PassiveClock
+}
+
+// Handle answers as the handler does.
+func (t timed) Handle(ctx context.Context, req admission.Request) admission.Response {
+	begin := t.clock.Now()
+	response := t.Handler.Handle(ctx, req)
+	t.metrics.Answered(req.Kind.Kind, t.clock.Since(begin))
+	return response
 }
 
 func handlers(o Options) map[string]admission.Handler {

@@ -17,7 +17,7 @@ type templateMutator struct {
 }
 
 func newTemplateMutator(o Options) *templateMutator {
-	return &templateMutator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather}
+	return &templateMutator{recorder: o.recorder(), facts: o.Gather}
 }
 
 // Handle stamps one Job or CronJob.

@@ -30,7 +30,7 @@ type workloadValidator struct {
 }
 
 func newWorkloadValidator(o Options) *workloadValidator {
-	return &workloadValidator{recorder: recorder{log: o.Audit, clock: o.Clock}, facts: o.Gather, strict: o.Strict}
+	return &workloadValidator{recorder: o.recorder(), facts: o.Gather, strict: o.Strict}
 }
 
 // Handle validates one workload.

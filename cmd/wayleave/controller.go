@@ -12,7 +12,7 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
 	"github.com/wayleave/wayleave/controllers"
 	"github.com/wayleave/wayleave/internal/audit"
@@ -92,7 +92,7 @@ func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        newScheme(),
 		Cache:                         controllers.CacheOptions(o.namespace),
-		Metrics:                       metricsserver.Options{BindAddress: o.metricsAddress},
+		Metrics:                       o.metrics(),
 		HealthProbeBindAddress:        o.healthAddress,
 		LeaderElection:                o.election.on,
 		LeaseDuration:                 &o.election.leaseDuration,
@@ -108,6 +108,7 @@ func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout), Kubeconfig: kubeconfig,
 		MaxFactAge: o.maxFactAge, SweepEvery: o.sweepEvery, Concurrency: o.concurrency,
+		Registry: ctrlmetrics.Registry,
 	}); err != nil {
 		return err
 	}

@@ -9,6 +9,8 @@ import (
 	"github.com/spf13/pflag"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
+	"sigs.k8s.io/controller-runtime/pkg/metrics/filters"
+	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
 
 	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/rbac"
@@ -21,6 +23,7 @@ type common struct {
 	controllerUser string
 	frozen         bool
 	metricsAddress string
+	metricsSecure  bool
 	healthAddress  string
 }
 
@@ -30,7 +33,9 @@ func (c *common) bind(flags *pflag.FlagSet) {
 		&c.controllerUser, "controller-user", "",
 		"user name under which the controller grants (default: ServiceAccount wayleave-controller of --namespace)",
 	)
-	flags.StringVar(&c.metricsAddress, "metrics-bind-address", "0", "address of the metrics endpoint, such as :8080; 0 turns it off")
+	flags.StringVar(&c.metricsAddress, "metrics-bind-address", "0", "address of the metrics endpoint, such as :8443; 0 turns it off")
+	flags.BoolVar(&c.metricsSecure, "metrics-secure", true,
+		"serve metrics by HTTPS, and only to who may get /metrics; false serves them by HTTP to everybody who reaches the address")
 	flags.StringVar(&c.healthAddress, "health-probe-bind-address", ":8081", "address of /healthz and /readyz; 0 turns them off")
 }
 
@@ -38,6 +43,15 @@ func (c *common) bind(flags *pflag.FlagSet) {
 func (c *common) bindFrozen(flags *pflag.FlagSet) {
 	flags.BoolVar(&c.frozen, "frozen", false, "start with the whole cluster frozen: nothing new starts and every grant is withdrawn, "+
 		"as with ConfigMap wayleave-freeze, until it runs without this flag. For a restore; set it on controller and webhook")
+}
+
+// metrics say how the metrics are served. The certificate is made at the start and signed by itself.
+func (c *common) metrics() metricsserver.Options {
+	options := metricsserver.Options{BindAddress: c.metricsAddress, SecureServing: c.metricsSecure}
+	if c.metricsSecure {
+		options.FilterProvider = filters.WithAuthenticationAndAuthorization
+	}
+	return options
 }
 
 func (c *common) gatherer(mgr ctrl.Manager) *facts.Gatherer {

@@ -14,7 +14,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/healthz"
-	metricsserver "sigs.k8s.io/controller-runtime/pkg/metrics/server"
+	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -91,7 +91,7 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 			DefaultTransform: cache.TransformStripManagedFields(),
 			ByObject:         map[client.Object]cache.ByObject{&corev1.ConfigMap{}: facts.FreezeCache(o.namespace)},
 		},
-		Metrics:                metricsserver.Options{BindAddress: o.metricsAddress},
+		Metrics:                o.metrics(),
 		HealthProbeBindAddress: o.healthAddress,
 		WebhookServer:          server,
 	})
@@ -99,7 +99,7 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 		return fmt.Errorf("setting up the webhook: %w", err)
 	}
 	if err := webhooks.Setup(ctx, mgr, webhooks.Options{
-		Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout), Strict: o.strict,
+		Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout), Strict: o.strict, Registry: ctrlmetrics.Registry,
 	}); err != nil {
 		return err
 	}

@@ -51,8 +51,8 @@ var all = []template{
 	},
 	{
 		name:  "rbac.yaml",
-		files: []string{"rbac/controller.yaml", "rbac/webhook.yaml", "rbac/starter.yaml", "rbac/certs.yaml"},
-		when:  map[string]string{"rbac/certs.yaml": byRotation},
+		files: []string{"rbac/controller.yaml", "rbac/webhook.yaml", "rbac/starter.yaml", "rbac/certs.yaml", "rbac/metrics.yaml"},
+		when:  map[string]string{"rbac/certs.yaml": byRotation, "rbac/metrics.yaml": ".Values.metrics.enabled"},
 	},
 	{
 		name: "policies.yaml",
