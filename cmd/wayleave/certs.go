@@ -85,17 +85,21 @@ func (o *certsOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 	}); err != nil {
 		return fmt.Errorf("setting up the certificate rotation: %w", err)
 	}
-	if err := addChecks(mgr, map[string]healthz.Checker{"certificate": func(*http.Request) error {
+	if err := addChecks(mgr, map[string]healthz.Checker{"certificate": o.checker(ready)}); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+func (o *certsOptions) checker(ready <-chan struct{}) healthz.Checker {
+	return func(*http.Request) error {
 		select {
 		case <-ready:
 			return nil
 		default:
 			return o.notReady()
 		}
-	}}); err != nil {
-		return err
 	}
-	return mgr.Start(ctx)
 }
 
 func (o *certsOptions) notReady() error {

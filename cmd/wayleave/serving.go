@@ -29,11 +29,11 @@ func (s patientServer) Start(ctx context.Context) error {
 		missing = s.missing()
 		return missing == nil, nil
 	})
-	switch {
-	case ctx.Err() != nil: // the process ends
-		return nil
-	case err != nil:
+	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("waiting %s for the serving certificate: %w", s.patience, missing)
+	}
+	if ctx.Err() != nil { // the process ends
+		return nil
 	}
 	return s.Server.Start(ctx)
 }

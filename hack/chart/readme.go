@@ -41,11 +41,12 @@ func writeReadme() error {
 	if !found {
 		return fmt.Errorf("%s has no line %q", readmeFile, strings.TrimSpace(tableBegins))
 	}
-	table := "\n| value | default | meaning |\n| --- | --- | --- |\n"
+	var table strings.Builder
+	table.WriteString("\n| value | default | meaning |\n| --- | --- | --- |\n")
 	for _, r := range rows {
-		table += fmt.Sprintf("| `%s` | `%s` | %s |\n", r.name, r.byDefault, r.means)
+		table.WriteString("| `" + r.name + "` | `" + r.byDefault + "` | " + r.means + " |\n")
 	}
-	if err := os.WriteFile(readmeFile, []byte(before+tableBegins+table), 0o600); err != nil {
+	if err := os.WriteFile(readmeFile, []byte(before+tableBegins+table.String()), 0o600); err != nil {
 		return fmt.Errorf("writing the README of the chart: %w", err)
 	}
 	return nil

@@ -34,8 +34,10 @@ func TestValues(t *testing.T) {
 		"kinds stay":       {has: map[string][]string{kind("delegationpaths"): {`"helm.sh/resource-policy":"keep"`}}},
 		"without policies": {values: "policies: {install: false}", without: []string{"ValidatingAdmissionPolicy"}},
 		"a given certificate": {
-			values:  "certificate: {from: secret, secretName: given, caBundle: PEM}",
-			has:     map[string][]string{deployment("webhook"): {`"secretName":"given"`}, "ValidatingWebhookConfiguration/wayleave": {`"caBundle":"UEVN"`}},
+			values: "certificate: {from: secret, secretName: given, caBundle: PEM}",
+			has: map[string][]string{
+				deployment("webhook"): {`"secretName":"given"`}, "ValidatingWebhookConfiguration/wayleave": {`"caBundle":"UEVN"`},
+			},
 			without: []string{deployment("certs"), "Secret", "ServiceAccount wayleave-system/wayleave-certs", "ClusterRole/wayleave-certs"},
 		},
 		"a certificate by cert-manager": {
@@ -49,7 +51,8 @@ func TestValues(t *testing.T) {
 		"an issuer of the chart": {
 			values: "certificate: {from: certManager}",
 			has: map[string][]string{
-				"Certificate wayleave-system/wayleave-webhook": {`"name":"wayleave-selfsigned"`}, "Issuer wayleave-system/wayleave-selfsigned": {"selfSigned"},
+				"Certificate wayleave-system/wayleave-webhook": {`"name":"wayleave-selfsigned"`},
+				"Issuer wayleave-system/wayleave-selfsigned":   {"selfSigned"},
 			},
 		},
 		"the API server's client certificate": {
@@ -65,7 +68,8 @@ func TestValues(t *testing.T) {
 			has: map[string][]string{
 				deployment("webhook"): {`"nodeSelector":{"pool":"system"}`, `"priorityClassName":"high"`, `"--zap-log-level=debug"`, `"key":"system"`},
 				deployment("controller"): {
-					`"replicas":3`, `"nodeSelector":{"pool":"own"}`, `"team":"a"`, `"mesh":"no"`, `"--concurrency=4"`, `"nodeAffinity":{}`, `"memory":"2Gi"`,
+					`"replicas":3`, `"nodeSelector":{"pool":"own"}`, `"team":"a"`, `"mesh":"no"`, `"--concurrency=4"`, `"nodeAffinity":{}`,
+					`"memory":"2Gi"`,
 				},
 			},
 		},
@@ -80,7 +84,8 @@ func TestValues(t *testing.T) {
 			has:    map[string][]string{"ServiceMonitor wayleave-system/wayleave": {`"release":"prometheus"`}},
 		},
 		"what a team gives once": {
-			values: "hopNamespaces: [agents]\nceilings: [{name: respond, namespaces: [payments], rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]}]\n" +
+			values: "hopNamespaces: [agents]\n" +
+				"ceilings: [{name: respond, namespaces: [payments], rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]}]\n" +
 				"starters: [{namespace: agents, subjects: [{kind: Group, name: on-call, apiGroup: rbac.authorization.k8s.io}]}]",
 			has: map[string][]string{
 				"RoleBinding agents/wayleave-hop-namespace":     {`"name":"wayleave-hop-namespace"`, `"name":"wayleave-controller"`},
