@@ -24,7 +24,7 @@ type patientServer struct {
 
 // Start serves once the certificate is there.
 func (s patientServer) Start(ctx context.Context) error {
-	var missing error
+	missing := s.missing()
 	err := wait.PollUntilContextTimeout(ctx, min(s.patience, time.Second), s.patience, true, func(context.Context) (bool, error) {
 		missing = s.missing()
 		return missing == nil, nil
@@ -32,7 +32,7 @@ func (s patientServer) Start(ctx context.Context) error {
 	if err != nil && ctx.Err() == nil {
 		return fmt.Errorf("waiting %s for the serving certificate: %w", s.patience, missing)
 	}
-	if ctx.Err() != nil { // the process ends
+	if missing != nil { // the process ends
 		return nil
 	}
 	return s.Server.Start(ctx)
