@@ -25,17 +25,17 @@ type patientServer struct {
 // Start serves once the certificate is there.
 func (s patientServer) Start(ctx context.Context) error {
 	missing := s.missing()
-	err := wait.PollUntilContextTimeout(ctx, min(s.patience, time.Second), s.patience, true, func(context.Context) (bool, error) {
+	_ = wait.PollUntilContextTimeout(ctx, min(s.patience, time.Second), s.patience, true, func(context.Context) (bool, error) {
 		missing = s.missing()
 		return missing == nil, nil
-	})
-	if err != nil && ctx.Err() == nil {
+	}) // what is missing says whether it failed
+	switch {
+	case missing == nil:
+		return s.Server.Start(ctx)
+	case ctx.Err() == nil:
 		return fmt.Errorf("waiting %s for the serving certificate: %w", s.patience, missing)
 	}
-	if missing != nil { // the process ends
-		return nil
-	}
-	return s.Server.Start(ctx)
+	return nil // the process ends
 }
 
 // NeedLeaderElection says that every replica serves.
