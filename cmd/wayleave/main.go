@@ -54,7 +54,7 @@ the pod that they run in.`,
 	cmd.PersistentPreRun = func(*cobra.Command, []string) {
 		ctrl.SetLogger(zap.New(zap.UseFlagOptions(&logging), zap.WriteTo(os.Stderr)))
 	}
-	cmd.AddCommand(controllerCommand(), webhookCommand(), certsCommand())
+	cmd.AddCommand(controllerCommand(), webhookCommand(), certsCommand(), withdrawCommand())
 	return cmd
 }
 

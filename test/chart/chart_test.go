@@ -60,13 +60,14 @@ func helm(t *testing.T, version string, args ...string) (string, error) {
 }
 
 // render renders the chart with some values.
-func render(t *testing.T, version, values string) ([]*unstructured.Unstructured, error) {
+func render(t *testing.T, version, values string, more ...string) ([]*unstructured.Unstructured, error) {
 	t.Helper()
 	file := filepath.Join(t.TempDir(), "values.yaml")
 	if err := os.WriteFile(file, []byte(values), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	text, err := helm(t, version, "template", "wayleave", chart, "--namespace", ns, "--values", file, "--kube-version", "1.37.0")
+	args := []string{"template", "wayleave", chart, "--namespace", ns, "--values", file, "--kube-version", "1.37.0"}
+	text, err := helm(t, version, append(args, more...)...)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +109,7 @@ func TestSameAsKustomize(t *testing.T) {
 	}
 	objects = slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "Namespace" })
 	for version := range helms {
-		ours, err := render(t, version, "")
+		ours, err := render(t, version, "", "--no-hooks")
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -1,0 +1,346 @@
+//go:build unix
+
+// Package install shows on a node that Wayleave is installed, upgraded, rolled back and removed with Helm, and that a path is played
+// on what was installed.
+package install
+
+import (
+	"archive/tar"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
+	batchv1 "k8s.io/api/batch/v1"
+	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/test/cluster"
+	"github.com/wayleave/wayleave/test/operator"
+)
+
+const (
+	root = "../.."
+	// ns is where the path, its hop and its Jobs live, and on is where the hop may list pods.
+	ns, on = "incident-response", "payments"
+	// author starts paths in ns, and may list the pods in on.
+	author = "alice@example.com"
+	agent  = "registry.example.com/agent:1.0"
+)
+
+// values are what a team gives to the chart once.
+const values = `
+image: {repository: ghcr.io/wayleave/wayleave, tag: local, pullPolicy: Never}
+hopNamespaces: [incident-response]
+ceilings:
+- name: look
+  namespaces: [payments]
+  rules: [{apiGroups: [""], resources: [pods], verbs: [list]}]
+starters:
+- namespace: incident-response
+  subjects: [{kind: User, name: alice@example.com, apiGroup: rbac.authorization.k8s.io}]
+`
+
+// site is a cluster with a node.
+type site struct {
+	*testing.T
+	cluster *cluster.Cluster
+	admin   client.Client
+	author  client.Client
+	values  string
+}
+
+// TestHelm plays the life of an installation.
+func TestHelm(t *testing.T) {
+	if why := cluster.CanRunNode(); why != nil {
+		t.Logf("nothing of this package runs here: %v", why)
+		return
+	}
+	s := newSite(t)
+	before := s.previousChart()
+	began := time.Now()
+	s.helm("v4", "install", "wayleave", before, "--create-namespace", "--wait", "--timeout", "4m", "--values", s.values)
+	t.Logf("installed after %s", time.Since(began).Round(time.Second))
+	first := s.delegate("first")
+	s.completes(first)
+	s.helm("v4", "upgrade", "wayleave", root+"/charts/wayleave", "--wait", "--timeout", "4m", "--values", s.values)
+	second := s.delegate("second")
+	s.completes(second)
+	s.helm("v4", "rollback", "wayleave", "1", "--wait", "--timeout", "4m")
+	third := s.delegate("third")
+	running := s.job(third, "list pods in "+on+" every 200ms for 10m")
+	s.create(running)
+	s.eventually("the use to be live", func() error { return s.holds(true) })
+	s.revoke(second)
+	s.helm("v4", "upgrade", "wayleave", root+"/charts/wayleave", "--wait", "--timeout", "4m", "--values", s.values)
+
+	s.helm("v4", "uninstall", "wayleave", "--wait", "--timeout", "4m")
+	s.nothingLeft()
+	s.helm("v3", "install", "wayleave", root+"/charts/wayleave", "--wait", "--timeout", "4m", "--values", s.values)
+	s.reads(third, v1alpha1.ReasonIdle, v1alpha1.ReasonGranted) // it goes on
+	s.reads(second, v1alpha1.ReasonRevoked)
+	s.completes(s.delegate("fourth"))
+	s.helm("v3", "uninstall", "wayleave", "--wait", "--timeout", "4m")
+	s.nothingLeft()
+}
+
+func newSite(t *testing.T) *site {
+	t.Helper()
+	c, err := cluster.Start(t.Context(), cluster.Options{Node: true, Log: t.Output()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := c.Stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	s := &site{T: t, cluster: c, values: filepath.Join(t.TempDir(), "values.yaml")}
+	if s.admin, err = client.New(c.Config(), client.Options{Scheme: operator.Scheme()}); err != nil {
+		t.Fatal(err)
+	}
+	if s.author, err = client.New(c.UserConfig(author), client.Options{Scheme: operator.Scheme()}); err != nil {
+		t.Fatal(err)
+	}
+	program := filepath.Join(c.Dir(), "agent")
+	if err := cluster.BuildProgram(t.Context(), "github.com/wayleave/wayleave/hack/images/agent", program); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := c.LoadImage(t.Context(), agent, program); err != nil {
+		t.Fatal(err)
+	}
+	if err := operator.LoadImage(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(s.values, []byte(values), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{ns, on} {
+		s.must(s.admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
+	}
+	for _, o := range mayList() {
+		s.must(s.admin.Create(t.Context(), o))
+	}
+	return s
+}
+
+// mayList lets the author list the pods that hops may list.
+func mayList() []client.Object {
+	key := metav1.ObjectMeta{Namespace: on, Name: "look"}
+	return []client.Object{
+		&rbacv1.Role{ObjectMeta: key, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}}}},
+		&rbacv1.RoleBinding{
+			ObjectMeta: key, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: key.Name},
+			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: author}},
+		},
+	}
+}
+
+// previousChart is the chart of the commit before this one, or this one where there is none.
+func (s *site) previousChart() string {
+	s.Helper()
+	archive, err := exec.CommandContext(s.Context(), "git", "-C", root, "archive", "HEAD~1", "charts/wayleave").Output()
+	if err != nil {
+		s.Logf("there is no chart to upgrade from: %v", err)
+		return root + "/charts/wayleave"
+	}
+	dir := s.TempDir()
+	for files := tar.NewReader(bytes.NewReader(archive)); ; {
+		header, err := files.Next()
+		if errors.Is(err, io.EOF) {
+			return filepath.Join(dir, "charts/wayleave")
+		}
+		s.must(err)
+		path := filepath.Join(dir, filepath.Clean("/"+header.Name))
+		if header.FileInfo().IsDir() {
+			s.must(os.MkdirAll(path, 0o700))
+		} else if header.Typeflag == tar.TypeReg {
+			content, err := io.ReadAll(files)
+			s.must(err)
+			s.must(os.WriteFile(path, content, 0o600))
+		}
+	}
+}
+
+func (s *site) must(err error) {
+	s.Helper()
+	if err != nil {
+		s.Fatal(err)
+	}
+}
+
+// helm runs a version of Helm as administrator.
+func (s *site) helm(version string, args ...string) {
+	s.Helper()
+	build := exec.CommandContext(s.Context(), "go", "-C", root+"/hack/helm", "tool", "-n", "helm.sh/helm/"+version+"/cmd/helm")
+	path, err := build.Output()
+	s.must(err)
+	home, began := s.TempDir(), time.Now()
+	cmd := exec.CommandContext(s.Context(), strings.TrimSpace(string(path)), append(args, "--namespace", operator.Namespace)...)
+	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home,
+		"KUBECONFIG="+s.cluster.Kubeconfig())
+	out, err := cmd.CombinedOutput()
+	if err != nil {
+		s.Fatalf("helm %s: %v\n%s\n%s", strings.Join(args, " "), err, out, s.pods())
+	}
+	s.Logf("helm %s %s took %s", version, args[0], time.Since(began).Round(100*time.Millisecond))
+}
+
+// pods is what a person would look at first.
+func (s *site) pods() string {
+	out, _ := exec.CommandContext(context.Background(), s.cluster.Kubectl(), "--kubeconfig", s.cluster.Kubeconfig(), "get", "pods,events", "-n",
+		operator.Namespace).CombinedOutput()
+	return string(out)
+}
+
+// patience is for what the cluster does.
+const patience = 90 * time.Second
+
+func (s *site) eventually(what string, check func() error) {
+	s.Helper()
+	for deadline := time.Now().Add(patience); ; time.Sleep(100 * time.Millisecond) {
+		err := check()
+		if err == nil {
+			return
+		}
+		if time.Now().After(deadline) {
+			s.Fatalf("waited %s for %s: %v", patience, what, err)
+		}
+	}
+}
+
+// create creates an object as the author, once admission lets them: a webhook may not know yet what was applied a moment ago.
+func (s *site) create(o client.Object) {
+	s.Helper()
+	s.eventually("the author to create "+o.GetName(), func() error { return s.author.Create(s.Context(), o) })
+}
+
+// delegate applies the smallest path.
+func (s *site) delegate(name string) *v1alpha1.DelegationHop {
+	s.Helper()
+	path := &v1alpha1.DelegationPath{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
+		Spec: v1alpha1.DelegationPathSpec{
+			Reason: "See what runs in payments", Lifetime: v1alpha1.Lifetime{Duration: &metav1.Duration{Duration: time.Hour}},
+			Scope: v1alpha1.Scope{Namespaced: []v1alpha1.NamespacedScope{{
+				Namespaces: []string{on},
+				Rules:      []v1alpha1.ResourceRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}}},
+			}}},
+		},
+	}
+	hop := &v1alpha1.DelegationHop{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
+		Spec: v1alpha1.DelegationHopSpec{
+			PathRef: v1alpha1.ObjectRef{Name: name}, InheritScope: new(true),
+			Workload: &v1alpha1.Workload{Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob}, Images: []string{agent}},
+		},
+	}
+	s.create(path)
+	s.create(hop)
+	s.reads(hop, v1alpha1.ReasonIdle)
+	return hop
+}
+
+func (s *site) job(hop *v1alpha1.DelegationHop, order string) *batchv1.Job {
+	return &batchv1.Job{
+		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: hop.Name},
+		Spec: batchv1.JobSpec{BackoffLimit: new(int32(0)), Template: corev1.PodTemplateSpec{
+			ObjectMeta: metav1.ObjectMeta{Labels: map[string]string{v1alpha1.LabelHop: hop.Name}},
+			Spec: corev1.PodSpec{
+				RestartPolicy: corev1.RestartPolicyNever,
+				Containers:    []corev1.Container{{Name: "agent", Image: agent, Args: []string{order}}},
+			},
+		}},
+	}
+}
+
+// completes runs a Job under a hop to its end.
+func (s *site) completes(hop *v1alpha1.DelegationHop) {
+	s.Helper()
+	job := s.job(hop, "list pods in "+on)
+	s.create(job)
+	s.eventually("Job "+job.Name+" to be complete", func() error {
+		if err := s.admin.Get(s.Context(), client.ObjectKeyFromObject(job), job); err != nil {
+			return err
+		}
+		if job.Status.Succeeded != 1 {
+			return fmt.Errorf("it is %+v", job.Status)
+		}
+		return nil
+	})
+}
+
+func (s *site) revoke(hop *v1alpha1.DelegationHop) {
+	s.Helper()
+	patch := client.RawPatch("application/merge-patch+json", []byte(`{"spec":{"revoked":{"reason":"false alarm"}}}`))
+	s.must(s.author.Patch(s.Context(), hop, patch))
+	s.reads(hop, v1alpha1.ReasonRevoked)
+}
+
+// reads waits until the Ready condition of a hop has one of some reasons.
+func (s *site) reads(hop *v1alpha1.DelegationHop, want ...v1alpha1.Reason) {
+	s.Helper()
+	s.eventually(fmt.Sprintf("hop %s to be one of %v", hop.Name, want), func() error {
+		if err := s.admin.Get(s.Context(), client.ObjectKeyFromObject(hop), hop); err != nil {
+			return err
+		}
+		ready := meta.FindStatusCondition(hop.Status.Conditions, v1alpha1.ConditionReady)
+		for _, reason := range want {
+			if ready != nil && ready.Reason == string(reason) {
+				return nil
+			}
+		}
+		return fmt.Errorf("it is %+v", ready)
+	})
+}
+
+// holds fails unless there are bindings of hops, or none, as wanted.
+func (s *site) holds(want bool) error {
+	var bindings rbacv1.RoleBindingList
+	if err := s.admin.List(s.Context(), &bindings, client.HasLabels{v1alpha1.LabelHopUID}); err != nil {
+		return err
+	}
+	if n := len(bindings.Items); (n > 0) != want {
+		return fmt.Errorf("there are %d bindings of hops", n)
+	}
+	return nil
+}
+
+// nothingLeft demands that a removal has left the kinds with what is of them, and nothing that acts, authenticates or refuses.
+func (s *site) nothingLeft() {
+	s.Helper()
+	if err := s.holds(false); err != nil {
+		s.Error(err)
+	}
+	var accounts corev1.ServiceAccountList
+	s.must(s.admin.List(s.Context(), &accounts, client.HasLabels{v1alpha1.LabelHopUID}))
+	var policies admissionregistrationv1.ValidatingAdmissionPolicyList
+	s.must(s.admin.List(s.Context(), &policies))
+	var validating admissionregistrationv1.ValidatingWebhookConfigurationList
+	s.must(s.admin.List(s.Context(), &validating))
+	var mutating admissionregistrationv1.MutatingWebhookConfigurationList
+	s.must(s.admin.List(s.Context(), &mutating))
+	if a, p, w := len(accounts.Items), len(policies.Items), len(validating.Items)+len(mutating.Items); a+p+w > 0 {
+		s.Errorf("there are %d accounts, %d policies, %d webhook configurations left", a, p, w)
+	}
+	s.eventually("the freeze to be gone with its owner", func() error {
+		freeze := &corev1.ConfigMap{}
+		err := s.admin.Get(s.Context(), client.ObjectKey{Namespace: operator.Namespace, Name: "wayleave-freeze"}, freeze)
+		if client.IgnoreNotFound(err) != nil || err == nil {
+			return fmt.Errorf("it is there: %w", err)
+		}
+		return nil
+	})
+}
