@@ -38,7 +38,8 @@ func TestDockerfile(t *testing.T) {
 		t.Fatalf("the Dockerfile has %d stages, not 2", len(stages))
 	}
 	building, final := stages[0], stages[1]
-	if want := "FROM --platform=$BUILDPLATFORM golang:" + goRelease.FindStringSubmatch(read(t, "go.mod"))[1] + " AS build"; building[0] != want {
+	release := goRelease.FindStringSubmatch(read(t, "go.mod"))[1]
+	if want := "FROM --platform=$BUILDPLATFORM golang:" + release + " AS build"; building[0] != want {
 		t.Errorf("the Dockerfile builds with %q, not %q", building[0], want)
 	}
 	if want := `RUN GOOS=$TARGETOS GOARCH=$TARGETARCH make build VERSION="$VERSION"`; !slices.Contains(building, want) {

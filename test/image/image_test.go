@@ -65,7 +65,8 @@ func makeImage(t *testing.T, folder, dist string) layout {
 func exported(t *testing.T) string {
 	t.Helper()
 	folder := t.TempDir()
-	for _, file := range strings.Split(output(t, nil, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"), "\x00") {
+	files := output(t, nil, "git", "ls-files", "-z", "--cached", "--others", "--exclude-standard")
+	for file := range strings.SplitSeq(files, "\x00") {
 		content, err := os.ReadFile(filepath.Join(root, file))
 		if file == "" || os.IsNotExist(err) {
 			continue // the end of the list, and what is deleted and not committed yet
