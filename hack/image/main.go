@@ -101,8 +101,11 @@ func (o *options) build(ctx context.Context) (v1.ImageIndex, error) {
 		build.WithPlatforms("all"),
 		build.WithConfig(map[string]build.Config{program: {
 			Flags: o.buildFlags,
-			// What developers set for their own builds must not change the image.
-			Env: []string{"CGO_ENABLED=0", "GOFLAGS=", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=", "GOAMD64=v1", "GOARM64=v8.0"},
+			// What developers set for their own builds must not change the image. An empty GOFLAGS would still leave what
+			// `go env -w` has set.
+			Env: []string{
+				"CGO_ENABLED=0", "GOFLAGS=-mod=readonly", "GOWORK=off", "GOEXPERIMENT=", "GOFIPS140=off", "GOAMD64=v1", "GOARM64=v8.0",
+			},
 		}}),
 		build.WithCreationTime(v1.Time{Time: o.created}),
 		build.WithKoDataCreationTime(v1.Time{Time: o.created}),
