@@ -5,6 +5,10 @@ SHELL := bash
 MAKEFLAGS += --no-builtin-rules
 
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo devel)
+# When the image was made, in seconds since 1970: with its commit, so that the same commit always has the same digest.
+SOURCE_DATE_EPOCH ?= $(shell git log -1 --format=%ct 2>/dev/null || echo 0)
+# Where the image is made.
+DIST ?= dist
 # Seconds of fuzzing for each of the laws. Other fuzz tests get a tenth of it.
 FUZZTIME ?= 60
 # More arguments for go test, such as -run=Revoke or -v.
@@ -23,6 +27,9 @@ BENCHSTAT := $(TOOLS)/benchstat
 # Helm has a module of its own. Go builds it at its first use, which takes some minutes, and keeps it in its build cache.
 HELM = "$$(go -C hack/helm tool -n helm.sh/helm/v4/cmd/helm)"
 
+# What every build of Wayleave shares. No result depends on the folder that it is built in, nor on its being a clone.
+BUILD_FLAGS = -trimpath -buildvcs=false -ldflags='-s -w -X main.version=$(VERSION)'
+
 MODULES = $(sort $(dir $(shell find . -name go.mod)))
 # The templates of the chart that an installation without Helm gets as they are rendered.
 MANAGER_TEMPLATES = controller.yaml webhook.yaml certs.yaml networkpolicy.yaml metrics.yaml
@@ -40,7 +47,13 @@ help: ## Show this list
 
 .PHONY: build
 build: ## Build bin/wayleave
-	CGO_ENABLED=0 go build -trimpath -ldflags='-s -w -X main.version=$(VERSION)' -o bin/wayleave ./cmd/wayleave
+	CGO_ENABLED=0 go build $(BUILD_FLAGS) -o bin/wayleave ./cmd/wayleave
+
+# Without a registry; the first time it builds ko, which takes some minutes.
+.PHONY: image
+image: ## Build the container image for amd64 and arm64 into dist/image, an OCI layout, with an SBOM for each beside it
+	@mkdir -p '$(DIST)'
+	SOURCE_DATE_EPOCH='$(SOURCE_DATE_EPOCH)' go run -C hack/image . -out='$(abspath $(DIST))' -version='$(VERSION)' -- $(BUILD_FLAGS)
 
 .PHONY: demo
 demo: node-free cluster-ready ## Play the incident-response story on a local cluster; KEEP=1 leaves the cluster up

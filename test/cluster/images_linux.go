@@ -10,6 +10,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"maps"
 	"os"
 	"path/filepath"
@@ -33,6 +34,44 @@ func (c *Cluster) LoadImage(ctx context.Context, name, program string) (string, 
 }
 
 func (c *Cluster) loadImage(ctx context.Context, name, program string) (string, error) {
+	repository, err := repositoryOf(name)
+	if err != nil {
+		return "", err
+	}
+	blobs, err := programImage(program, runtime.GOARCH)
+	if err != nil {
+		return "", err
+	}
+	return c.importImage(ctx, name, repository, blobs[0].descriptor, layoutFiles(blobs))
+}
+
+// ImportImage imports the one image that the folder of an OCI image layout holds
+// into the node, and is otherwise like LoadImage. Of an image for several
+// platforms the node runs its own.
+func (c *Cluster) ImportImage(ctx context.Context, folder, name string) (string, error) {
+	if c.record.Node == nil {
+		return "", errors.New("importing an image: the cluster has no node that was started here")
+	}
+	repository, err := repositoryOf(name)
+	if err != nil {
+		return "", err
+	}
+	image, files, err := readLayout(folder)
+	if err != nil {
+		return "", fmt.Errorf("reading the image layout %s: %w", folder, err)
+	}
+	pinned, err := c.importImage(ctx, name, repository, image, files)
+	if err != nil {
+		return "", fmt.Errorf("importing the image %s: %w", name, err)
+	}
+	return pinned, nil
+}
+
+// importImage imports an image under two names, and returns the one with the
+// digest instead of the tag.
+func (c *Cluster) importImage(
+	ctx context.Context, name, repository string, image descriptor, files map[string][]byte,
+) (string, error) {
 	if err := os.MkdirAll(c.record.path("images"), 0o700); err != nil {
 		return "", err
 	}
@@ -42,8 +81,9 @@ func (c *Cluster) loadImage(ctx context.Context, name, program string) (string, 
 	}
 	defer os.Remove(file.Name())
 	defer file.Close()
-	pinned, err := writeImage(file, name, program)
-	if err != nil {
+	pinned := repository + "@" + image.Digest
+	files["index.json"] = layoutIndex(image.named(name), image.named(pinned))
+	if err := writeTar(file, files, 0o644); err != nil {
 		return "", err
 	}
 	return pinned, c.ctr(ctx, "images", "import", file.Name())
@@ -71,20 +111,15 @@ func newBlob(kind string, content []byte) blob {
 	}}
 }
 
-// writeImage writes an image whose one file is a static program, as a tar of the
-// OCI image layout. It returns the name with the digest instead of the tag; the
-// image has both names. The same program always has the same digest.
-func writeImage(out io.Writer, name, program string) (string, error) {
-	repository, err := repositoryOf(name)
-	if err != nil {
-		return "", err
-	}
+// programImage is an image whose one file is a static program: its manifest and
+// what that names. The same program always has the same digest.
+func programImage(program, architecture string) ([]blob, error) {
 	layer, err := programLayer(program)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
 	config := newBlob("config.v1+json", encode(map[string]any{
-		"architecture": runtime.GOARCH,
+		"architecture": architecture,
 		"os":           "linux",
 		"config":       map[string]any{"Entrypoint": []string{"/" + filepath.Base(program)}, "User": "65532:65532"},
 		"rootfs":       map[string]any{"type": "layers", "diff_ids": []string{layer.Digest}},
@@ -93,18 +128,48 @@ func writeImage(out io.Writer, name, program string) (string, error) {
 		"schemaVersion": 2, "mediaType": "application/vnd.oci.image.manifest.v1+json",
 		"config": config.descriptor, "layers": []descriptor{layer.descriptor},
 	}))
-	pinned := repository + "@" + manifest.Digest
-	index := encode(map[string]any{"schemaVersion": 2, "manifests": []descriptor{manifest.named(name), manifest.named(pinned)}})
-	files := map[string][]byte{"oci-layout": []byte(`{"imageLayoutVersion":"1.0.0"}`), "index.json": index}
-	for _, b := range []blob{layer, config, manifest} {
+	return []blob{manifest, config, layer}, nil
+}
+
+// layoutFiles are the files of an OCI image layout, without its index.
+func layoutFiles(blobs []blob) map[string][]byte {
+	files := map[string][]byte{"oci-layout": []byte(`{"imageLayoutVersion":"1.0.0"}`)}
+	for _, b := range blobs {
 		files["blobs/sha256/"+strings.TrimPrefix(b.Digest, "sha256:")] = b.content
 	}
-	return pinned, writeTar(out, files, 0o644)
+	return files
+}
+
+func layoutIndex(images ...descriptor) []byte {
+	return encode(map[string]any{"schemaVersion": 2, "manifests": images})
+}
+
+// readLayout returns the image and the files of an OCI image layout.
+func readLayout(folder string) (descriptor, map[string][]byte, error) {
+	files := map[string][]byte{}
+	layout := os.DirFS(folder)
+	err := fs.WalkDir(layout, ".", func(path string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.IsDir() {
+			return err
+		}
+		files[path], err = fs.ReadFile(layout, path)
+		return err
+	})
+	if err != nil {
+		return descriptor{}, nil, err
+	}
+	var index struct{ Manifests []descriptor }
+	if err := json.Unmarshal(files["index.json"], &index); err != nil {
+		return descriptor{}, nil, fmt.Errorf("reading index.json: %w", err)
+	}
+	if len(index.Manifests) != 1 {
+		return descriptor{}, nil, fmt.Errorf("it holds %d images, not one", len(index.Manifests))
+	}
+	return index.Manifests[0], files, nil
 }
 
 // named sets the name of an image in containerd.
-func (b blob) named(name string) descriptor {
-	d := b.descriptor
+func (d descriptor) named(name string) descriptor {
 	d.Annotations = map[string]string{"io.containerd.image.name": name}
 	return d
 }

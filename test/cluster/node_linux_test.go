@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -34,6 +35,10 @@ func TestNode(t *testing.T) {
 	g.Expect(err).NotTo(HaveOccurred())
 	runPod(t, c, "by-tag", "example.com/probe:test")
 	runPod(t, c, "by-digest", pinned)
+	pinned, err = c.ImportImage(t.Context(), layoutFolder(t, probe), "example.com/imported:test")
+	g.Expect(err).NotTo(HaveOccurred())
+	runPod(t, c, "imported-by-tag", "example.com/imported:test")
+	runPod(t, c, "imported-by-digest", pinned)
 
 	// The API server authenticates the pod's token; the request goes through kube-proxy.
 	whoAmI := ContainSubstring(`"username":"system:serviceaccount:default:default"`)
@@ -58,6 +63,41 @@ func TestKilledNode(t *testing.T) {
 	r := killOwner(g, "node")
 	g.Eventually(func(g Gomega) { expectNothingLeft(g, r) }, 20*time.Second).Should(Succeed())
 	g.Eventually(func() string { return machine(t) }, 5*time.Second).Should(BeComparableTo(before))
+}
+
+// layoutFolder holds an image for this machine, and for one with another processor, on which its program would not run here.
+func layoutFolder(t *testing.T, program string) string {
+	t.Helper()
+	elsewhere := filepath.Join(t.TempDir(), filepath.Base(program))
+	if err := os.WriteFile(elsewhere, []byte("for another processor"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	var blobs []blob
+	var manifests []map[string]any
+	for _, image := range []struct{ architecture, program string }{{"s390x", elsewhere}, {runtime.GOARCH, program}} {
+		made, err := programImage(image.program, image.architecture)
+		if err != nil {
+			t.Fatal(err)
+		}
+		blobs = append(blobs, made...)
+		manifests = append(manifests, map[string]any{
+			"mediaType": made[0].MediaType, "digest": made[0].Digest, "size": made[0].Size,
+			"platform": map[string]string{"os": "linux", "architecture": image.architecture},
+		})
+	}
+	index := newBlob("index.v1+json", encode(map[string]any{
+		"schemaVersion": 2, "mediaType": "application/vnd.oci.image.index.v1+json", "manifests": manifests,
+	}))
+	files := layoutFiles(append(blobs, index))
+	files["index.json"] = layoutIndex(index.descriptor)
+	folder := t.TempDir()
+	for name, content := range files {
+		file := filepath.Join(folder, name)
+		if err := errors.Join(os.MkdirAll(filepath.Dir(file), 0o700), os.WriteFile(file, content, 0o600)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return folder
 }
 
 func runPod(t *testing.T, c *Cluster, name, image string) {

@@ -15,6 +15,11 @@ func CanRunNode() error {
 // LoadImage needs a node.
 func (c *Cluster) LoadImage(context.Context, string, string) (string, error) { return "", CanRunNode() }
 
+// ImportImage needs a node.
+func (c *Cluster) ImportImage(context.Context, string, string) (string, error) {
+	return "", CanRunNode()
+}
+
 func (c *Cluster) prepareNode(context.Context) error { return CanRunNode() }
 func (c *Cluster) startNode(context.Context) error   { return CanRunNode() }
 

@@ -24,7 +24,9 @@ import (
 const root = "../.."
 
 // pages are the pages for users, in the order in which their commands run.
-var pages = []string{"README.md", "docs/concepts.md", "docs/reasons.md", "docs/operations.md", "docs/reference/metrics.md"}
+var pages = []string{
+	"README.md", "docs/concepts.md", "docs/reasons.md", "docs/operations.md", "docs/install.md", "docs/reference/metrics.md",
+}
 
 // block is a fenced block of a page.
 type block struct {
