@@ -140,7 +140,9 @@ func newSite(t *testing.T) *site {
 func mayList() []client.Object {
 	key := metav1.ObjectMeta{Namespace: on, Name: "look"}
 	return []client.Object{
-		&rbacv1.Role{ObjectMeta: key, Rules: []rbacv1.PolicyRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}}}},
+		&rbacv1.Role{ObjectMeta: key, Rules: []rbacv1.PolicyRule{
+			{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}},
+		}},
 		&rbacv1.RoleBinding{
 			ObjectMeta: key, RoleRef: rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "Role", Name: key.Name},
 			Subjects: []rbacv1.Subject{{APIGroup: rbacv1.GroupName, Kind: rbacv1.UserKind, Name: author}},
@@ -160,7 +162,7 @@ func (s *site) previousChart() string {
 	for files := tar.NewReader(bytes.NewReader(archive)); ; {
 		header, err := files.Next()
 		if errors.Is(err, io.EOF) {
-			return filepath.Join(dir, "charts/wayleave")
+			return filepath.Join(dir, "charts", "wayleave")
 		}
 		s.must(err)
 		path := filepath.Join(dir, filepath.Clean("/"+header.Name))
@@ -200,8 +202,8 @@ func (s *site) helm(version string, args ...string) {
 
 // pods is what a person would look at first.
 func (s *site) pods() string {
-	out, _ := exec.CommandContext(context.Background(), s.cluster.Kubectl(), "--kubeconfig", s.cluster.Kubeconfig(), "get", "pods,events", "-n",
-		operator.Namespace).CombinedOutput()
+	out, _ := exec.CommandContext(context.Background(), s.cluster.Kubectl(),
+		"--kubeconfig", s.cluster.Kubeconfig(), "get", "pods,events", "-n", operator.Namespace).CombinedOutput()
 	return string(out)
 }
 
