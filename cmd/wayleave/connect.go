@@ -12,6 +12,7 @@ import (
 
 	"github.com/spf13/pflag"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
+	utilversion "k8s.io/apimachinery/pkg/util/version"
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
@@ -75,11 +76,17 @@ func reach(ctx context.Context, cfg *rest.Config, forKinds time.Duration) error 
 	if err != nil {
 		return fmt.Errorf("connecting to the API server %s: %w", cfg.Host, err)
 	}
-	if _, err := client.ServerVersionWithContext(ctx); err != nil && !apierrors.IsForbidden(err) {
-		if apierrors.IsUnauthorized(err) {
-			return fmt.Errorf("the API server %s does not know who we are: %w", cfg.Host, err)
-		}
+	served, err := client.ServerVersionWithContext(ctx)
+	switch {
+	case apierrors.IsForbidden(err):
+	case apierrors.IsUnauthorized(err):
+		return fmt.Errorf("the API server %s does not know who we are: %w", cfg.Host, err)
+	case err != nil:
 		return fmt.Errorf("cannot reach the API server %s: %w", cfg.Host, cause(err))
+	default:
+		if err := newEnough(served.GitVersion); err != nil {
+			return err
+		}
 	}
 	if forKinds == 0 {
 		return nil
@@ -100,6 +107,21 @@ func reach(ctx context.Context, cfg *rest.Config, forKinds time.Duration) error 
 	default:
 		return fmt.Errorf("asking the API server %s for our kinds: %w", cfg.Host, cause(err))
 	}
+}
+
+// oldest is the oldest release of Kubernetes for which Wayleave is made.
+var oldest = utilversion.MustParseGeneric("1.35.0")
+
+// newEnough fails for an API server that is too old. One that hides its version may be new enough.
+func newEnough(served string) error {
+	v, err := utilversion.ParseGeneric(served)
+	if err != nil {
+		return nil //nolint:nilerr // nothing is known of it
+	}
+	if v.LessThan(oldest) {
+		return fmt.Errorf("the cluster runs Kubernetes %s: Wayleave needs %d.%d or newer", served, oldest.Major(), oldest.Minor())
+	}
+	return nil
 }
 
 // cause is what lies below the address that the message names already.

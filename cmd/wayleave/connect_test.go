@@ -43,6 +43,16 @@ func TestReach(t *testing.T) {
 	})
 }
 
+// TestNewEnough: what cannot be read may be new enough.
+func TestNewEnough(t *testing.T) {
+	for served, want := range map[string]string{
+		"v1.37.2": "", "v1.35.0": "", "v1.36.1-gke.100+abc": "", "": "", "main": "", "v2.0.0": "",
+		"v1.34.9": "the cluster runs Kubernetes v1.34.9: Wayleave needs 1.35 or newer",
+	} {
+		expect(t, newEnough(served), want)
+	}
+}
+
 // TestFlags: an invalid flag is reported before anything is connected to.
 func TestFlags(t *testing.T) {
 	t.Setenv("KUBECONFIG", "/nonexistent")

@@ -3,11 +3,13 @@ package main
 import (
 	"context"
 	"fmt"
+	"net/http"
 	"os"
 	"path/filepath"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
+	"k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 )
 
@@ -40,6 +42,23 @@ func (s patientServer) Start(ctx context.Context) error {
 
 // NeedLeaderElection says that every replica serves.
 func (s patientServer) NeedLeaderElection() bool { return false }
+
+// isValid is a readiness check: the API server calls nobody whose certificate has expired.
+func (s patientServer) isValid(*http.Request) error {
+	raw, err := os.ReadFile(filepath.Join(s.certDir, "tls.crt"))
+	if err != nil {
+		return fmt.Errorf("reading the serving certificate: %w", err)
+	}
+	certificates, err := cert.ParseCertsPEM(raw)
+	if err != nil {
+		return fmt.Errorf("reading the serving certificate in %s: %w", s.certDir, err)
+	}
+	if end := certificates[0].NotAfter; time.Now().After(end) {
+		return fmt.Errorf("the serving certificate in %s has expired at %s: renew it, or let wayleave certs do so",
+			s.certDir, end.UTC().Format(time.RFC3339))
+	}
+	return nil
+}
 
 func (s patientServer) missing() error {
 	for _, name := range []string{"tls.crt", "tls.key"} {

@@ -2,6 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"path/filepath"
 	"strings"
@@ -57,6 +62,36 @@ func TestServerGivesUp(t *testing.T) {
 	if err == nil || !strings.Contains(err.Error(), "tls.crt") {
 		t.Errorf("it ends with %v", err)
 	}
+}
+
+// TestExpiredCertificate: a replica with one is not ready, and says until when it was valid.
+func TestExpiredCertificate(t *testing.T) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, test := range map[string]struct {
+		end  time.Duration
+		want string
+	}{
+		"it is valid":    {end: time.Hour},
+		"it has expired": {end: -time.Hour, want: "has expired at"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			about := &x509.Certificate{SerialNumber: big.NewInt(1), NotAfter: time.Now().Add(test.end)}
+			der, err := x509.CreateCertificate(rand.Reader, about, about, key.Public(), key)
+			if err != nil {
+				t.Fatal(err)
+			}
+			dir := t.TempDir()
+			raw := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+			if err := os.WriteFile(filepath.Join(dir, "tls.crt"), raw, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			expect(t, patientServer{certDir: dir}.isValid(nil), test.want)
+		})
+	}
+	expect(t, patientServer{certDir: t.TempDir()}.isValid(nil), "reading the serving certificate")
 }
 
 // TestClientCAName: controller-runtime takes the file by its way from the folder of the certificate.

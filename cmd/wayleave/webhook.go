@@ -106,7 +106,7 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 	if err := warm(ctx, mgr); err != nil {
 		return err
 	}
-	if err := addChecks(mgr, map[string]healthz.Checker{"webhook": server.StartedChecker()}); err != nil {
+	if err := addChecks(mgr, map[string]healthz.Checker{"webhook": server.StartedChecker(), "certificate": server.isValid}); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
