@@ -42,10 +42,12 @@ const (
 	diesAfter
 	// answerLost: the write goes through, and the process gets an error instead. It goes on.
 	answerLost
+	// interrupted: something else happens in the cluster before the write, which then goes through.
+	interrupted
 )
 
 func (m fault) String() string {
-	return [...]string{"nothing", "death between two writes", "death before the answer to a write", "a lost answer to a write"}[m]
+	return [...]string{"nothing", "death between two writes", "death before the answer to a write", "a lost answer to a write", "something else"}[m]
 }
 
 var (
@@ -57,13 +59,15 @@ var (
 type gate struct {
 	kill context.CancelFunc
 
-	mu       sync.Mutex
-	fault    fault
-	left     int
-	lost     string
-	injected bool
-	dead     bool
-	wrote    []string
+	mu    sync.Mutex
+	fault fault
+	left  int
+	lost  string
+	// interrupt is what else happens.
+	interrupt func() error
+	injected  bool
+	dead      bool
+	wrote     []string
 	// opened is what is wrong with a gate that it opened.
 	opened error
 }
@@ -73,6 +77,14 @@ func (g *gate) arm(n int, m fault) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.fault, g.left, g.wrote = m, n, nil
+}
+
+// interruptAt has something happen in the cluster before the n-th write from now on.
+func (g *gate) interruptAt(n int, interrupt func() error) {
+	g.arm(n, interrupted)
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.interrupt = interrupt
 }
 
 // lose has the writes of a verb and a kind be answered and never done, however often the process tries.
@@ -123,8 +135,11 @@ func (g *gate) do(verb string, o any, write func() error) error {
 	if now == diesBefore || now == diesAfter {
 		defer g.kill() // not earlier: the end of its context would end a write that is to go through
 	}
-	if now == diesBefore {
+	switch now {
+	case diesBefore:
 		return errDead
+	case interrupted:
+		return errors.Join(g.interrupt(), write())
 	}
 	if err := write(); err != nil || now == never {
 		return err

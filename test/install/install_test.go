@@ -75,6 +75,7 @@ func TestHelm(t *testing.T) {
 	t.Logf("installed after %s", time.Since(began).Round(time.Second))
 	first := s.delegate("first")
 	s.completes(first)
+	s.served()
 	s.helm("v4", "upgrade", "wayleave", root+"/charts/wayleave", "--wait", "--timeout", "4m", "--values", s.values)
 	second := s.delegate("second")
 	s.completes(second)
@@ -138,7 +139,7 @@ func newSite(t *testing.T) *site {
 
 // mayList lets the author list the pods that hops may list.
 func mayList() []client.Object {
-	key := metav1.ObjectMeta{Namespace: on, Name: "look"}
+	key := metav1.ObjectMeta{Namespace: on, Name: "author"}
 	return []client.Object{
 		&rbacv1.Role{ObjectMeta: key, Rules: []rbacv1.PolicyRule{
 			{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}},
@@ -273,6 +274,12 @@ func (s *site) completes(hop *v1alpha1.DelegationHop) {
 	s.Helper()
 	job := s.job(hop, "list pods in "+on)
 	s.create(job)
+	s.complete(job)
+}
+
+// complete waits until a Job has succeeded.
+func (s *site) complete(job *batchv1.Job) {
+	s.Helper()
 	s.eventually("Job "+job.Name+" to be complete", func() error {
 		if err := s.admin.Get(s.Context(), client.ObjectKeyFromObject(job), job); err != nil {
 			return err
