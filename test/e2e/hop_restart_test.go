@@ -124,7 +124,15 @@ func (e *earlierHop) replace() {
 	if err := suite.admin.Delete(e.Context(), e.rights); err != nil {
 		e.Fatal(err)
 	}
-	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: "wayleave-controller"}}
+	for _, name := range []string{"wayleave-controller", "wayleave-metrics-auth"} {
+		e.mayNotAsk(name)
+	}
+}
+
+// mayNotAsk takes from a role, until the test ends, the right to ask what others may.
+func (e *earlierHop) mayNotAsk(name string) {
+	e.Helper()
+	role := &rbacv1.ClusterRole{ObjectMeta: metav1.ObjectMeta{Name: name}}
 	if err := suite.admin.Get(e.Context(), client.ObjectKeyFromObject(role), role); err != nil {
 		e.Fatal(err)
 	}
