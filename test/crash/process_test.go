@@ -47,7 +47,9 @@ const (
 )
 
 func (m fault) String() string {
-	return [...]string{"nothing", "death between two writes", "death before the answer to a write", "a lost answer to a write", "something else"}[m]
+	return [...]string{
+		"nothing", "death between two writes", "death before the answer to a write", "a lost answer to a write", "something else",
+	}[m]
 }
 
 var (
@@ -135,10 +137,10 @@ func (g *gate) do(verb string, o any, write func() error) error {
 	if now == diesBefore || now == diesAfter {
 		defer g.kill() // not earlier: the end of its context would end a write that is to go through
 	}
-	switch now {
-	case diesBefore:
+	if now == diesBefore {
 		return errDead
-	case interrupted:
+	}
+	if now == interrupted {
 		return errors.Join(g.interrupt(), write())
 	}
 	if err := write(); err != nil || now == never {

@@ -24,6 +24,7 @@ import (
 	rbacv1 "k8s.io/api/rbac/v1"
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/client-go/rest"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -59,7 +60,9 @@ type site struct {
 	cluster *cluster.Cluster
 	admin   client.Client
 	author  client.Client
-	values  string
+	// loader is the administrator without a throttle.
+	loader client.Client
+	values string
 }
 
 // TestHelm plays the life of an installation.
@@ -79,6 +82,17 @@ func TestHelm(t *testing.T) {
 	s.helm("v4", "upgrade", "wayleave", root+"/charts/wayleave", "--wait", "--timeout", "4m", "--values", s.values)
 	second := s.delegate("second")
 	s.completes(second)
+	revoked := s.delegate("revoked")
+	s.revoke(revoked)
+	s.underLoad("rolling the webhook", second, revoked, func() {
+		s.kubectl("rollout", "restart", "-n", operator.Namespace, "deployment/wayleave-webhook")
+		s.kubectl("rollout", "status", "-n", operator.Namespace, "deployment/wayleave-webhook", "--timeout=2m")
+	})
+	s.underLoad("killing a replica of the webhook", second, revoked, func() {
+		s.kill(s.replica("webhook"))
+		s.kubectl("rollout", "status", "-n", operator.Namespace, "deployment/wayleave-webhook", "--timeout=2m")
+	})
+	s.losesLeader()
 	s.helm("v4", "rollback", "wayleave", "1", "--wait", "--timeout", "4m")
 	third := s.delegate("third")
 	running := s.job(third, "list pods in "+on+" every 200ms for 10m")
@@ -113,6 +127,11 @@ func newSite(t *testing.T) *site {
 		t.Fatal(err)
 	}
 	if s.author, err = client.New(c.UserConfig(author), client.Options{Scheme: operator.Scheme()}); err != nil {
+		t.Fatal(err)
+	}
+	unthrottled := rest.CopyConfig(c.Config())
+	unthrottled.QPS = -1
+	if s.loader, err = client.New(unthrottled, client.Options{Scheme: operator.Scheme()}); err != nil {
 		t.Fatal(err)
 	}
 	program := filepath.Join(c.Dir(), "agent")
@@ -237,6 +256,7 @@ func (s *site) delegate(name string) *v1alpha1.DelegationHop {
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
 		Spec: v1alpha1.DelegationPathSpec{
 			Reason: "See what runs in payments", Lifetime: v1alpha1.Lifetime{Duration: &metav1.Duration{Duration: time.Hour}},
+			Hops: &v1alpha1.HopBounds{MaxDepth: 2},
 			Scope: v1alpha1.Scope{Namespaced: []v1alpha1.NamespacedScope{{
 				Namespaces: []string{on},
 				Rules:      []v1alpha1.ResourceRule{{APIGroups: []string{""}, Resources: []string{"pods"}, Verbs: []string{"list"}}},
@@ -247,7 +267,7 @@ func (s *site) delegate(name string) *v1alpha1.DelegationHop {
 		ObjectMeta: metav1.ObjectMeta{Namespace: ns, Name: name},
 		Spec: v1alpha1.DelegationHopSpec{
 			PathRef: v1alpha1.ObjectRef{Name: name}, InheritScope: new(true),
-			Workload: &v1alpha1.Workload{Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob}, Images: []string{agent}},
+			Workload: &v1alpha1.Workload{Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob, v1alpha1.WorkloadPod}, Images: []string{agent}},
 		},
 	}
 	s.create(path)

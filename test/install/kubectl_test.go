@@ -83,7 +83,10 @@ resources: [%q]
 images: [{name: ghcr.io/wayleave/wayleave, newTag: local}]
 patches:
 - target: {kind: Deployment}
-  patch: '[{op: replace, path: /spec/template/spec/containers/0/imagePullPolicy, value: Never}]'
+  patch: |
+    - op: replace
+      path: /spec/template/spec/containers/0/imagePullPolicy
+      value: Never
 `, relative)
 	s.must(os.WriteFile(filepath.Join(dir, "kustomization.yaml"), []byte(text), 0o600))
 	return dir

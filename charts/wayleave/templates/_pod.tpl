@@ -107,6 +107,13 @@ spec:
             path: /readyz
             port: health
           periodSeconds: 2
+        {{- if .drain }}
+        # The API server still calls a replica that ends until it learns that it does.
+        lifecycle:
+          preStop:
+            sleep:
+              seconds: 5
+        {{- end }}
         {{- with .values.resources }}
         resources:
           {{- toYaml . | nindent 10 }}
