@@ -215,7 +215,8 @@ func (r *HopReconciler) withdraw(
 			keys = all
 		}
 	}
-	unbound := done(&record.UnboundAt, found, r.grants.Unbind(ctx, keys))
+	others, err := r.grants.Unbind(ctx, keys)
+	unbound := done(&record.UnboundAt, found, err, r.grants.Remove(ctx, others))
 	if hop != nil && r.unbinding.holdsUp(hop) { // since this pass began
 		return left, apierrors.NewConflict(hopResource, hop.Name, errUnbinding)
 	}

@@ -133,5 +133,10 @@ func (r *PathReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 
 // unbind removes the bindings of the hops of a path, all at the same time.
 func (r *PathReconciler) unbind(ctx context.Context, path types.NamespacedName, hops []*v1alpha1.DelegationHop) error {
-	return r.unbinding.during(ctx, path, func() error { return r.grants.Unbind(ctx, facts.KeysOf(hops)) })
+	var others []delegation.Object
+	err := r.unbinding.during(ctx, path, func() (err error) {
+		others, err = r.grants.Unbind(ctx, facts.KeysOf(hops))
+		return err
+	})
+	return errors.Join(err, r.grants.Remove(ctx, others))
 }

@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 	corev1 "k8s.io/api/core/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/util/wait"
@@ -30,7 +32,7 @@ func withdrawCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "withdraw",
 		Short: "Withdraw what all hops hold, before Wayleave is removed",
-		Long: `Freezes the whole cluster, as ConfigMap wayleave-freeze does, and returns when no hop holds an identity any
+		Long: `Freezes the whole cluster, as ConfigMap wayleave-freeze does, and returns when no hop holds anything any
 more. The controller does the work, so it has to run. The ConfigMap is deleted with the controller's
 ServiceAccount: where Wayleave is installed again, what is still valid goes on.`,
 		Args: cobra.NoArgs,
@@ -62,8 +64,8 @@ func (o *withdrawOptions) run(ctx context.Context, flags *pflag.FlagSet, out io.
 	return o.untilWithdrawn(ctx, c, out)
 }
 
-// freeze freezes the cluster until the ServiceAccount of the controller is gone, with which go its rights. One that somebody froze
-// stays as it is.
+// freeze freezes the cluster until the ServiceAccount of the controller is gone, with which go its rights. What somebody froze stays
+// as it is, if it is everything.
 func (o *withdrawOptions) freeze(ctx context.Context, c client.Client) error {
 	account := &corev1.ServiceAccount{}
 	if err := c.Get(ctx, client.ObjectKey{Namespace: o.namespace, Name: "wayleave-controller"}, account); err != nil {
@@ -76,50 +78,102 @@ func (o *withdrawOptions) freeze(ctx context.Context, c client.Client) error {
 		},
 		Data: map[string]string{"reason": "Wayleave is being removed"},
 	}
-	if err := c.Create(ctx, freeze); err != nil && !apierrors.IsAlreadyExists(err) {
-		return fmt.Errorf("freezing the cluster: %w", err)
+	err := c.Create(ctx, freeze)
+	if !apierrors.IsAlreadyExists(err) {
+		return wrap("freezing the cluster", err)
+	}
+	if err := c.Get(ctx, client.ObjectKeyFromObject(freeze), freeze); err != nil {
+		return fmt.Errorf("reading what is frozen: %w", err)
+	}
+	if !delegation.FreezeOf(freeze.Data).Everything {
+		return fmt.Errorf("ConfigMap %s/%s freezes a part of the cluster: delete it, or have it name nothing, so that it freezes everything",
+			o.namespace, delegation.FreezeName)
 	}
 	return nil
+}
+
+func wrap(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("%s: %w", what, err)
 }
 
 // hopsAtOnce is how many hops are read at a time.
 const hopsAtOnce = 500
 
-// untilWithdrawn waits until no hop holds an identity, and says meanwhile how many do.
+// quiet is how often in a row nothing has to be found: a reconcile that began before the freeze may still write.
+const quiet = 3
+
+// untilWithdrawn waits until no hop holds an identity and no binding is left, also of a hop that was deleted, and says meanwhile what
+// is.
 func (o *withdrawOptions) untilWithdrawn(ctx context.Context, c client.Client, out io.Writer) error {
-	last := -1
+	last, nothing := "", 0
 	err := wait.PollUntilContextTimeout(ctx, time.Second, o.timeout, true, func(ctx context.Context) (bool, error) {
-		holding, err := countHolding(ctx, c)
+		left, err := leftovers(ctx, c)
 		if err != nil {
 			return false, err
 		}
-		if holding != last {
-			fmt.Fprintf(out, "%d hops hold an identity\n", holding)
-			last = holding
+		if len(left) > 0 {
+			nothing = 0
+		} else {
+			nothing++
 		}
-		return holding == 0, nil
+		if now := describe(left); now != last {
+			fmt.Fprintln(out, now)
+			last = now
+		}
+		return nothing == quiet, nil
 	})
 	if wait.Interrupted(err) {
-		return fmt.Errorf("after %s, %d hops still hold an identity: does the controller run? What it would delete has the label %s",
-			o.timeout, last, v1alpha1.LabelHopUID)
+		return fmt.Errorf("after %s, there is still %s: does the controller run, and what does kubectl describe say of them? "+
+			"To go on without a removal, delete ConfigMap %s/%s", o.timeout, last, o.namespace, delegation.FreezeName)
 	}
 	return err
 }
 
-func countHolding(ctx context.Context, c client.Client) (n int, err error) {
+// named is how many of what is left are named.
+const named = 10
+
+func describe(left []string) string {
+	if len(left) == 0 {
+		return "nothing is left"
+	}
+	text := fmt.Sprintf("%d left: %s", len(left), strings.Join(left[:min(len(left), named)], ", "))
+	if len(left) > named {
+		text += ", …"
+	}
+	return text
+}
+
+// leftovers names the hops that hold an identity, and the bindings of hops.
+func leftovers(ctx context.Context, c client.Client) (left []string, err error) {
 	for page := (v1alpha1.DelegationHopList{}); ; {
 		next := page.Continue
 		page = v1alpha1.DelegationHopList{}
 		if err := c.List(ctx, &page, client.Limit(hopsAtOnce), client.Continue(next)); err != nil {
-			return 0, fmt.Errorf("listing the hops: %w", err)
+			return nil, fmt.Errorf("listing the hops: %w", err)
 		}
 		for i := range page.Items {
-			if page.Items[i].Status.ServiceAccountName != "" {
-				n++
+			if hop := &page.Items[i]; hop.Status.ServiceAccountName != "" {
+				left = append(left, "hop "+delegation.HopKey(hop).String())
 			}
 		}
 		if page.Continue == "" {
-			return n, nil
+			break
 		}
 	}
+	for _, kind := range []string{"RoleBinding", "ClusterRoleBinding"} {
+		bindings := &metav1.PartialObjectMetadataList{}
+		bindings.SetGroupVersionKind(rbacv1.SchemeGroupVersion.WithKind(kind + "List"))
+		if err := c.List(ctx, bindings, client.HasLabels{v1alpha1.LabelHopUID}); err != nil {
+			return nil, fmt.Errorf("listing the bindings of hops: %w", err)
+		}
+		for _, b := range bindings.Items {
+			if strings.HasPrefix(b.Name, v1alpha1.AccountPrefix) && b.DeletionTimestamp.IsZero() { // anybody can hold one by a finalizer
+				left = append(left, strings.TrimSuffix(kind+" "+b.Namespace, " ")+"/"+b.Name)
+			}
+		}
+	}
+	return left, nil
 }

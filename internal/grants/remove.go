@@ -73,10 +73,10 @@ func stillExists(removed, after []delegation.Object) error {
 	return nil
 }
 
-// Unbind removes the bindings of hops, all at the same time: those of their present identities before any other that has their
-// labels, since any tenant can create those, as many as they like.
-func (m *Manager) Unbind(ctx context.Context, hops []types.NamespacedName) error {
-	var present, others []delegation.Object
+// Unbind removes the bindings of the present identities of hops, all at the same time. It returns the others that have their labels,
+// which are to be removed afterwards: any tenant can create those, as many as they like.
+func (m *Manager) Unbind(ctx context.Context, hops []types.NamespacedName) (others []delegation.Object, err error) {
+	var present []delegation.Object
 	var errs []error
 	for _, key := range hops {
 		hop := &v1alpha1.DelegationHop{}
@@ -93,7 +93,7 @@ func (m *Manager) Unbind(ctx context.Context, hops []types.NamespacedName) error
 			}
 		}
 	}
-	return errors.Join(append(errs, m.Remove(ctx, append(present, others...)))...)
+	return others, errors.Join(append(errs, m.Remove(ctx, present))...)
 }
 
 // RemoveOrphans removes what was created for hops that no longer exist.

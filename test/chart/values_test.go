@@ -73,7 +73,18 @@ func TestValues(t *testing.T) {
 				},
 			},
 		},
-		"without budgets":          {values: "podDisruptionBudget: {enabled: false}", without: []string{"PodDisruptionBudget"}},
+		"without budgets": {values: "podDisruptionBudget: {enabled: false}", without: []string{"PodDisruptionBudget"}},
+		"network policies with peers": {
+			values: "networkPolicy: {webhookFrom: [{ipBlock: {cidr: 192.0.2.0/24}}], " +
+				"metricsFrom: [{podSelector: {matchLabels: {app: prometheus}}}]}",
+			has: map[string][]string{
+				"NetworkPolicy wayleave-system/wayleave-webhook":    {`"cidr":"192.0.2.0/24"`, `"app":"prometheus"`},
+				"NetworkPolicy wayleave-system/wayleave-controller": {`"app":"prometheus"`},
+			},
+		},
+		"an argument that is YAML": {
+			values: "webhook: {extraArgs: ['--x=a: b # c']}", has: map[string][]string{deployment("webhook"): {`"--x=a: b # c"`}},
+		},
 		"without network policies": {values: "networkPolicy: {enabled: false}", without: []string{"NetworkPolicy"}},
 		"without metrics": {
 			values: "metrics: {enabled: false}", without: []string{"Service wayleave-system/wayleave-metrics", "ServiceMonitor"},
@@ -134,18 +145,29 @@ func kind(name string) string { return "CustomResourceDefinition/" + name + ".de
 // TestWrongValues: each is refused, and the message names the value.
 func TestWrongValues(t *testing.T) {
 	for name, test := range map[string]struct{ values, says string }{
-		"a value that does not exist":      {"replicas: 3", "replicas"},
-		"a misspelt value":                 {"webhook: {replica: 3}", "replica"},
-		"no replicas":                      {"controller: {replicas: 0}", "replicas"},
-		"a digest without its algorithm":   {"image: {digest: abc}", "digest"},
-		"an unknown certificate":           {"certificate: {from: vault}", "from"},
-		"a given certificate without a CA": {"certificate: {from: secret}", "certificate.caBundle: with certificate.from=secret"},
-		"a monitor of nothing":             {"metrics: {enabled: false, serviceMonitor: {enabled: true}}", "metrics.serviceMonitor.enabled"},
-		"a namespace that is no name":      {"hopNamespaces: ['*']", "hopNamespaces"},
-		"a ceiling without rules":          {"ceilings: [{name: all, namespaces: [payments]}]", "rules"},
-		"a ceiling for no namespace":       {"ceilings: [{name: all, namespaces: [], rules: [{}]}]", "namespaces"},
-		"starters of no kind":              {"starters: [{namespace: agents, subjects: [{name: on-call}]}]", "kind"},
-		"an argument that is no flag":      {"webhook: {extraArgs: [strict]}", "extraArgs"},
+		"a value that does not exist":       {"replicas: 3", "replicas"},
+		"a misspelt value":                  {"webhook: {replica: 3}", "replica"},
+		"no replicas":                       {"controller: {replicas: 0}", "replicas"},
+		"a digest without its algorithm":    {"image: {digest: abc}", "digest"},
+		"an unknown certificate":            {"certificate: {from: vault}", "from"},
+		"a given certificate without a CA":  {"certificate: {from: secret}", "certificate.caBundle: with certificate.from=secret"},
+		"a monitor of nothing":              {"metrics: {enabled: false, serviceMonitor: {enabled: true}}", "metrics.serviceMonitor.enabled"},
+		"a namespace that is no name":       {"hopNamespaces: ['*']", "hopNamespaces"},
+		"a ceiling without rules":           {"ceilings: [{name: all, namespaces: [payments]}]", "rules"},
+		"a ceiling for no namespace":        {"ceilings: [{name: all, namespaces: [], rules: [{}]}]", "namespaces"},
+		"starters of no kind":               {"starters: [{namespace: agents, subjects: [{name: on-call}]}]", "kind"},
+		"an argument that is no flag":       {"webhook: {extraArgs: [strict]}", "extraArgs"},
+		"hops in a namespace of Kubernetes": {"hopNamespaces: [kube-system]", "hopNamespaces"},
+		"hops in our own namespace":         {"hopNamespaces: [wayleave-system]", "hopNamespaces"},
+		"a Secret that certs may not write": {"certificate: {secretName: mine}", "certificate.secretName: with certificate.from=rotation"},
+		"two ceilings of one name": {
+			"ceilings: [{name: a, namespaces: [dev], rules: [{}]}, {name: a, namespaces: [payments], rules: [{}]}]",
+			"ceilings: there are two of the name a",
+		},
+		"starters of one namespace twice": {
+			"starters: [{namespace: a, subjects: [{kind: User, name: alice}]}, {namespace: a, subjects: [{kind: User, name: bob}]}]",
+			"starters: there are two of namespace a",
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

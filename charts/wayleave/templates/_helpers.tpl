@@ -30,6 +30,9 @@ app.kubernetes.io/component: {{ . }}
 {{- end -}}
 
 {{- define "wayleave.certificate" -}}
+{{- if and (eq .Values.certificate.from "rotation") (ne .Values.certificate.secretName "wayleave-webhook-cert") -}}
+{{- fail "certificate.secretName: with certificate.from=rotation it is wayleave-webhook-cert, which is all that the process certs may write" -}}
+{{- end -}}
 {{ .Values.certificate.secretName }}
 {{- end -}}
 

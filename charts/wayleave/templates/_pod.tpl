@@ -35,7 +35,7 @@ spec:
         {{- toYaml . | nindent 8 }}
       {{- end }}
       {{- with .root.Values.priorityClassName }}
-      priorityClassName: {{ . }}
+      priorityClassName: {{ . | quote }}
       {{- end }}
       terminationGracePeriodSeconds: 30
       securityContext:
@@ -69,7 +69,7 @@ spec:
       {{- end }}
       containers:
       - name: {{ .name }}
-        image: {{ include "wayleave.image" .root }}
+        image: {{ include "wayleave.image" .root | quote }}
         imagePullPolicy: {{ .root.Values.image.pullPolicy }}
         args:
         - {{ .name }}
@@ -83,7 +83,7 @@ spec:
         - --zap-log-level={{ . }}
         {{- end }}
         {{- range .values.extraArgs }}
-        - {{ . }}
+        - {{ . | quote }}
         {{- end }}
         ports:
         {{- range .ports }}
