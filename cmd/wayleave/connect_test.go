@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -15,8 +16,13 @@ func TestReach(t *testing.T) {
 	const version, kinds = "/version", "/apis/delegation.wayleave.dev/v1alpha1"
 	for name, test := range map[string]struct {
 		answers map[string]int
+		body    string // of each answer; {} where it is empty
 		want    string
 	}{
+		"an old cluster": {
+			answers: map[string]int{version: 200, kinds: 200}, body: `{"gitVersion": "v1.34.9"}`,
+			want: "the cluster runs Kubernetes v1.34.9: Wayleave needs 1.35 or newer",
+		},
 		"well":            {answers: map[string]int{version: 200, kinds: 200}},
 		"hidden":          {answers: map[string]int{version: 403, kinds: 403}},
 		"an unknown user": {answers: map[string]int{version: 401}, want: "does not know who we are"},
@@ -30,7 +36,7 @@ func TestReach(t *testing.T) {
 			server := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				w.Header().Set("Content-Type", "application/json")
 				w.WriteHeader(test.answers[r.URL.Path])
-				_, _ = w.Write([]byte("{}"))
+				_, _ = w.Write([]byte(cmp.Or(test.body, "{}")))
 			}))
 			defer server.Close()
 			expect(t, reach(t.Context(), &rest.Config{Host: server.URL}, 10*time.Millisecond), test.want)

@@ -79,8 +79,11 @@ func (o *withdrawOptions) freeze(ctx context.Context, c client.Client) error {
 		Data: map[string]string{"reason": "Wayleave is being removed"},
 	}
 	err := c.Create(ctx, freeze)
+	if err == nil {
+		return nil
+	}
 	if !apierrors.IsAlreadyExists(err) {
-		return wrap("freezing the cluster", err)
+		return fmt.Errorf("freezing the cluster: %w", err)
 	}
 	if err := c.Get(ctx, client.ObjectKeyFromObject(freeze), freeze); err != nil {
 		return fmt.Errorf("reading what is frozen: %w", err)
@@ -90,13 +93,6 @@ func (o *withdrawOptions) freeze(ctx context.Context, c client.Client) error {
 			o.namespace, delegation.FreezeName)
 	}
 	return nil
-}
-
-func wrap(what string, err error) error {
-	if err == nil {
-		return nil
-	}
-	return fmt.Errorf("%s: %w", what, err)
 }
 
 // hopsAtOnce is how many hops are read at a time.

@@ -64,7 +64,7 @@ var all = []template{
 		when: map[string]string{"": ".Values.policies.install"},
 	},
 	{
-		name:  "webhooks.yaml",
+		name:  "admission.yaml",
 		files: []string{"webhook/secret.yaml", "webhook/service.yaml", "webhook/mutating.yaml", "webhook/validating.yaml"},
 		when:  map[string]string{"webhook/secret.yaml": byRotation},
 		replace: []replacement{
