@@ -154,9 +154,10 @@ cluster-packages: ## Install the Debian packages that a node needs (root)
 ##@ Release
 
 .PHONY: install-manifest
-install-manifest: $(KUSTOMIZE) ## Write dist/install.yaml, for kubectl apply --server-side
+install-manifest: $(KUSTOMIZE) ## Write dist/install.yaml, for kubectl apply --server-side, and dist/install-warn.yaml, which only reports
 	@mkdir -p dist
 	$(KUSTOMIZE) build config/default >dist/install.yaml
+	$(KUSTOMIZE) build config/warn >dist/install-warn.yaml
 
 ##@ Tools
 

@@ -14,6 +14,7 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/grants"
+	"github.com/wayleave/wayleave/internal/workload"
 )
 
 // CacheOptions are those of the cache that the controllers need. Of ServiceAccounts and pods it holds only those that
@@ -38,10 +39,11 @@ func withLabel(key string) labels.Selector {
 	return labels.NewSelector().Add(*exists)
 }
 
-// declaredIndex is the field index, a namespace/name, of pods by the hop that they declare.
+// declaredIndex is the field index, a namespace/name, of pods by the hop that they declare. Where Wayleave only reports, those that
+// do not run as a hop are not in it.
 const declaredIndex = "declared"
 
-func index(ctx context.Context, indexer client.FieldIndexer) error {
+func index(ctx context.Context, indexer client.FieldIndexer, reportOnly bool) error {
 	if err := facts.Index(ctx, indexer); err != nil {
 		return err
 	}
@@ -49,7 +51,7 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 		return err
 	}
 	if err := indexer.IndexField(ctx, &corev1.Pod{}, declaredIndex, func(o client.Object) []string {
-		if key, ok := declaredHop(o); ok {
+		if key, ok := declaredHop(o); ok && (!reportOnly || runsAsHop(o)) {
 			return []string{key.String()}
 		}
 		return nil
@@ -57,6 +59,12 @@ func index(ctx context.Context, indexer client.FieldIndexer) error {
 		return fmt.Errorf("indexing pods by hop: %w", err)
 	}
 	return nil
+}
+
+// runsAsHop says whether a pod has the account of a hop.
+func runsAsHop(o client.Object) bool {
+	pod, ok := o.(*corev1.Pod)
+	return ok && workload.TakesAccount(&pod.Spec)
 }
 
 // declaredHop is the hop that a pod declares. It is always one of the pod's own namespace: a label that says otherwise

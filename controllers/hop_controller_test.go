@@ -33,6 +33,12 @@ func at(d time.Duration) *metav1.Time { return new(metav1.NewTime(t0.Add(d))) }
 // reconciler is a HopReconciler on a fake API server without a cache.
 func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object) *HopReconciler {
 	t.Helper()
+	return reconcilerFor(t, false, funcs, objects...)
+}
+
+// reconcilerFor is one that only reports, or one that does not.
+func reconcilerFor(t *testing.T, reportOnly bool, funcs interceptor.Funcs, objects ...client.Object) *HopReconciler {
+	t.Helper()
 	scheme := runtime.NewScheme()
 	for _, add := range []func(*runtime.Scheme) error{clientgoscheme.AddToScheme, v1alpha1.AddToScheme} {
 		if err := add(scheme); err != nil {
@@ -45,7 +51,7 @@ func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object)
 	for _, o := range grants.WatchedTypes() { // the API server selects by name without an index
 		builder.WithIndex(o, "metadata.name", func(o client.Object) []string { return []string{o.GetName()} })
 	}
-	if err := index(t.Context(), testutil.Indexer{ClientBuilder: builder}); err != nil {
+	if err := index(t.Context(), testutil.Indexer{ClientBuilder: builder}, reportOnly); err != nil {
 		t.Fatal(err)
 	}
 	c := builder.Build()
@@ -56,7 +62,7 @@ func reconciler(t *testing.T, funcs interceptor.Funcs, objects ...client.Object)
 		gather: &facts.Gatherer{Cache: c, Live: c, Controller: "system:serviceaccount:wayleave-system:wayleave-controller"},
 		hops:   facts.Hops{Reader: c}, live: c, clock: now, maxFactAge: 10 * time.Minute,
 		grants:  &grants.Manager{Client: c, Live: c},
-		stopper: newWorkloadStopper(c, c, recorded), unbinding: newUnbinding(),
+		stopper: newWorkloadStopper(c, c, recorded, reportOnly), unbinding: newUnbinding(),
 		record: &recorder{
 			status: c.Status(), events: recorded, audit: audit.New(io.Discard), metrics: metrics.NewController(c, now),
 		},

@@ -37,6 +37,8 @@ type Options struct {
 	SweepEvery time.Duration
 	// Concurrency is how many hops are reconciled at the same time.
 	Concurrency int
+	// ReportOnly leaves alone what declares a hop and does not run as it: admission let it pass with a warning.
+	ReportOnly bool
 	// Registry gets the metrics; nil means that they are not served.
 	Registry prometheus.Registerer
 }
@@ -49,7 +51,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	if o.Clock == nil {
 		o.Clock = clock.RealClock{}
 	}
-	if err := index(ctx, mgr.GetFieldIndexer()); err != nil {
+	if err := index(ctx, mgr.GetFieldIndexer(), o.ReportOnly); err != nil {
 		return err
 	}
 	c, live, events := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("wayleave")
@@ -68,7 +70,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	hop := &HopReconciler{
 		hops: facts.Hops{Reader: c}, live: live, gather: o.Gather, grants: manager, record: record, clock: o.Clock, maxFactAge: o.MaxFactAge,
-		stopper: newWorkloadStopper(c, live, events), waits: newWaits(), unbinding: unbinding,
+		stopper: newWorkloadStopper(c, live, events, o.ReportOnly), waits: newWaits(), unbinding: unbinding,
 	}
 	standby := &Standby{
 		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: manager, clock: o.Clock, elected: mgr.Elected(), stopper: hop.stopper,

@@ -11,6 +11,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/workload"
 )
 
@@ -67,7 +68,7 @@ func (r *HopReconciler) endUse(ctx context.Context, p *pass, use v1alpha1.Use) (
 // runs says whether a pod of a use has not ended, and when the last one did; zero if there is none that has.
 func runs(pods []*corev1.Pod, uid string) (running bool, lastEnd time.Time) {
 	for _, pod := range pods {
-		if useUID(pod) != uid {
+		if facts.UseUID(pod) != uid {
 			continue
 		}
 		if !workload.HasEnded(pod) {
@@ -86,11 +87,11 @@ func runs(pods []*corev1.Pod, uid string) (running bool, lastEnd time.Time) {
 func (r *HopReconciler) hasEnded(ctx context.Context, key types.NamespacedName, use v1alpha1.Use) (bool, error) {
 	if use.Kind == v1alpha1.WorkloadPod {
 		pod := &corev1.Pod{}
-		found, err := exists(ctx, r.live, key, types.UID(use.UID), pod)
+		found, err := facts.Exists(ctx, r.live, key, types.UID(use.UID), pod)
 		return err == nil && (!found || workload.HasEnded(pod)), err
 	}
 	job := &batchv1.Job{}
-	found, err := exists(ctx, r.live, key, types.UID(use.UID), job)
+	found, err := facts.Exists(ctx, r.live, key, types.UID(use.UID), job)
 	return err == nil && (!found || finished(job)), err
 }
 
@@ -100,7 +101,7 @@ func (r *HopReconciler) stopUse(ctx context.Context, p *pass, use v1alpha1.Use) 
 	text := note(fmt.Sprintf("ended under hop %s: %s", delegation.HopKey(hop), why))
 	if use.Kind == v1alpha1.WorkloadJob {
 		job := &batchv1.Job{}
-		found, err := exists(ctx, r.live, types.NamespacedName{Namespace: hop.Namespace, Name: use.Name}, types.UID(use.UID), job)
+		found, err := facts.Exists(ctx, r.live, types.NamespacedName{Namespace: hop.Namespace, Name: use.Name}, types.UID(use.UID), job)
 		if err != nil {
 			return err
 		}
@@ -111,7 +112,7 @@ func (r *HopReconciler) stopUse(ctx context.Context, p *pass, use v1alpha1.Use) 
 		}
 	}
 	for _, pod := range p.pods {
-		if useUID(pod) == use.UID && !workload.HasEnded(pod) {
+		if facts.UseUID(pod) == use.UID && !workload.HasEnded(pod) {
 			r.stopper.events.Eventf(pod, nil, corev1.EventTypeWarning, string(why.Reason), "End", "%s", text)
 			if err := r.stopper.deletePod(ctx, pod); err != nil {
 				return err
@@ -126,10 +127,10 @@ func (r *HopReconciler) stopUse(ctx context.Context, p *pass, use v1alpha1.Use) 
 func (r *HopReconciler) stopUnseen(ctx context.Context, p *pass) error {
 	checked := false
 	for _, pod := range p.pods {
-		if workload.IsGated(pod) || workload.HasEnded(pod) || workload.IsEnding(pod) || delegation.LiveUse(p.next, useUID(pod)) != nil {
+		if workload.IsGated(pod) || workload.HasEnded(pod) || workload.IsEnding(pod) || delegation.LiveUse(p.next, facts.UseUID(pod)) != nil {
 			continue
 		}
-		if use := delegation.LiveUse(&p.hop().Status, useUID(pod)); use != nil && delegation.UseOver(p.hop(), *use, p.in.Now) {
+		if use := delegation.LiveUse(&p.hop().Status, facts.UseUID(pod)); use != nil && delegation.UseOver(p.hop(), *use, p.in.Now) {
 			continue // it was ended with its use just now
 		}
 		if !checked { // its use may have begun since the hop was read

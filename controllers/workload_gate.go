@@ -13,13 +13,14 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/workload"
 )
 
 // gatedPod is a pod that waits at the gate, and what was decided about it.
 type gatedPod struct {
 	pod *corev1.Pod
-	declaration
+	facts.Declaration
 	// refused is why it may not start; nil if it may.
 	refused *delegation.Finding
 }
@@ -43,9 +44,9 @@ func (r *HopReconciler) podsOf(ctx context.Context, hop types.NamespacedName) ([
 // judgeAll decides about the pods at the gate, and counts in the next status the uses that begin. A pod that waits at another
 // gate, too, is decided about when it waits at this one alone: what it would be given then is bounded by the time that is left.
 func (r *HopReconciler) judgeAll(ctx context.Context, p *pass) {
-	found, judged := owners{live: r.live}, 0
+	found, judged := facts.Declarations{Live: r.live}, 0
 	for _, pod := range atGate(p) {
-		g := gatedPod{pod: pod, refused: delegation.TooManyLiveUses(p.next, useUID(pod))}
+		g := gatedPod{pod: pod, refused: delegation.TooManyLiveUses(p.next, facts.UseUID(pod))}
 		if g.refused != nil { // nothing has to be read for one that waits, and there may be many
 			p.atGate = append(p.atGate, g)
 			continue
@@ -56,7 +57,7 @@ func (r *HopReconciler) judgeAll(ctx context.Context, p *pass) {
 		}
 		judged++
 		var err error
-		if g.declaration, g.refused, err = found.declarationOf(ctx, pod); err == nil && g.refused == nil {
+		if g.Declaration, g.refused, err = found.Of(ctx, pod); err == nil && g.refused == nil {
 			g.refused, err = r.judge(ctx, p, g)
 		}
 		if err != nil {
@@ -74,7 +75,7 @@ func atGate(p *pass) []*corev1.Pod {
 	})
 	slices.SortFunc(pods, func(a, b *corev1.Pod) int {
 		first := func(pod *corev1.Pod) int {
-			if delegation.LiveUse(p.next, useUID(pod)) != nil {
+			if delegation.LiveUse(p.next, facts.UseUID(pod)) != nil {
 				return 0
 			}
 			return 1
@@ -94,10 +95,8 @@ func (r *HopReconciler) judge(ctx context.Context, p *pass, g gatedPod) (*delega
 	if err != nil {
 		return nil, err
 	}
-	question := w.Question(false, p.mayUse(ctx, g.stamp.Author))
-	question.Kinds, question.Author = []v1alpha1.WorkloadKind{g.kind}, g.stamp.Author.User
 	in := p.in
-	in.Workload = question
+	in.Workload = g.Question(w, p.mayUse(ctx, g.Stamp.Author))
 	if v := delegation.Evaluate(in); v.Outcome != delegation.Allow {
 		return &v.Findings[0], nil
 	}
@@ -107,7 +106,7 @@ func (r *HopReconciler) judge(ctx context.Context, p *pass, g gatedPod) (*delega
 	if err := r.pin(ctx, hop, g); err != nil {
 		return nil, err
 	}
-	return delegation.BeginUse(p.next, hop, g.use, p.in.Now), nil
+	return delegation.BeginUse(p.next, hop, g.Use, p.in.Now), nil
 }
 
 // mayUse answers whether an author may still use the hop. Each author is asked about once in a pass.
@@ -127,21 +126,21 @@ func (p *pass) mayUse(ctx context.Context, author v1alpha1.Subject) delegation.A
 // heldBack says why a pod does not start that nothing else has to be asked about; nil if something has.
 func (r *HopReconciler) heldBack(p *pass, g gatedPod) *delegation.Finding {
 	hop := p.hop()
-	if last := r.waits.refusal(g.use.UID); last != nil {
+	if last := r.waits.refusal(g.Use.UID); last != nil {
 		return last
 	}
 	switch {
 	case g.pod.Spec.ServiceAccountName != hop.Status.ServiceAccountName:
 		return &superseded
-	case g.job == nil && g.stamp.HopUID == "", g.stamp.HopUID != "" && g.stamp.HopUID != string(hop.UID):
-		return undeclared("it was declared for an earlier hop of this name: create it again")
-	case g.job == nil:
+	case g.Elsewhere(hop) != nil:
+		return g.Elsewhere(hop)
+	case g.Job == nil:
 		return nil
-	case g.job.Annotations[v1alpha1.AnnotationUseEnded] != "":
+	case g.Job.Annotations[v1alpha1.AnnotationUseEnded] != "":
 		return &delegation.Finding{
 			Reason: v1alpha1.ReasonDurationExceeded, Message: "its use has lasted as long as the hop allows, and was ended: create a new Job",
 		}
-	case suspended(g.job):
+	case suspended(g.Job):
 		return &delegation.Finding{Reason: v1alpha1.ReasonSuspended, Message: "its Job is suspended"}
 	}
 	return nil
@@ -154,14 +153,14 @@ var superseded = delegation.Finding{
 
 // pin names the hop in the stamp of a Job or CronJob that was created before the hop was: one that is recreated is another hop.
 func (r *HopReconciler) pin(ctx context.Context, hop *v1alpha1.DelegationHop, g gatedPod) error {
-	if g.stamp.HopUID != "" {
+	if g.Stamp.HopUID != "" {
 		return nil
 	}
 	patch := jobPatch{Metadata: jobPatchMeta{
-		UID: g.stamped.GetUID(), ResourceVersion: g.stamped.GetResourceVersion(),
+		UID: g.Stamped.GetUID(), ResourceVersion: g.Stamped.GetResourceVersion(),
 		Annotations: map[string]any{v1alpha1.AnnotationDeclaredHop: hop.UID},
 	}}
-	if err := r.stopper.patch(ctx, g.stamped, patch); err != nil {
+	if err := r.stopper.patch(ctx, g.Stamped, patch); err != nil {
 		return fmt.Errorf("naming the hop on what declares it: %w", err)
 	}
 	return nil

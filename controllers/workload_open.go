@@ -112,7 +112,7 @@ func (r *HopReconciler) open(ctx context.Context, p *pass, g gatedPod) error {
 	if now.UID != g.pod.UID || !equality.Semantic.DeepEqual(now.Spec, g.pod.Spec) || !equality.Semantic.DeepEqual(now.Labels, g.pod.Labels) {
 		return apierrors.NewConflict(corev1.Resource("pods"), g.pod.Name, errStale)
 	}
-	deadline := delegation.Deadline(p.hop(), *delegation.LiveUse(p.next, g.use.UID), p.v, r.clock.Now())
+	deadline := delegation.Deadline(p.hop(), *delegation.LiveUse(p.next, g.Use.UID), p.v, r.clock.Now())
 	if d := g.pod.Spec.ActiveDeadlineSeconds; d != nil {
 		deadline = min(deadline, *d)
 	}

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/workload"
 )
 
@@ -57,7 +58,7 @@ func TestRevokedWhileItsGrantWasMade(t *testing.T) {
 			p.in.Facts = delegation.Facts{
 				Origin: yes, TokenSecrets: yes, TokenName: yes, Authors: []delegation.Answer{yes}, Ceiling: yes, HopNamespace: yes,
 			}
-			p.atGate = []gatedPod{{pod: pod, declaration: declaration{use: hop.Status.Uses.Live[0]}}}
+			p.atGate = []gatedPod{{pod: pod, Declaration: facts.Declaration{Use: hop.Status.Uses.Live[0]}}}
 			if err := r.openGates(t.Context(), p); (err == nil) != test.wantOpen || err != nil && !apierrors.IsConflict(err) {
 				t.Errorf("opening: %v", err)
 			}

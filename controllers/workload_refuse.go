@@ -51,9 +51,9 @@ func (r *HopReconciler) refuseAll(ctx context.Context, p *pass, pods []gatedPod)
 // the pod is gone, which costs it no retry. Nobody replaces a Pod that no controller made.
 func (r *HopReconciler) supersede(ctx context.Context, p *pass, g gatedPod) error {
 	text := note(fmt.Sprintf("not started under hop %s: %s", delegation.HopKey(p.hop()), superseded))
-	if g.job != nil {
+	if g.Job != nil {
 		r.waits.resumeLater(p.hop().UID)
-		return r.stopper.suspendJob(ctx, g.job, suspension{text: text, why: superseded, returns: p.hop()})
+		return r.stopper.suspendJob(ctx, g.Job, suspension{text: text, why: superseded, returns: p.hop()})
 	}
 	r.stopper.events.Eventf(g.pod, nil, corev1.EventTypeWarning, string(superseded.Reason), "Start", "%s", text)
 	return r.stopper.deletePod(ctx, g.pod)
@@ -75,26 +75,26 @@ func (r *HopReconciler) resumes(p *pass) bool {
 // somebody resumes at once is not suspended at the same speed: its pod waits.
 func (r *HopReconciler) refuse(ctx context.Context, p *pass, g gatedPod) error {
 	hop, why := delegation.HopKey(p.hop()), *g.refused
-	if g.job != nil && r.waits.refusal(g.use.UID) != nil {
+	if g.Job != nil && r.waits.refusal(g.Use.UID) != nil {
 		p.again = delegation.Sooner(p.again, delegation.DeniedRetry)
 		return r.stopper.hold(ctx, g.pod, why, metav1.NewTime(p.in.Now))
 	}
 	text := note(fmt.Sprintf("not started under hop %s: %s", hop, why))
-	if g.job != nil {
-		err := r.stopper.suspendJob(ctx, g.job, suspension{text: text, why: why})
+	if g.Job != nil {
+		err := r.stopper.suspendJob(ctx, g.Job, suspension{text: text, why: why})
 		if err != nil && !isDenied(err) {
 			return err
 		}
-		r.waits.refuse(g.use.UID, why)
+		r.waits.refuse(g.Use.UID, why)
 		if err != nil { // somebody's policy; the pod does not start all the same
 			return r.stopper.hold(ctx, g.pod, why, metav1.NewTime(p.in.Now))
 		}
 	}
 	r.stopper.events.Eventf(g.pod, nil, corev1.EventTypeWarning, string(why.Reason), "Start", "%s", text)
-	if g.cronJob != nil {
-		r.stopper.events.Eventf(g.cronJob, g.job, corev1.EventTypeWarning, string(why.Reason), "Start", "%s", text)
+	if g.CronJob != nil {
+		r.stopper.events.Eventf(g.CronJob, g.Job, corev1.EventTypeWarning, string(why.Reason), "Start", "%s", text)
 	}
-	if g.job != nil { // the Job controller deletes the pod without counting a failure; one that we delete counts
+	if g.Job != nil { // the Job controller deletes the pod without counting a failure; one that we delete counts
 		return nil
 	}
 	return r.stopper.deletePod(ctx, g.pod)

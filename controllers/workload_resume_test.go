@@ -117,6 +117,61 @@ func TestMarkOfSuspension(t *testing.T) {
 	}
 }
 
+// TestReportOnly: when a hop is withdrawn, what runs as the hop ends, and what was let through with a warning goes on.
+func TestReportOnly(t *testing.T) {
+	_, granted, account := grantedHop()
+	inUse := func(hop *v1alpha1.DelegationHop) {
+		hop.Status.Uses = &v1alpha1.Uses{Live: []v1alpha1.Use{{Kind: v1alpha1.WorkloadJob, Name: "run", UID: "run"}}}
+	}
+	for name, test := range map[string]struct {
+		change  func(*v1alpha1.DelegationHop)
+		account string // of the pod; empty if there is none
+		deny    bool   // it does not only report
+		ends    bool
+	}{
+		"it runs as the hop":                   {account: account, ends: true},
+		"it runs as itself":                    {account: "ci"},
+		"it runs as itself, which is not let":  {account: "ci", deny: true, ends: true},
+		"it has no pod yet":                    {},
+		"it has no pod yet, and may have none": {deny: true, ends: true},
+		"it waits for a retry":                 {change: inUse, ends: true},
+	} {
+		t.Run(name, func(t *testing.T) {
+			hop, job := granted.DeepCopy(), jobOf("isolate")
+			if test.change != nil {
+				test.change(hop)
+			}
+			objects := []client.Object{hop, job}
+			pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+				Namespace: "agents", Name: "dhop-run", UID: "pod", Labels: map[string]string{v1alpha1.LabelHop: hop.Name},
+				OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(job, batchv1.SchemeGroupVersion.WithKind("Job"))},
+			}}
+			if pod.Spec.ServiceAccountName = test.account; test.account != "" {
+				objects = append(objects, pod)
+			}
+			r := reconcilerFor(t, !test.deny, interceptor.Funcs{}, objects...)
+			why := delegation.Finding{Reason: v1alpha1.ReasonRevoked}
+			left, err := r.stopper.stop(t.Context(), client.ObjectKeyFromObject(hop), hop, nil, why)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := r.stateOf(t, "run"); got.Suspended != test.ends {
+				t.Errorf("the Job is %+v", got)
+			}
+			if left.running != (test.ends && test.account != "") {
+				t.Errorf("it leaves %+v", left)
+			}
+			err = r.live.Get(t.Context(), client.ObjectKeyFromObject(pod), pod)
+			if gone := apierrors.IsNotFound(err); gone != (test.ends || test.account == "") {
+				t.Errorf("the pod: %v", err)
+			}
+			if ended, err := r.stopper.allEnded(t.Context(), hop, t0); !ended || err != nil {
+				t.Errorf("something is waited for: %v", err)
+			}
+		})
+	}
+}
+
 // TestJobThatHasNoPodYet: it is suspended while its hop holds an identity, whatever the cache says.
 func TestJobThatHasNoPodYet(t *testing.T) {
 	for name, test := range map[string]struct {

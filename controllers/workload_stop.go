@@ -19,6 +19,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/workload"
 )
 
@@ -36,11 +37,16 @@ type workloadStopper struct {
 	events events.EventRecorder
 	// asked has the Jobs that were suspended a moment ago.
 	asked *cache.Expiring
+	// reportOnly leaves alone what does not run as a hop.
+	reportOnly bool
 }
 
-func newWorkloadStopper(c client.Client, live client.Reader, recorder events.EventRecorder) workloadStopper {
-	return workloadStopper{client: c, live: live, events: recorder, asked: cache.NewExpiring()}
+func newWorkloadStopper(c client.Client, live client.Reader, recorder events.EventRecorder, reportOnly bool) workloadStopper {
+	return workloadStopper{client: c, live: live, events: recorder, asked: cache.NewExpiring(), reportOnly: reportOnly}
 }
+
+// leaves says whether a pod that declares a hop is nobody's to stop.
+func (s workloadStopper) leaves(pod *corev1.Pod) bool { return s.reportOnly && !runsAsHop(pod) }
 
 // leftover is what a stop has left.
 type leftover struct {
@@ -72,7 +78,7 @@ func (s workloadStopper) stop(
 	// Once a hop holds nothing any more, a Job without a pod was created since, and waits for the hop: no pod of it is admitted.
 	holds := sync.OnceValue(func() bool { return held && s.holds(ctx, hop) })
 	unnoted, err := s.suspendJobs(ctx, key, returning(hop, why), why, func(job *batchv1.Job) bool {
-		return hop == nil || slices.ContainsFunc(known.Items, func(pod corev1.Pod) bool { return useUID(&pod) == string(job.UID) }) || holds()
+		return hasPod(job, known.Items) || s.mayRun(job, hop, holds)
 	})
 	errs := []error{err}
 	if hop == nil || !delegation.MayPass(why.Reason) { // the Jobs do not go on, and no retry of theirs matters
@@ -86,6 +92,18 @@ func (s workloadStopper) stop(
 		errs = append(errs, s.deletePods(ctx, key, some, why, unnoted, &left))
 	}
 	return left, errors.Join(errs...)
+}
+
+func hasPod(job *batchv1.Job, pods []corev1.Pod) bool {
+	return slices.ContainsFunc(pods, func(pod corev1.Pod) bool { return facts.UseUID(&pod) == string(job.UID) })
+}
+
+// mayRun says whether a Job without a pod may run under a hop that is withdrawn, which is nil if it was deleted.
+func (s workloadStopper) mayRun(job *batchv1.Job, hop *v1alpha1.DelegationHop, holds func() bool) bool {
+	if s.reportOnly { // it runs as itself, unless it waits for a retry
+		return hop != nil && delegation.LiveUse(&hop.Status, string(job.UID)) != nil
+	}
+	return hop == nil || holds()
 }
 
 // holds says whether a hop still has the identity that it has in the cache, which may not have the status of a moment ago. What
@@ -119,7 +137,7 @@ func (s workloadStopper) deletePods(
 	var toEnd []*corev1.Pod
 	for i := range pods.Items {
 		pod := &pods.Items[i]
-		if workload.HasEnded(pod) {
+		if workload.HasEnded(pod) || s.leaves(pod) {
 			continue
 		}
 		left.running = true
@@ -154,7 +172,7 @@ func (s workloadStopper) allEnded(ctx context.Context, hop *v1alpha1.DelegationH
 		for i := range pods.Items {
 			pod := &pods.Items[i]
 			lost := !pod.DeletionTimestamp.IsZero() && now.Sub(pod.DeletionTimestamp.Time) > lostAfter
-			if !lost && !workload.HasEnded(pod) {
+			if !lost && !workload.HasEnded(pod) && !s.leaves(pod) {
 				return false, nil
 			}
 		}

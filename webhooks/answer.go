@@ -99,13 +99,19 @@ type recorder struct {
 	log     *audit.Log
 	clock   clock.PassiveClock
 	metrics *metrics.Admission
+	// reportOnly lets workloads pass that would be denied.
+	reportOnly bool
 }
 
 // record writes the audit line of an answer and returns the answer. What cannot be recorded is not allowed.
 func (r recorder) record(
 	req admission.Request, in delegation.Input, reason v1alpha1.Reason, response admission.Response,
 ) admission.Response {
-	if err := r.write(req, in, reason, response); err != nil {
+	message := ""
+	if response.Result != nil {
+		message = response.Result.Message
+	}
+	if err := r.write(req, in, reason, outcomeOf(response), message); err != nil {
 		reason, response = v1alpha1.ReasonUndetermined, failed(err)
 	}
 	r.metrics.Decided(req.Kind.Kind, outcomeOf(response), reason)
@@ -113,23 +119,21 @@ func (r recorder) record(
 }
 
 // outcomeOf is what an answer says. An open question is denied, too.
-func outcomeOf(response admission.Response) delegation.Outcome {
+func outcomeOf(response admission.Response) string {
 	if response.Allowed {
-		return delegation.Allow
+		return delegation.Allow.String()
 	}
-	return delegation.Deny
+	return delegation.Deny.String()
 }
 
 // write writes the audit line of an answer.
-func (r recorder) write(req admission.Request, in delegation.Input, reason v1alpha1.Reason, response admission.Response) error {
+func (r recorder) write(
+	req admission.Request, in delegation.Input, reason v1alpha1.Reason, decision, message string,
+) error {
 	record := audit.Record{
 		Time: r.clock.Now(), Verb: audit.Admit, Actor: req.UserInfo.Username, Operation: string(req.Operation),
 		Object:   req.Kind.Kind + " " + req.Namespace + "/" + recordedName(req),
-		Decision: string(outcomeOf(response)), Reason: reason,
-		DryRun: isDryRun(req),
-	}
-	if response.Result != nil {
-		record.Message = response.Result.Message
+		Decision: decision, Reason: reason, Message: message, DryRun: isDryRun(req),
 	}
 	return r.log.Write(record.About(in))
 }
@@ -142,12 +146,15 @@ func (r recorder) unanswered(req admission.Request, in delegation.Input, respons
 // noted records an update that is allowed in any case: no one is kept from revoking by a line that cannot be written.
 func (r recorder) noted(req admission.Request, in delegation.Input, reason v1alpha1.Reason) admission.Response {
 	response := admission.Allowed("")
-	if err := r.write(req, in, reason, response); err != nil {
-		response = response.WithWarnings("no audit line of this request was written: " + err.Error())
+	if err := r.write(req, in, reason, outcomeOf(response), ""); err != nil {
+		response = response.WithWarnings(unwritten(err))
 	}
-	r.metrics.Decided(req.Kind.Kind, delegation.Allow, reason)
+	r.metrics.Decided(req.Kind.Kind, outcomeOf(response), reason)
 	return response
 }
+
+// unwritten is the warning on a request that passes although its audit line could not be written.
+func unwritten(err error) string { return "no audit line of this request was written: " + err.Error() }
 
 // knownOf is what the object of a request says itself of path and hop; nothing where it cannot be read. Its status is that
 // of the stored object, which no request can write.

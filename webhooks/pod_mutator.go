@@ -3,7 +3,9 @@ package webhooks
 import (
 	"context"
 	"fmt"
+	"slices"
 
+	"gomodules.xyz/jsonpatch/v2"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -17,10 +19,16 @@ import (
 type podMutator struct {
 	recorder
 	facts hopFacts
+	// validator is asked before a pod is assigned; nil where it denies afterwards what it does not admit.
+	validator *workloadValidator
 }
 
 func newPodMutator(o Options) *podMutator {
-	return &podMutator{recorder: o.recorder(), facts: o.Gather}
+	m := &podMutator{recorder: o.recorder(), facts: o.Gather}
+	if o.ReportOnly {
+		m.validator = newWorkloadValidator(o)
+	}
+	return m
 }
 
 // Handle assigns one pod.
@@ -36,22 +44,37 @@ func (m *podMutator) Handle(ctx context.Context, req admission.Request) admissio
 	key := hopKey(req, name)
 	hop, err := m.facts.FindHop(ctx, key)
 	if err != nil {
-		return m.unanswered(req, namedHop(key), failed(fmt.Errorf("reading hop %s: %w", key, err)))
-	}
-	if hop == nil || hop.Status.ServiceAccountName == "" {
-		return admission.Allowed("") // there is nothing to assign; the workload validator says why
-	}
-	in, err := m.facts.Hop(ctx, hop, m.clock.Now())
-	if err != nil {
-		return m.unanswered(req, delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}, failed(err))
-	}
-	if delegation.Evaluate(in).Outcome != delegation.Allow {
-		// The account may be deleted already, and the API server would say no more than that it does not find it.
-		return admission.Allowed("")
+		return m.unstamped(req, w, namedHop(key), fmt.Errorf("reading hop %s: %w", key, err))
 	}
 	stamping, err := stampWorkload(req, w, nil, hop)
 	if err != nil {
-		return m.unstamped(req, in, err)
+		return m.unstamped(req, w, namedHop(key), err)
 	}
-	return admission.Patched("", append(w.Assignment(hop.Status.ServiceAccountName), stamping...)...)
+	assignment, err := m.assignment(ctx, req, w, hop, stamping)
+	if err != nil {
+		return m.unanswered(req, delegation.Input{Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}, failed(err))
+	}
+	return admission.Patched("", append(assignment, stamping...)...)
+}
+
+// assignment is the patch that makes a pod run as its hop; empty where it may not, and the workload validator says why: the
+// account may be deleted already, and the API server would say no more than that it does not find it.
+func (m *podMutator) assignment(
+	ctx context.Context, req admission.Request, w *workload.Workload, hop *v1alpha1.DelegationHop, stamping []jsonpatch.Operation,
+) ([]jsonpatch.Operation, error) {
+	if hop == nil || hop.Status.ServiceAccountName == "" {
+		return nil, nil
+	}
+	assignment := w.Assignment(hop.Status.ServiceAccountName)
+	if m.validator != nil {
+		if !m.validator.admits(ctx, req, slices.Concat(assignment, stamping)) {
+			return nil, nil
+		}
+		return assignment, nil
+	}
+	in, err := m.facts.Hop(ctx, hop, m.clock.Now())
+	if err != nil || delegation.Evaluate(in).Outcome != delegation.Allow {
+		return nil, err
+	}
+	return assignment, nil
 }

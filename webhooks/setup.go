@@ -35,6 +35,8 @@ type Options struct {
 	Audit *audit.Log
 	// Strict denies also what depends on the present state of another object, which may be applied later.
 	Strict bool
+	// ReportOnly lets Jobs and Pods pass that would be denied, with a warning. They run as they do without Wayleave.
+	ReportOnly bool
 	// Clock is the time; nil means the real one.
 	Clock clock.PassiveClock
 	// Registry gets the metrics; nil means that they are not served.
@@ -44,7 +46,7 @@ type Options struct {
 }
 
 func (o Options) recorder() recorder {
-	return recorder{log: o.Audit, clock: o.Clock, metrics: o.metrics}
+	return recorder{log: o.Audit, clock: o.Clock, metrics: o.metrics, reportOnly: o.ReportOnly}
 }
 
 // Setup registers the webhooks with a manager's server.

@@ -20,6 +20,7 @@ type workloadFacts interface {
 	hopFacts
 	Chain(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error)
 	MayUse(ctx context.Context, who v1alpha1.Subject, hop types.NamespacedName) delegation.Answer
+	QuestionOfMade(ctx context.Context, w *workload.Workload, hop *v1alpha1.DelegationHop) (*delegation.Workload, error)
 }
 
 // workloadValidator validates pods, and the templates that make them, by the chain of the hop that they declare.
@@ -43,7 +44,7 @@ func (v *workloadValidator) Handle(ctx context.Context, req admission.Request) a
 		return admission.Allowed("")
 	}
 	if f := w.Undeclarable(old); f != nil {
-		return v.record(req, v.named(ctx, req, old, w), f.Reason, forbidden(req, f.Message, causes(v.clock.Now(), fieldOf, *f)...))
+		return v.deny(req, w, v.named(ctx, req, old, w), f.Reason, forbidden(req, f.Message, causes(v.clock.Now(), fieldOf, *f)...))
 	}
 	name, declared := w.Hop()
 	if !declared {
@@ -51,9 +52,16 @@ func (v *workloadValidator) Handle(ctx context.Context, req admission.Request) a
 	}
 	in, err := v.input(ctx, req, w, name)
 	if err != nil {
-		return v.unanswered(req, v.named(ctx, req, w, old), failed(err))
+		return v.deny(req, w, v.named(ctx, req, w, old), v1alpha1.ReasonUndetermined, failed(err))
 	}
-	return v.answer(req, w, name, in)
+	reason, response := v.answer(req, w, name, in)
+	switch {
+	case response.Allowed:
+		return v.record(req, in, reason, response)
+	case workload.IsStamped(w.Stamps) && w.Misstamped(authorOf(req, w), uidOf(in.Chain.Last())): // whatever else is wrong
+		return v.record(req, in, reason, response)
+	}
+	return v.deny(req, w, in, reason, response)
 }
 
 // named is what an audit line says of the hop that the first of some workloads names, in its label or by its account. The
@@ -97,21 +105,23 @@ func decodeWorkloads(req admission.Request) (w, old *workload.Workload, err erro
 	return w, old, nil
 }
 
-// answer answers with the verdict. A pod is denied whatever the reason is; a template that can wait passes with a warning,
-// so that path, hop and Job can be applied together.
-func (v *workloadValidator) answer(req admission.Request, w *workload.Workload, name string, in delegation.Input) admission.Response {
+// answer is the answer of the verdict, and its reason. A pod is denied whatever the reason is; a template that can wait passes
+// with a warning, so that path, hop and Job can be applied together.
+func (v *workloadValidator) answer(
+	req admission.Request, w *workload.Workload, name string, in delegation.Input,
+) (v1alpha1.Reason, admission.Response) {
 	verdict := delegation.Evaluate(in)
 	waits := v.canWait(req, w, in, verdict)
 	if verdict.Outcome == delegation.Allow || waits {
 		if f := w.Misassigned(accountOf(in), w.Audiences(in)); f != nil {
-			return v.record(req, in, f.Reason, forbidden(req, unusable(name, in, f.Message), causes(in.Now, fieldOf, *f)...))
+			return f.Reason, forbidden(req, unusable(name, in, f.Message), causes(in.Now, fieldOf, *f)...)
 		}
 		if w.Misstamped(authorOf(req, w), uidOf(in.Chain.Last())) {
-			return v.record(req, in, v1alpha1.ReasonNotPermittedToUse, forbidden(req, unusable(name, in, unstamped)))
+			return v1alpha1.ReasonNotPermittedToUse, forbidden(req, unusable(name, in, unstamped))
 		}
 	}
 	if verdict.Outcome == delegation.Allow {
-		return v.record(req, in, v1alpha1.ReasonGranted, admission.Allowed(""))
+		return v1alpha1.ReasonGranted, admission.Allowed("")
 	}
 	about := in
 	if f, ok := verdict.Find(v1alpha1.ReasonNotPermittedToUse); ok {
@@ -120,9 +130,9 @@ func (v *workloadValidator) answer(req admission.Request, w *workload.Workload, 
 	}
 	reason, message := verdict.Reason(v1alpha1.ReasonGranted), unusable(name, about, verdict.RelativeMessage(in.Now))
 	if waits {
-		return v.record(req, in, reason, admission.Allowed("").WithWarnings(message+until(req, verdict)))
+		return reason, admission.Allowed("").WithWarnings(message + until(req, verdict))
 	}
-	return v.record(req, in, reason, forbidden(req, message, causes(in.Now, w.FieldOf, verdict.Findings...)...))
+	return reason, forbidden(req, message, causes(in.Now, w.FieldOf, verdict.Findings...)...)
 }
 
 // unstamped is what is wrong with a workload whose stamp is not that of its author.
@@ -167,7 +177,8 @@ func until(req admission.Request, verdict delegation.Verdict) string {
 	return "; " + what
 }
 
-// input gathers what the verdict on the workload depends on.
+// input gathers what the verdict on the workload depends on. Where Wayleave only reports, its Job may have passed although its
+// author may not use the hop: then the pods that it makes are asked about as they are at the gate.
 func (v *workloadValidator) input(
 	ctx context.Context, req admission.Request, w *workload.Workload, name string,
 ) (delegation.Input, error) {
@@ -186,6 +197,10 @@ func (v *workloadValidator) input(
 		if in, err = v.facts.Hop(ctx, hop, now); err != nil {
 			return in, err
 		}
+	}
+	if v.reportOnly && made && !w.Template && hop != nil {
+		in.Workload, err = v.facts.QuestionOfMade(ctx, w, hop)
+		return in, err
 	}
 	in.Workload = w.Question(made, use)
 	in.Workload.Begins = req.Operation == admissionv1.Create && w.Begins(made)

@@ -44,6 +44,7 @@ replicas may run, of which one works; the others withdraw what was revoked or ha
 	flags := cmd.Flags()
 	o.bind(flags)
 	o.bindFrozen(flags)
+	o.bindEnforce(flags)
 	o.election.bind(flags)
 	flags.StringVar(&o.server, "api-server", "",
 		"URL of the API server in the kubeconfigs of token Secrets (default: the one that this process uses)")
@@ -108,7 +109,7 @@ func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout), Kubeconfig: kubeconfig,
 		MaxFactAge: o.maxFactAge, SweepEvery: o.sweepEvery, Concurrency: o.concurrency,
-		Registry: ctrlmetrics.Registry,
+		ReportOnly: o.reportOnly(), Registry: ctrlmetrics.Registry,
 	}); err != nil {
 		return err
 	}

@@ -22,6 +22,7 @@ type common struct {
 	namespace      string
 	controllerUser string
 	frozen         bool
+	enforce        string
 	metricsAddress string
 	metricsSecure  bool
 	healthAddress  string
@@ -44,6 +45,21 @@ func (c *common) bindFrozen(flags *pflag.FlagSet) {
 	flags.BoolVar(&c.frozen, "frozen", false, "start with the whole cluster frozen: nothing new starts and every grant is withdrawn, "+
 		"as with ConfigMap wayleave-freeze, until it runs without this flag. For a restore; set it on controller and webhook")
 }
+
+// The values of --enforce.
+const (
+	enforceDeny = "deny"
+	enforceWarn = "warn"
+)
+
+// bindEnforce is for the processes that refuse or end workloads.
+func (c *common) bindEnforce(flags *pflag.FlagSet) {
+	flags.StringVar(&c.enforce, "enforce", enforceDeny, "what becomes of Jobs and Pods whose declared delegation is not valid: deny, "+
+		"or warn, which lets them run as without Wayleave and only reports them, for the first days on a cluster. "+
+		"Set it on controller and webhook")
+}
+
+func (c *common) reportOnly() bool { return c.enforce == enforceWarn }
 
 // metrics say how the metrics are served. The certificate is made at the start and signed by itself.
 func (c *common) metrics() metricsserver.Options {
@@ -69,6 +85,9 @@ func (c *common) gatherer(mgr ctrl.Manager) *facts.Gatherer {
 func (c *common) validate() error {
 	if c.namespace == "" {
 		return errors.New("--namespace is empty: name the namespace that Wayleave runs in")
+	}
+	if c.enforce != "" && c.enforce != enforceDeny && c.enforce != enforceWarn {
+		return fmt.Errorf("--enforce is %q: use deny or warn", c.enforce)
 	}
 	return nil
 }

@@ -47,6 +47,7 @@ cluster, and any number of replicas may run.`,
 	flags := cmd.Flags()
 	o.bind(flags)
 	o.bindFrozen(flags)
+	o.bindEnforce(flags)
 	flags.StringVar(&o.host, "host", "", "address to listen on; empty means all")
 	flags.IntVar(&o.port, "port", 9443, "port to listen on")
 	flags.StringVar(&o.certDir, "cert-dir", "/certs", "folder with tls.crt and tls.key; they are read again when they change")
@@ -99,7 +100,8 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 		return fmt.Errorf("setting up the webhook: %w", err)
 	}
 	if err := webhooks.Setup(ctx, mgr, webhooks.Options{
-		Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout), Strict: o.strict, Registry: ctrlmetrics.Registry,
+		Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout), Strict: o.strict, ReportOnly: o.reportOnly(),
+		Registry: ctrlmetrics.Registry,
 	}); err != nil {
 		return err
 	}

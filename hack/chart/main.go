@@ -50,9 +50,13 @@ var all = []template{
 		}},
 	},
 	{
-		name:  "rbac.yaml",
-		files: []string{"rbac/controller.yaml", "rbac/webhook.yaml", "rbac/starter.yaml", "rbac/certs.yaml", "rbac/metrics.yaml"},
-		when:  map[string]string{"rbac/certs.yaml": byRotation, "rbac/metrics.yaml": ".Values.metrics.enabled"},
+		name: "rbac.yaml",
+		files: []string{
+			"rbac/controller.yaml", "rbac/webhook.yaml", "rbac/starter.yaml", "rbac/certs.yaml", "rbac/metrics.yaml", "warn/webhook.yaml",
+		},
+		when: map[string]string{
+			"rbac/certs.yaml": byRotation, "rbac/metrics.yaml": ".Values.metrics.enabled", "warn/webhook.yaml": `eq .Values.enforce "warn"`,
+		},
 	},
 	{
 		name: "policies.yaml",
@@ -62,6 +66,10 @@ var all = []template{
 			"policy/hop-volumes.yaml",
 		},
 		when: map[string]string{"": ".Values.policies.install"},
+		replace: []replacement{{
+			regexp.MustCompile(`(?m)^(  policyName: hop-[a-z]+\.delegation\.wayleave\.dev\n  validationActions: )\[Deny\]$`),
+			`$1{{ include "wayleave.actions" . }}`,
+		}},
 	},
 	{
 		name:  "admission.yaml",

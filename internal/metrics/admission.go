@@ -6,7 +6,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
-	"github.com/wayleave/wayleave/internal/delegation"
 )
 
 // Admission are the metrics of the webhook.
@@ -34,9 +33,9 @@ func NewAdmission() *Admission {
 	return a
 }
 
-// Decided counts a decision about an object of a kind.
-func (a *Admission) Decided(kind string, verdict delegation.Outcome, reason v1alpha1.Reason) {
-	a.decisions.WithLabelValues(kindLabel(kind), verdict.String(), reasonLabel(reason)).Inc()
+// Decided counts a decision about an object of a kind. The verdict is that of the audit line.
+func (a *Admission) Decided(kind, verdict string, reason v1alpha1.Reason) {
+	a.decisions.WithLabelValues(kindLabel(kind), verdict, reasonLabel(reason)).Inc()
 }
 
 // Answered measures how long the answer to a request took that is about an object of a kind.

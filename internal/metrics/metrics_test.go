@@ -19,7 +19,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
-	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/testutil"
 )
 
@@ -260,10 +259,10 @@ func TestUsesBegun(t *testing.T) {
 func TestAdmissionLabelsAreBounded(t *testing.T) {
 	a := NewAdmission()
 	for _, kind := range []string{"Pod", "Rosebud", strings.Repeat("x", 1<<10), ""} {
-		a.Decided(kind, delegation.Deny, "Rosebud")
+		a.Decided(kind, "Deny", "Rosebud")
 		a.Answered(kind, time.Millisecond)
 	}
-	a.Decided("Pod", delegation.Allow, v1alpha1.ReasonGranted)
+	a.Decided("Pod", "Allow", v1alpha1.ReasonGranted)
 	want := map[string]float64{
 		`wayleave_admission_decisions_total{kind="Pod",reason="Other",verdict="Deny"}`:    1,
 		`wayleave_admission_decisions_total{kind="Other",reason="Other",verdict="Deny"}`:  3,

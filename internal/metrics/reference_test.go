@@ -12,7 +12,6 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
-	"github.com/wayleave/wayleave/internal/delegation"
 )
 
 const page = "../../docs/reference/metrics.md"
@@ -112,7 +111,7 @@ func TestReference(t *testing.T) {
 		Withdrawal: &v1alpha1.Withdrawal{Reason: v1alpha1.ReasonExpired, AskedAt: after(0), UnboundAt: after(time.Second)},
 	}
 	c.HopWritten(&v1alpha1.DelegationHopStatus{}, status)
-	a.Decided("Pod", delegation.Allow, v1alpha1.ReasonGranted)
+	a.Decided("Pod", "Allow", v1alpha1.ReasonGranted)
 	a.Answered("Pod", time.Millisecond)
 
 	var served []row

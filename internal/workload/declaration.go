@@ -40,6 +40,11 @@ func (w *Workload) HopNamed() string {
 	return name
 }
 
+// TakesAccount says whether a pod runs as the account of a hop, or claims a name that such an account may get.
+func TakesAccount(spec *corev1.PodSpec) bool {
+	return strings.HasPrefix(spec.ServiceAccountName, v1alpha1.AccountPrefix)
+}
+
 // Unchanged says whether an update leaves everything of the old workload as it was that a verdict depends on: what runs, and
 // what it says about its delegation. What replaces nothing is changed.
 func (w *Workload) Unchanged(old *Workload) bool {

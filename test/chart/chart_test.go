@@ -100,29 +100,49 @@ func TestLint(t *testing.T) {
 	}
 }
 
-// TestSameAsKustomize: the chart with its own values and config/default install the same, but for the namespace, which Helm makes, and
-// the labels that say that it was Helm.
+// TestSameAsKustomize: the chart and the kustomizations install the same, but for the namespace, which Helm makes, and the labels that
+// say that it was Helm.
 func TestSameAsKustomize(t *testing.T) {
-	objects, err := operator.Load(root + "/config/default")
-	if err != nil {
-		t.Fatal(err)
-	}
-	objects = slices.DeleteFunc(objects, func(o *unstructured.Unstructured) bool { return o.GetKind() == "Namespace" })
-	for version := range helms {
-		ours, err := render(t, version, "", "--no-hooks")
-		if err != nil {
-			t.Fatal(err)
-		}
-		for _, o := range ours {
+	for dir, values := range map[string]string{"default": "", "warn": "enforce: warn"} {
+		objects := slices.DeleteFunc(kustomize(t, dir), func(o *unstructured.Unstructured) bool { return o.GetKind() == "Namespace" })
+		for _, o := range objects {
 			forget(o.Object)
 		}
-		if diff := cmp.Diff(byKey(objects), byKey(ours)); diff != "" {
-			t.Errorf("helm %s (-config +chart):\n%s", version, diff)
+		for version := range helms {
+			ours, err := render(t, version, values, "--no-hooks")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, o := range ours {
+				forget(o.Object)
+			}
+			if diff := cmp.Diff(byKey(objects), byKey(ours)); diff != "" {
+				t.Errorf("helm %s and config/%s (-config +chart):\n%s", version, dir, diff)
+			}
 		}
 	}
 }
 
-// forget removes from an object, at any depth, what only Helm says.
+// kustomize builds a folder of config.
+func kustomize(t *testing.T, dir string) []*unstructured.Unstructured {
+	t.Helper()
+	absolute, err := filepath.Abs(root + "/config/" + dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	build := exec.CommandContext(t.Context(), "go", "-C", root+"/hack/tools", "run", "sigs.k8s.io/kustomize/kustomize/v5", "build", absolute)
+	text, err := build.Output()
+	if err != nil {
+		t.Fatal(errors.Join(err, stderrOf(err)))
+	}
+	objects, err := operator.Decode(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return objects
+}
+
+// forget removes from an object, at any depth, what only Helm says, and how its expressions are broken into lines, which kustomize changes.
 func forget(o map[string]any) {
 	for name, value := range o {
 		switch value := value.(type) {
@@ -134,7 +154,8 @@ func forget(o map[string]any) {
 					forget(below)
 				}
 			}
-		default:
+		case string:
+			o[name] = strings.Join(strings.Fields(value), " ")
 			if name == "helm.sh/chart" || name == "helm.sh/resource-policy" || name == "app.kubernetes.io/managed-by" && value == "Helm" {
 				delete(o, name)
 			}

@@ -29,6 +29,18 @@ func TestValues(t *testing.T) {
 			has:    map[string][]string{deployment("controller"): {`"--frozen"`}, deployment("webhook"): {`"--frozen"`}},
 			hasNot: map[string][]string{deployment("certs"): {`"--frozen"`}},
 		},
+		"report only": {
+			values: "enforce: warn",
+			has: map[string][]string{
+				deployment("controller"): {`"--enforce=warn"`}, deployment("webhook"): {`"--enforce=warn"`},
+				policy("hop-secrets"): {`"validationActions":["Warn","Audit"]`}, policy("status"): {`"validationActions":["Deny"]`},
+			},
+			hasNot: map[string][]string{deployment("certs"): {"--enforce"}},
+		},
+		"deny": {
+			hasNot:  map[string][]string{deployment("webhook"): {"--enforce"}, policy("hop-secrets"): {"Warn"}},
+			without: []string{"ClusterRole/wayleave-webhook-warn"},
+		},
 		"without kinds":    {values: "crds: {install: false}", without: []string{"CustomResourceDefinition"}},
 		"kinds go":         {values: "crds: {keep: false}", hasNot: map[string][]string{kind("delegationpaths"): {"resource-policy"}}},
 		"kinds stay":       {has: map[string][]string{kind("delegationpaths"): {`"helm.sh/resource-policy":"keep"`}}},
@@ -140,6 +152,10 @@ func TestValues(t *testing.T) {
 
 func deployment(name string) string { return "Deployment wayleave-system/wayleave-" + name }
 
+func policy(name string) string {
+	return "ValidatingAdmissionPolicyBinding/" + name + ".delegation.wayleave.dev"
+}
+
 func kind(name string) string { return "CustomResourceDefinition/" + name + ".delegation.wayleave.dev" }
 
 // TestWrongValues: each is refused, and the message names the value.
@@ -150,6 +166,7 @@ func TestWrongValues(t *testing.T) {
 		"no replicas":                       {"controller: {replicas: 0}", "replicas"},
 		"a digest without its algorithm":    {"image: {digest: abc}", "digest"},
 		"an unknown certificate":            {"certificate: {from: vault}", "from"},
+		"a mode that does not exist":        {"enforce: audit", "enforce"},
 		"a given certificate without a CA":  {"certificate: {from: secret}", "certificate.caBundle: with certificate.from=secret"},
 		"a monitor of nothing":              {"metrics: {enabled: false, serviceMonitor: {enabled: true}}", "metrics.serviceMonitor.enabled"},
 		"a namespace that is no name":       {"hopNamespaces: ['*']", "hopNamespaces"},
