@@ -127,9 +127,19 @@ bench: ## Measure what Wayleave costs beside a bare API server, as a table of ra
 
 ##@ Local cluster
 
+# For machines that have none. Where one is installed, it does as well.
+.PHONY: helm
+helm: ## Build Helm 4 into bin
+	@mkdir -p bin
+	cp -f $(HELM) bin/helm
+
 .PHONY: cluster
 cluster: cluster-ready ## Start a bare local cluster, without Wayleave (with it: make demo KEEP=1)
 	go run ./hack/cluster up
+
+.PHONY: cluster-load
+cluster-load: image ## Load the image of Wayleave, and those of the samples, into the node of the local cluster
+	go run ./hack/cluster load
 
 .PHONY: cluster-down
 cluster-down: ## End the local cluster, or that of make demo KEEP=1

@@ -90,6 +90,9 @@ func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error
 	if err := reach(ctx, cfg, kindsPatience); err != nil {
 		return err
 	}
+	if err := sameKinds(ctx, cfg, kindsPatience); err != nil {
+		return err
+	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        newScheme(),
 		Cache:                         controllers.CacheOptions(o.namespace),

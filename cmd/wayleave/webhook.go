@@ -78,6 +78,9 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 	if err := reach(ctx, cfg, kindsPatience); err != nil {
 		return err
 	}
+	if err := sameKinds(ctx, cfg, kindsPatience); err != nil {
+		return err
+	}
 	clientCA, err := o.clientCAName()
 	if err != nil {
 		return err

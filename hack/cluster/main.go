@@ -16,6 +16,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/wayleave/wayleave/test/cluster"
+	"github.com/wayleave/wayleave/test/operator"
 )
 
 func main() {
@@ -39,8 +40,14 @@ func command() *cobra.Command {
 		Use: "up", Short: "Start the cluster and print how to reach it", Args: cobra.NoArgs,
 		RunE: func(c *cobra.Command, _ []string) error { return up(c.Context(), node) },
 	}
+	var image string
+	load := &cobra.Command{
+		Use: "load", Short: "Load images into the node of the cluster: that of Wayleave, and those of the samples", Args: cobra.NoArgs,
+		RunE: func(c *cobra.Command, _ []string) error { return load(c.Context(), image) },
+	}
+	load.Flags().StringVar(&image, "image", "dist/image", "the image of Wayleave, as an OCI image layout")
 	up.Flags().StringVar(&node, "node", "auto", "run a node for pods: true, false, or auto (if this machine can)")
-	root.AddCommand(up,
+	root.AddCommand(up, load,
 		&cobra.Command{
 			Use: "down", Short: "Stop the cluster and remove its files", Args: cobra.NoArgs,
 			RunE: func(*cobra.Command, []string) error { return down() },
@@ -82,6 +89,22 @@ func up(ctx context.Context, node string) error {
 		return fmt.Errorf("the cluster is already running with --node=%t: stop it with `make cluster-down`", kept.Node)
 	}
 	return explain(ctx)
+}
+
+func load(ctx context.Context, image string) error {
+	c, err := cluster.KeptNode(ctx)
+	if err != nil {
+		return err
+	}
+	if err := operator.LoadSampleImages(ctx, c); err != nil {
+		return err
+	}
+	name, err := operator.ImportImage(ctx, c, ".", image)
+	if err != nil {
+		return err
+	}
+	fmt.Printf("the node has %s and the images of the samples\n", name)
+	return nil
 }
 
 func wantsNode(node string) (bool, error) {

@@ -19,12 +19,11 @@ import (
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/wayleave/wayleave/test/cluster"
+	"github.com/wayleave/wayleave/test/operator"
 )
 
 const (
 	samples = "config/samples"
-	// agentImage is the image that the samples name.
-	agentImage = "registry.example.com/agent:1.0"
 	// timeout is for one expectation, on a busy machine.
 	timeout = 90 * time.Second
 )
@@ -68,12 +67,7 @@ func (d *demo) prepare(ctx context.Context) error {
 	if !d.node {
 		return nil
 	}
-	program := filepath.Join(d.dir, "agent")
-	if err := cluster.BuildProgram(ctx, "github.com/wayleave/wayleave/hack/images/agent", program); err != nil {
-		return fmt.Errorf("building the agent: %w", err)
-	}
-	_, err = d.cluster.LoadImage(ctx, agentImage, program)
-	return err
+	return operator.LoadSampleImages(ctx, d.cluster)
 }
 
 // withGroup returns a user that has the rights of a group.

@@ -164,3 +164,36 @@ func writesPer(events []auditEvent, windows []window) string {
 	}
 	return strings.Join(parts, "; ")
 }
+
+// spans says of each kind of request in a window how many there were, and between what times.
+func spans(events []auditEvent, w window) string {
+	type span struct {
+		n           int
+		first, last time.Time
+	}
+	all := map[string]*span{}
+	for _, e := range events {
+		if !w.has(e) {
+			continue
+		}
+		s := all[e.what()]
+		if s == nil {
+			s = &span{first: e.Received}
+			all[e.what()] = s
+		}
+		s.n++
+		if e.Received.Before(s.first) {
+			s.first = e.Received
+		}
+		if e.Answered.After(s.last) {
+			s.last = e.Answered
+		}
+	}
+	names := slices.SortedFunc(maps.Keys(all), func(a, b string) int { return all[a].first.Compare(all[b].first) })
+	parts := make([]string, len(names))
+	for i, name := range names {
+		s := all[name]
+		parts[i] = fmt.Sprintf("%d × %s from %s to %s", s.n, name, short(s.first.Sub(w.from)), short(s.last.Sub(w.from)))
+	}
+	return strings.Join(parts, "; ")
+}

@@ -40,6 +40,7 @@ func (s *site) burst(ctx context.Context, n sizes, notes *[]string) (row, error)
 	if err != nil {
 		return row{}, err
 	}
+	*notes = append(*notes, "in the burst, "+spans(requests, w))
 	writes := writesIn(requests, w)
 	if err := s.deletePods(ctx, pods...); err != nil {
 		return row{}, err

@@ -53,6 +53,22 @@ func Kept() (*Info, error) {
 	return nil, nil
 }
 
+// KeptNode returns the kept cluster, as far as it takes to load images into its node.
+func KeptNode(ctx context.Context) (*Cluster, error) {
+	kept, err := Kept()
+	if err != nil {
+		return nil, err
+	}
+	if kept == nil || !kept.Node {
+		return nil, errors.New("no cluster with a node is kept: start one with `make cluster`")
+	}
+	binaries, err := Binaries(ctx, os.Stderr, "kubectl")
+	if err != nil {
+		return nil, err
+	}
+	return &Cluster{binaries: binaries, record: &record{Dir: kept.Dir, Node: &traces{}}}, nil
+}
+
 // NodeTaken returns an error that says how to end the kept cluster, if that one
 // has a node: this machine can run no other, and waiting would not help.
 func NodeTaken() error {

@@ -9,7 +9,6 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"path/filepath"
 	"testing"
 	"time"
 
@@ -72,11 +71,7 @@ func start(ctx context.Context) (err error) {
 	if suite.operator, err = operator.Start(ctx, suite.cluster, o); err != nil {
 		return fmt.Errorf("starting the operator: %w", err)
 	}
-	program := filepath.Join(suite.cluster.Dir(), "agent")
-	if err := cluster.BuildProgram(ctx, "github.com/wayleave/wayleave/hack/images/agent", program); err != nil {
-		return fmt.Errorf("building the agent: %w", err)
-	}
-	if _, err := suite.cluster.LoadImage(ctx, image, program); err != nil {
+	if err := operator.LoadSampleImages(ctx, suite.cluster); err != nil {
 		return err
 	}
 	if suite.admin, err = client.NewWithWatch(suite.cluster.Config(), client.Options{Scheme: operator.Scheme()}); err != nil {

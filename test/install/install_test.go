@@ -44,7 +44,6 @@ const (
 
 // values are what a team gives to the chart once.
 const values = `
-image: {repository: ghcr.io/wayleave/wayleave, tag: local, pullPolicy: Never}
 hopNamespaces: [incident-response]
 ceilings:
 - name: look
@@ -64,6 +63,8 @@ type site struct {
 	// loader is the administrator without a throttle.
 	loader client.Client
 	values string
+	// frontCA signs the client certificate that the API server presents to the webhook.
+	frontCA []byte
 }
 
 // TestHelm plays the life of an installation.
@@ -73,6 +74,16 @@ func TestHelm(t *testing.T) {
 		return
 	}
 	s := newSite(t)
+	s.firstPage("helm")
+	s.helm("v4", "uninstall", "wayleave", "--wait", "--timeout", "4m")
+	s.nothingLeft()
+	for _, o := range s.ofTeam() { // the chart's values say the same
+		s.must(s.admin.Delete(s.Context(), o))
+	}
+
+	for _, o := range mayList() {
+		s.must(s.admin.Create(t.Context(), o))
+	}
 	before := s.previousChart()
 	began := time.Now()
 	s.helm("v4", "install", "wayleave", before, "--create-namespace", "--wait", "--timeout", "4m", "--values", s.values)
@@ -93,7 +104,9 @@ func TestHelm(t *testing.T) {
 		s.kill(s.replica("webhook"))
 		s.kubectl("rollout", "status", "-n", operator.Namespace, "deployment/wayleave-webhook", "--timeout=2m")
 	})
+	s.underLoad("draining the node", second, revoked, s.drains)
 	s.losesLeader()
+	s.installedOnce()
 	s.helm("v4", "rollback", "wayleave", "1", "--wait", "--timeout", "4m")
 	third := s.delegate("third")
 	running := s.job(third, "list pods in "+on+" every 200ms for 10m")
@@ -107,7 +120,10 @@ func TestHelm(t *testing.T) {
 
 	s.helm("v4", "uninstall", "wayleave", "--wait", "--timeout", "4m")
 	s.nothingLeft()
-	s.helm("v3", "install", "wayleave", root+"/charts/wayleave", "--wait", "--timeout", "4m", "--values", s.values, "--set", "enforce=warn")
+	s.frontSecret()
+	s.helm("v3", "install", "wayleave", root+"/charts/wayleave", "--wait", "--timeout", "4m", "--values", s.values,
+		"--set", "enforce=warn,webhook.clientCA.secretName=front")
+	s.answersTheAPIServerAlone()
 	s.reads(third, v1alpha1.ReasonIdle, v1alpha1.ReasonGranted) // it goes on
 	s.reads(second, v1alpha1.ReasonRevoked)
 	s.onlyReports(third)
@@ -117,7 +133,8 @@ func TestHelm(t *testing.T) {
 
 func newSite(t *testing.T) *site {
 	t.Helper()
-	c, err := cluster.Start(t.Context(), cluster.Options{Node: true, Log: t.Output()})
+	flag, ca := presents(t)
+	c, err := cluster.Start(t.Context(), cluster.Options{Node: true, Log: t.Output(), APIServerArgs: []string{flag}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -126,11 +143,13 @@ func newSite(t *testing.T) *site {
 			t.Error(err)
 		}
 	})
-	s := &site{T: t, cluster: c, values: filepath.Join(t.TempDir(), "values.yaml")}
+	s := &site{T: t, cluster: c, frontCA: ca, values: filepath.Join(t.TempDir(), "values.yaml")}
 	if s.admin, err = client.New(c.Config(), client.Options{Scheme: operator.Scheme()}); err != nil {
 		t.Fatal(err)
 	}
-	if s.author, err = client.New(c.UserConfig(author), client.Options{Scheme: operator.Scheme()}); err != nil {
+	quiet := c.UserConfig(author)
+	quiet.WarningHandler = rest.NoWarnings{}
+	if s.author, err = client.New(quiet, client.Options{Scheme: operator.Scheme()}); err != nil {
 		t.Fatal(err)
 	}
 	unthrottled := rest.CopyConfig(c.Config())
@@ -138,26 +157,29 @@ func newSite(t *testing.T) *site {
 	if s.loader, err = client.New(unthrottled, client.Options{Scheme: operator.Scheme()}); err != nil {
 		t.Fatal(err)
 	}
-	program := filepath.Join(c.Dir(), "agent")
-	if err := cluster.BuildProgram(t.Context(), "github.com/wayleave/wayleave/hack/images/agent", program); err != nil {
-		t.Fatal(err)
+	s.must(operator.LoadSampleImages(t.Context(), c))
+	dist := t.TempDir()
+	if out, err := exec.CommandContext(t.Context(), "make", "-C", root, "image", "DIST="+dist).CombinedOutput(); err != nil {
+		t.Fatalf("make image: %v\n%s", err, out)
 	}
-	if _, err := c.LoadImage(t.Context(), agent, program); err != nil {
-		t.Fatal(err)
-	}
-	if err := operator.LoadImage(t.Context(), c); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(s.values, []byte(values), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	for _, name := range []string{ns, on} {
-		s.must(s.admin.Create(t.Context(), &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}))
-	}
-	for _, o := range mayList() {
-		s.must(s.admin.Create(t.Context(), o))
-	}
+	_, err = operator.ImportImage(t.Context(), c, root, filepath.Join(dist, "image"))
+	s.must(err)
+	s.must(os.WriteFile(s.values, []byte(values), 0o600))
 	return s
+}
+
+// ofTeam are the objects of config/samples/team.yaml, but for the namespaces.
+func (s *site) ofTeam() []client.Object {
+	s.Helper()
+	all, err := operator.Load(root + "/config/samples/team.yaml")
+	s.must(err)
+	var objects []client.Object
+	for _, o := range all {
+		if o.GetKind() != "Namespace" {
+			objects = append(objects, o)
+		}
+	}
+	return objects
 }
 
 // mayList lets the author list the pods that hops may list.
@@ -207,21 +229,46 @@ func (s *site) must(err error) {
 	}
 }
 
-// helm runs a version of Helm as administrator.
-func (s *site) helm(version string, args ...string) {
+// helmProgram is the program of a version of Helm.
+func (s *site) helmProgram(version string) string {
 	s.Helper()
 	build := exec.CommandContext(s.Context(), "go", "-C", root+"/hack/helm", "tool", "-n", "helm.sh/helm/"+version+"/cmd/helm")
 	path, err := build.Output()
 	s.must(err)
-	home, began := s.TempDir(), time.Now()
-	cmd := exec.CommandContext(s.Context(), strings.TrimSpace(string(path)), append(args, "--namespace", operator.Namespace)...)
-	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home,
-		"KUBECONFIG="+s.cluster.Kubeconfig())
-	out, err := cmd.CombinedOutput()
+	return strings.TrimSpace(string(path))
+}
+
+// helm runs a version of Helm as administrator.
+func (s *site) helm(version string, args ...string) {
+	s.Helper()
+	began := time.Now()
+	out, err := s.tryHelm(version, args...)
 	if err != nil {
 		s.Fatalf("helm %s: %v\n%s\n%s", strings.Join(args, " "), err, out, s.pods())
 	}
 	s.Logf("helm %s %s took %s", version, args[0], time.Since(began).Round(100*time.Millisecond))
+}
+
+func (s *site) tryHelm(version string, args ...string) (string, error) {
+	s.Helper()
+	home := s.TempDir()
+	cmd := exec.CommandContext(s.Context(), s.helmProgram(version), append(args, "--namespace", operator.Namespace)...)
+	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home,
+		"KUBECONFIG="+s.cluster.Kubeconfig())
+	out, err := cmd.CombinedOutput()
+	return string(out), err
+}
+
+// installedOnce: a second release is refused before anything of it is there.
+func (s *site) installedOnce() {
+	s.Helper()
+	out, err := s.tryHelm("v4", "install", "second", root+"/charts/wayleave", "--values", s.values)
+	if err == nil || !strings.Contains(out, "Wayleave is installed in this cluster already, as release wayleave: upgrade that one") {
+		s.Errorf("a second installation: %v\n%s", err, out)
+	}
+	if out, err := s.tryHelm("v4", "status", "second"); err == nil {
+		s.Errorf("there is a second release:\n%s", out)
+	}
 }
 
 // pods is what a person would look at first.

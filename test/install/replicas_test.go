@@ -5,6 +5,7 @@ package install
 import (
 	"context"
 	"fmt"
+	"os/exec"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -166,4 +167,20 @@ func (s *site) losesLeader() {
 		return nil
 	})
 	s.reads(top, v1alpha1.ReasonRevoked)
+}
+
+// drains drains the only node there is: the budgets keep one replica of each process on it, since no other node takes the rest.
+func (s *site) drains() {
+	s.Helper()
+	var nodes corev1.NodeList
+	s.must(s.admin.List(s.Context(), &nodes))
+	node := nodes.Items[0].Name
+	drain := exec.CommandContext(s.Context(), s.cluster.Kubectl(), "--kubeconfig", s.cluster.Kubeconfig(),
+		"drain", node, "--pod-selector=app.kubernetes.io/name=wayleave", "--timeout=15s")
+	out, err := drain.CombinedOutput()
+	if err == nil || !strings.Contains(string(out), "evicted") || !strings.Contains(string(out), "would violate the pod's disruption budget") {
+		s.Errorf("kubectl drain: %v\n%s", err, out)
+	}
+	s.kubectl("uncordon", node)
+	s.kubectl("rollout", "status", "-n", operator.Namespace, "deployment", "--timeout=2m")
 }

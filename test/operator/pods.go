@@ -12,16 +12,12 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
-	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/test/cluster"
 )
-
-// Image is the name of the image that StartPods loads into the node.
-const Image = "ghcr.io/wayleave/wayleave:local"
 
 // Pods is Wayleave on a cluster with a node, as its own pods.
 type Pods struct {
@@ -40,7 +36,7 @@ func StartPods(ctx context.Context, c *cluster.Cluster, o Options) (*Pods, error
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
 	p := &Pods{client: admin, pods: pods}
-	if err := LoadImage(ctx, c); err != nil {
+	if err := LoadImage(ctx, c, o.Root); err != nil {
 		return nil, err
 	}
 	objects, err := Load(filepath.Join(o.Root, "config", "default"))
@@ -48,9 +44,6 @@ func StartPods(ctx context.Context, c *cluster.Cluster, o Options) (*Pods, error
 		return nil, err
 	}
 	for _, object := range objects {
-		if err := useLocalImage(object); err != nil {
-			return nil, err
-		}
 		apply := client.ApplyConfigurationFromUnstructured(object)
 		if err := admin.Apply(ctx, apply, client.FieldOwner("installer"), client.ForceOwnership); err != nil {
 			return nil, fmt.Errorf("applying %s %s: %w", object.GetKind(), object.GetName(), err)
@@ -77,33 +70,6 @@ func (p *Pods) explain(ctx context.Context) error {
 		errs = append(errs, fmt.Errorf("pod %s: %+v: %s", pod.Name, pod.Status.ContainerStatuses, text), err)
 	}
 	return errors.Join(errs...)
-}
-
-// LoadImage builds this source and loads its image into the node.
-func LoadImage(ctx context.Context, c *cluster.Cluster) error {
-	program := filepath.Join(c.Dir(), "wayleave-image")
-	if err := cluster.BuildProgram(ctx, "github.com/wayleave/wayleave/cmd/wayleave", program); err != nil {
-		return fmt.Errorf("building Wayleave: %w", err)
-	}
-	_, err := c.LoadImage(ctx, Image, program)
-	return err
-}
-
-// useLocalImage has the pods of a Deployment run the image that was loaded.
-func useLocalImage(object *unstructured.Unstructured) error {
-	if object.GetKind() != "Deployment" {
-		return nil
-	}
-	fields := []string{"spec", "template", "spec", "containers"}
-	containers, _, err := unstructured.NestedSlice(object.Object, fields...)
-	if err != nil {
-		return fmt.Errorf("reading the containers of Deployment %s: %w", object.GetName(), err)
-	}
-	for _, c := range containers {
-		container, _ := c.(map[string]any)
-		container["image"], container["imagePullPolicy"] = Image, string(corev1.PullNever)
-	}
-	return unstructured.SetNestedSlice(object.Object, containers, fields...)
 }
 
 // ready fails unless our kinds are served and all replicas of all processes are ready.
