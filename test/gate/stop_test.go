@@ -199,7 +199,9 @@ func (f *fixture) revokedWhen(list client.ObjectList, when func(runtime.Object) 
 // TestControllerDown: while the controller is down a pod waits, and nobody can have it run; then it runs. It runs alone.
 func TestControllerDown(t *testing.T) {
 	f := setup(t, maxUses(1))
-	suite.operator.Kill(operator.Controller)
+	if err := suite.wayleave.Scale(t.Context(), operator.Controller, 0); err != nil {
+		t.Fatal(err)
+	}
 	job := f.job("work", f.once())
 	f.apply(job)
 	var pod corev1.Pod
@@ -226,7 +228,7 @@ func TestControllerDown(t *testing.T) {
 	if n := f.ran.count("dhop-"); n > 0 || f.allowed(time.Time{}) > 0 {
 		t.Errorf("%d pods have run", n)
 	}
-	if err := suite.operator.StartController(t.Context()); err != nil {
+	if err := suite.wayleave.Scale(t.Context(), operator.Controller, 2); err != nil {
 		t.Fatal(err)
 	}
 	f.ends(job, batchv1.JobComplete)

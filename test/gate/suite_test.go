@@ -1,6 +1,6 @@
 //go:build unix
 
-// Package gate shows on a node, with pods that really run, that no container of a workload starts before its use of a hop was
+// Package gate shows on a node, with Wayleave and workloads as pods that really run, that no container of a workload starts before its use of a hop was
 // admitted, and that none gets an answer afterwards. What needs no node is in test/e2e.
 package gate
 
@@ -10,7 +10,6 @@ import (
 	"fmt"
 	"os"
 	"testing"
-	"time"
 
 	corev1 "k8s.io/api/core/v1"
 	"k8s.io/client-go/kubernetes"
@@ -22,17 +21,14 @@ import (
 	"github.com/wayleave/wayleave/test/operator"
 )
 
-// suite is what the tests share: one cluster with a node, one operator. Each test has namespaces and a user of its own.
+// suite is what the tests share: one cluster with a node, and Wayleave on it. Each test has namespaces and a user of its own.
 var suite struct {
 	cluster  *cluster.Cluster
-	operator *operator.Operator
+	wayleave *operator.Pods
 	admin    client.WithWatch
 	pods     kubernetes.Interface
 	node     string
 }
-
-// leaseDuration bounds how long a test waits after it has killed the controller.
-const leaseDuration = 5 * time.Second
 
 const (
 	root = "../.."
@@ -67,9 +63,8 @@ func start(ctx context.Context) (err error) {
 	if suite.cluster, err = cluster.Start(ctx, cluster.Options{Node: true, Log: os.Stderr}); err != nil {
 		return fmt.Errorf("starting the cluster: %w", err)
 	}
-	o := operator.Options{Root: root, Log: os.Stderr, LeaseDuration: leaseDuration}
-	if suite.operator, err = operator.Start(ctx, suite.cluster, o); err != nil {
-		return fmt.Errorf("starting the operator: %w", err)
+	if suite.wayleave, err = operator.StartPods(ctx, suite.cluster, operator.Options{Root: root, Log: os.Stderr}); err != nil {
+		return fmt.Errorf("installing Wayleave: %w", err)
 	}
 	if err := operator.LoadSampleImages(ctx, suite.cluster); err != nil {
 		return err
@@ -89,9 +84,6 @@ func start(ctx context.Context) (err error) {
 }
 
 func stop() {
-	if suite.operator != nil {
-		suite.operator.Stop()
-	}
 	if suite.cluster != nil {
 		_ = suite.cluster.Stop() // the watchdog removes what is left
 	}

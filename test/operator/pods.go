@@ -12,6 +12,7 @@ import (
 
 	appsv1 "k8s.io/api/apps/v1"
 	corev1 "k8s.io/api/core/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/kubernetes"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -112,6 +113,24 @@ func (p *Pods) AuditLines(ctx context.Context) ([]byte, error) {
 		lines = append(lines, text...)
 	}
 	return lines, nil
+}
+
+// Scale has so many replicas of a process run, or none, and returns when that is so.
+func (p *Pods) Scale(ctx context.Context, process string, replicas int32) error {
+	deployment := &appsv1.Deployment{}
+	deployment.Namespace, deployment.Name = Namespace, "wayleave-"+process
+	patch := client.RawPatch(types.MergePatchType, fmt.Appendf(nil, `{"spec":{"replicas":%d}}`, replicas))
+	if err := p.client.Patch(ctx, deployment, patch); err != nil {
+		return fmt.Errorf("scaling %s: %w", deployment.Name, err)
+	}
+	return until(ctx, fmt.Sprintf("%d pods of %s", replicas, deployment.Name), func(ctx context.Context) error {
+		var pods corev1.PodList
+		err := p.client.List(ctx, &pods, client.InNamespace(Namespace), client.MatchingLabels{"app.kubernetes.io/component": process})
+		if n := len(pods.Items); err == nil && n != int(replicas) {
+			err = fmt.Errorf("there are %d", n)
+		}
+		return errors.Join(err, p.ready(ctx))
+	})
 }
 
 // Stop does nothing: the pods end with the cluster.
