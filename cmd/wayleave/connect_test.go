@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"io"
+	"log"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -42,6 +44,14 @@ func TestReach(t *testing.T) {
 			expect(t, reach(t.Context(), &rest.Config{Host: server.URL}, 10*time.Millisecond), test.want)
 		})
 	}
+	t.Run("another cluster", func(t *testing.T) {
+		server := httptest.NewTLSServer(http.NotFoundHandler())
+		defer server.Close()
+		server.Config.ErrorLog = log.New(io.Discard, "", 0)
+		other := rest.TLSClientConfig{CAData: certificate(t, time.Hour)["tls.crt"]}
+		expect(t, reach(t.Context(), &rest.Config{Host: server.URL, TLSClientConfig: other}, 0),
+			"cannot reach the API server "+server.URL+": tls: failed to verify certificate: x509: certificate signed by unknown authority")
+	})
 	t.Run("no listener", func(t *testing.T) {
 		server := httptest.NewServer(http.NotFoundHandler())
 		server.Close()

@@ -2,14 +2,15 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net/http"
-	"os"
 	"path/filepath"
+	"sync"
 	"time"
 
 	"k8s.io/apimachinery/pkg/util/wait"
-	"k8s.io/client-go/util/cert"
+	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/webhook"
 )
 
@@ -22,49 +23,48 @@ type patientServer struct {
 	webhook.Server
 	certDir  string
 	patience time.Duration
+	// told keeps a replica that is not ready from saying so at each probe.
+	told sync.Once
 }
 
-// Start serves once the certificate is there.
-func (s patientServer) Start(ctx context.Context) error {
-	missing := s.missing()
+// Start serves once there is a valid certificate.
+func (s *patientServer) Start(ctx context.Context) error {
+	wrong := s.unusable()
 	_ = wait.PollUntilContextTimeout(ctx, min(s.patience, time.Second), s.patience, true, func(context.Context) (bool, error) {
-		missing = s.missing()
-		return missing == nil, nil
-	}) // what is missing says whether it failed
+		wrong = s.unusable()
+		return wrong == nil, nil
+	}) // what is wrong says whether it failed
 	switch {
-	case missing == nil:
+	case wrong == nil:
 		return s.Server.Start(ctx)
 	case ctx.Err() == nil:
-		return fmt.Errorf("waiting %s for the serving certificate: %w", s.patience, missing)
+		return fmt.Errorf("waiting %s for the serving certificate: %w", s.patience, wrong)
 	}
 	return nil // the process ends
 }
 
 // NeedLeaderElection says that every replica serves.
-func (s patientServer) NeedLeaderElection() bool { return false }
+func (s *patientServer) NeedLeaderElection() bool { return false }
 
-// isValid is a readiness check: the API server calls nobody whose certificate has expired.
-func (s patientServer) isValid(*http.Request) error {
-	raw, err := os.ReadFile(filepath.Join(s.certDir, "tls.crt"))
+// isValid is a readiness check: the API server calls nobody whose certificate has expired. What is wrong is logged, since /readyz keeps
+// it to itself.
+func (s *patientServer) isValid(*http.Request) error {
+	err := s.unusable()
 	if err != nil {
-		return fmt.Errorf("reading the serving certificate: %w", err)
+		s.told.Do(func() { ctrl.Log.Error(err, "not ready") })
 	}
-	certificates, err := cert.ParseCertsPEM(raw)
+	return err
+}
+
+// unusable says why nobody can be served with the certificate that is there; nil if one is.
+func (s *patientServer) unusable() error {
+	pair, err := tls.LoadX509KeyPair(filepath.Join(s.certDir, "tls.crt"), filepath.Join(s.certDir, "tls.key"))
 	if err != nil {
 		return fmt.Errorf("reading the serving certificate in %s: %w", s.certDir, err)
 	}
-	if end := certificates[0].NotAfter; time.Now().After(end) {
+	if end := pair.Leaf.NotAfter; time.Now().After(end) {
 		return fmt.Errorf("the serving certificate in %s has expired at %s: renew it, or let wayleave certs do so",
 			s.certDir, end.UTC().Format(time.RFC3339))
-	}
-	return nil
-}
-
-func (s patientServer) missing() error {
-	for _, name := range []string{"tls.crt", "tls.key"} {
-		if _, err := os.Stat(filepath.Join(s.certDir, name)); err != nil {
-			return err
-		}
 	}
 	return nil
 }

@@ -85,7 +85,7 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 	if err != nil {
 		return err
 	}
-	server := patientServer{
+	server := &patientServer{
 		Server:  webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir, ClientCAName: clientCA}),
 		certDir: o.certDir, patience: certificatePatience,
 	}

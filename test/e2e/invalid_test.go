@@ -187,11 +187,12 @@ func (g *gallery) rejects(t *testing.T, name string, strict bool) {
 // strictly has what the test's namespaces are asked validated under strict admission, too.
 func (g *gallery) strictly() {
 	g.Helper()
-	url, err := suite.operator.StartStrictWebhook(g.Context())
+	const strictWebhook = "strict"
+	url, err := suite.operator.StartAnotherWebhook(g.Context(), strictWebhook, "--strict-admission")
 	if err != nil {
 		g.Fatal(err)
 	}
-	g.Cleanup(func() { suite.operator.Kill(operator.Strict) })
+	g.Cleanup(func() { suite.operator.Kill(strictWebhook) })
 	var installed admissionregistrationv1.ValidatingWebhookConfiguration
 	if err := suite.admin.Get(g.Context(), client.ObjectKey{Name: "wayleave"}, &installed); err != nil {
 		g.Fatal(err)

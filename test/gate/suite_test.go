@@ -1,6 +1,6 @@
 //go:build unix
 
-// Package gate shows on a node, with Wayleave and workloads as pods that really run, that no container of a workload starts before its use of a hop was
+// Package gate shows on a node, with Wayleave and workloads as pods, that no container of a workload starts before its use of a hop was
 // admitted, and that none gets an answer afterwards. What needs no node is in test/e2e.
 package gate
 

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strconv"
 	"time"
@@ -183,21 +184,29 @@ func (op *Operator) StartWebhook(ctx context.Context) error {
 	return op.untilReady(ctx, "webhook")
 }
 
-// Strict is a second webhook, beside the one that the installed configurations name.
-const Strict = "strict"
-
-// StartStrictWebhook starts a webhook with strict admission, and returns its URL without a path when it is ready.
-func (op *Operator) StartStrictWebhook(ctx context.Context) (string, error) {
+// StartAnotherWebhook starts a webhook beside the one that the installed configurations name, with more flags, and returns its URL
+// without a path when it is ready.
+func (op *Operator) StartAnotherWebhook(ctx context.Context, name string, flags ...string) (string, error) {
 	port, err := freePort()
 	if err != nil {
 		return "", err
 	}
-	err = op.runAs(ctx, "webhook", Strict, "--cert-dir", op.certDir(), "--host", "127.0.0.1",
-		"--port", strconv.Itoa(port), "--strict-admission")
+	flags = append([]string{"--cert-dir", op.certDir(), "--host", "127.0.0.1", "--port", strconv.Itoa(port)}, flags...)
+	if err := op.runAs(ctx, "webhook", name, flags...); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf("https://localhost:%d", port), op.untilReady(ctx, name)
+}
+
+// Attempt runs a command of Wayleave with the account of a process until it ends, and returns what it has printed.
+func (op *Operator) Attempt(ctx context.Context, command string, flags ...string) (string, error) {
+	kubeconfig, err := op.kubeconfig(ctx, command)
 	if err != nil {
 		return "", err
 	}
-	return fmt.Sprintf("https://localhost:%d", port), op.untilReady(ctx, Strict)
+	flags = append([]string{command, "--kubeconfig", kubeconfig, "--health-probe-bind-address=0"}, flags...)
+	out, err := exec.CommandContext(ctx, op.binary, flags...).CombinedOutput()
+	return string(out), err
 }
 
 // The processes of the controller. They are replicas of each other, of which one leads.
@@ -318,20 +327,25 @@ func (op *Operator) untilReady(ctx context.Context, name string) error {
 		if err := op.programs[name].Died(); err != nil {
 			return err
 		}
-		request, err := http.NewRequestWithContext(ctx, http.MethodGet, op.health[name], http.NoBody)
-		if err != nil {
-			return err
-		}
-		response, err := http.DefaultClient.Do(request)
-		if err != nil {
-			return err
-		}
-		defer response.Body.Close()
-		if response.StatusCode != http.StatusOK {
-			return fmt.Errorf("/readyz answers %s", response.Status)
-		}
-		return nil
+		return op.Ready(ctx, name)
 	})
+}
+
+// Ready fails unless a process says that it is ready.
+func (op *Operator) Ready(ctx context.Context, name string) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, op.health[name], http.NoBody)
+	if err != nil {
+		return err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return fmt.Errorf("/readyz answers %s", response.Status)
+	}
+	return nil
 }
 
 // patience is for one step of a start, on a machine that does much else.
