@@ -60,7 +60,9 @@ func write(t *testing.T, dir, name string, content []byte) {
 func TestServerWaitsForItsCertificate(t *testing.T) {
 	dir, inner := t.TempDir(), started{at: make(chan time.Time, 1)}
 	ended := make(chan error, 1)
-	go func() { ended <- (&patientServer{Server: inner, certDir: dir, patience: time.Minute}).Start(t.Context()) }()
+	go func() {
+		ended <- (&patientServer{Server: inner, certDir: dir, patience: time.Minute}).Start(t.Context())
+	}()
 	files := certificate(t, time.Hour)
 	write(t, dir, "tls.crt", files["tls.crt"])
 	last := time.Now()
@@ -92,7 +94,7 @@ func TestUnusableCertificate(t *testing.T) {
 		"there is none":           {want: "tls.crt: no such file"},
 		"it has no key":           {files: map[string][]byte{"tls.crt": valid["tls.crt"]}, want: "tls.key: no such file"},
 		"it has the key of other": {files: map[string][]byte{"tls.crt": valid["tls.crt"], "tls.key": other["tls.key"]}, want: "private key"},
-		"it is no certificate":    {files: map[string][]byte{"tls.crt": {}, "tls.key": valid["tls.key"]}, want: "reading the serving certificate"},
+		"it is no certificate":    {files: map[string][]byte{"tls.crt": {}, "tls.key": valid["tls.key"]}, want: "reading the serving"},
 		"it has expired":          {files: expired, want: "has expired at"},
 	} {
 		t.Run(name, func(t *testing.T) {
