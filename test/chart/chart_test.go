@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -27,21 +26,6 @@ const (
 	ns    = "wayleave-system"
 )
 
-// helms are the programs of the two versions that are in use.
-var helms = map[string]string{}
-
-func TestMain(m *testing.M) {
-	for _, version := range []string{"v3", "v4"} {
-		path, err := exec.Command("go", "-C", root+"/hack/helm", "tool", "-n", "helm.sh/helm/"+version+"/cmd/helm").Output()
-		if err != nil {
-			fmt.Fprintf(os.Stderr, "building Helm %s: %v\n", version, errors.Join(err, stderrOf(err)))
-			os.Exit(1)
-		}
-		helms[version] = strings.TrimSpace(string(path))
-	}
-	os.Exit(m.Run())
-}
-
 func stderrOf(err error) error {
 	if exit, ok := errors.AsType[*exec.ExitError](err); ok {
 		return errors.New(string(exit.Stderr))
@@ -49,12 +33,14 @@ func stderrOf(err error) error {
 	return nil
 }
 
-// helm runs a version of Helm, without settings of the user.
+// helm runs a version of Helm, without settings of the user, and without a cluster.
 func helm(t *testing.T, version string, args ...string) (string, error) {
 	t.Helper()
-	cmd := exec.CommandContext(t.Context(), helms[version], args...)
 	home := t.TempDir()
-	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home, "KUBECONFIG="+home+"/none")
+	cmd, err := operator.Helm(t.Context(), root, version, home, home+"/none", args...)
+	if err != nil {
+		t.Fatal(err)
+	}
 	out, err := cmd.Output()
 	return string(out), errors.Join(err, stderrOf(err))
 }
@@ -93,7 +79,7 @@ func byKey(objects []*unstructured.Unstructured) map[string]any {
 
 // TestLint: both versions of Helm find nothing to say.
 func TestLint(t *testing.T) {
-	for version := range helms {
+	for _, version := range operator.HelmVersions {
 		if out, err := helm(t, version, "lint", "--strict", "--namespace", ns, chart); err != nil {
 			t.Errorf("helm %s: %v\n%s", version, err, out)
 		}
@@ -108,7 +94,7 @@ func TestSameAsKustomize(t *testing.T) {
 		for _, o := range objects {
 			forget(o.Object)
 		}
-		for version := range helms {
+		for _, version := range operator.HelmVersions {
 			ours, err := render(t, version, values, "--no-hooks")
 			if err != nil {
 				t.Fatal(err)

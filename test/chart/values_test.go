@@ -3,6 +3,8 @@ package chart
 import (
 	"strings"
 	"testing"
+
+	"github.com/wayleave/wayleave/test/operator"
 )
 
 // TestValues: each value changes what it says, and nothing is left of what it turns off.
@@ -188,7 +190,7 @@ func TestWrongValues(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			for version := range helms {
+			for _, version := range operator.HelmVersions {
 				if _, err := render(t, version, test.values); err == nil || !strings.Contains(err.Error(), test.says) {
 					t.Errorf("helm %s: %v, which does not name %q", version, err, test.says)
 				}
@@ -199,7 +201,7 @@ func TestWrongValues(t *testing.T) {
 
 // TestWrongPlace: the chart says where it belongs, and for which clusters it is.
 func TestWrongPlace(t *testing.T) {
-	for version := range helms {
+	for _, version := range operator.HelmVersions {
 		if _, err := helm(t, version, "template", "wayleave", chart, "--namespace", "default", "--kube-version", "1.37.0"); err == nil ||
 			!strings.Contains(err.Error(), "--namespace wayleave-system") {
 			t.Errorf("helm %s, in another namespace: %v", version, err)

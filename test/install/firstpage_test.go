@@ -9,6 +9,8 @@ import (
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/wayleave/wayleave/test/operator"
 )
 
 // firstCommands are the commands of the first page, with the tool for which they are: helm, kubectl, or both.
@@ -19,8 +21,10 @@ func (s *site) firstPage(tool string) {
 	s.Helper()
 	page, err := os.ReadFile(root + "/README.md")
 	s.must(err)
+	helm, err := operator.HelmProgram(s.Context(), root, "v4")
+	s.must(err)
 	path := s.TempDir()
-	for name, program := range map[string]string{"kubectl": s.cluster.Kubectl(), "helm": s.helmProgram("v4")} {
+	for name, program := range map[string]string{"kubectl": s.cluster.Kubectl(), "helm": helm} {
 		s.must(os.Symlink(program, filepath.Join(path, name)))
 	}
 	began, typed := time.Now(), 0

@@ -229,15 +229,6 @@ func (s *site) must(err error) {
 	}
 }
 
-// helmProgram is the program of a version of Helm.
-func (s *site) helmProgram(version string) string {
-	s.Helper()
-	build := exec.CommandContext(s.Context(), "go", "-C", root+"/hack/helm", "tool", "-n", "helm.sh/helm/"+version+"/cmd/helm")
-	path, err := build.Output()
-	s.must(err)
-	return strings.TrimSpace(string(path))
-}
-
 // helm runs a version of Helm as administrator.
 func (s *site) helm(version string, args ...string) {
 	s.Helper()
@@ -251,10 +242,9 @@ func (s *site) helm(version string, args ...string) {
 
 func (s *site) tryHelm(version string, args ...string) (string, error) {
 	s.Helper()
-	home := s.TempDir()
-	cmd := exec.CommandContext(s.Context(), s.helmProgram(version), append(args, "--namespace", operator.Namespace)...)
-	cmd.Env = append(os.Environ(), "HELM_CACHE_HOME="+home, "HELM_CONFIG_HOME="+home, "HELM_DATA_HOME="+home,
-		"KUBECONFIG="+s.cluster.Kubeconfig())
+	args = append(args, "--namespace", operator.Namespace)
+	cmd, err := operator.Helm(s.Context(), root, version, s.TempDir(), s.cluster.Kubeconfig(), args...)
+	s.must(err)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
 }

@@ -48,6 +48,31 @@ func TestKubectl(t *testing.T) {
 	if err := s.admin.Get(s.Context(), client.ObjectKey{Name: operator.Namespace}, namespace); !apierrors.IsNotFound(err) {
 		s.Errorf("the namespace is %+v: %v", namespace.Status, err)
 	}
+	s.removesInTheWrongOrder()
+}
+
+// removesInTheWrongOrder installs Wayleave again, and takes its processes away while a hop is in use, then the namespace of the hop, and
+// the rest last: nothing waits for what is gone.
+func (s *site) removesInTheWrongOrder() {
+	s.Helper()
+	s.kubectl("apply", "--server-side", "-f", root+"/dist/install.yaml")
+	s.kubectl("rollout", "status", "-n", operator.Namespace, "deployment", "--timeout=4m")
+	s.kubectl("apply", "-f", root+"/config/samples/team.yaml")
+	var err error
+	s.author, err = client.New(s.cluster.UserConfig(author, "on-call"), client.Options{Scheme: operator.Scheme()})
+	s.must(err)
+	hop := s.delegate("live")
+	job := s.job(hop, "list pods in "+on+" every 200ms for 10m")
+	s.create(job)
+	s.running(job, "dhop-live.")
+
+	s.kubectl("delete", "namespace", operator.Namespace, "--timeout=1m")
+	s.kubectl("delete", "namespace", ns, "--timeout=1m")
+	s.kubectl("delete", "-f", root+"/dist/install.yaml", "--ignore-not-found", "--timeout=1m")
+	// As docs/install.md says.
+	s.kubectl("delete", "rolebindings,clusterrolebindings", "-A", "-l", v1alpha1.LabelHopUID)
+	s.kubectl("delete", "roles,clusterroles", "-A", "-l", v1alpha1.LabelHopUID)
+	s.nothingLeft()
 }
 
 func (s *site) kubectl(args ...string) {
