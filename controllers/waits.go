@@ -103,9 +103,16 @@ func (w waits) overwrite(hop types.UID, who delegation.Finding) {
 // overwriting is who changes a part of a hop's grant; nil if no one has for some time.
 func (w waits) overwriting(hop types.UID) *delegation.Finding { return findingIn(w.overwritten, hop) }
 
+// finalRetry is how long a use waits that was refused for good: a queue starts its Job again each time that it is suspended.
+const finalRetry = 10 * time.Minute
+
 // refuse has a use that may not begin wait.
 func (w waits) refuse(use string, why delegation.Finding) {
-	w.refused.Set(use, &why, delegation.DeniedRetry)
+	after := delegation.DeniedRetry
+	if why.Reason.Class() == v1alpha1.ClassFinal {
+		after = finalRetry
+	}
+	w.refused.Set(use, &why, after)
 }
 
 // refusal is why a use was refused a moment ago; nil if it was not.

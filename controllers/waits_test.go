@@ -14,7 +14,7 @@ import (
 func fakeWaits() (waits, *clocktesting.FakeClock) {
 	clock := clocktesting.NewFakeClock(t0)
 	expiring := func() *cache.Expiring { return cache.NewExpiringWithClock(clock) }
-	return waits{denied: expiring(), written: expiring(), overwritten: expiring()}, clock
+	return waits{denied: expiring(), written: expiring(), overwritten: expiring(), refused: expiring()}, clock
 }
 
 func TestDenialWaits(t *testing.T) {
@@ -81,5 +81,20 @@ func TestPutBackWaits(t *testing.T) {
 	clock.Step(delegation.DeniedRetry)
 	if w.overwriting("1") != nil {
 		t.Error("a hop is overwritten for ever")
+	}
+}
+
+// TestRefusalWaits: what may be fixed is looked at again soon; a Job that is refused for good is not suspended again and again.
+func TestRefusalWaits(t *testing.T) {
+	w, clock := fakeWaits()
+	w.refuse("fixable", delegation.Finding{Reason: v1alpha1.ReasonImageNotAllowed})
+	w.refuse("final", delegation.Finding{Reason: v1alpha1.ReasonRevoked})
+	clock.Step(delegation.DeniedRetry)
+	if w.refusal("fixable") != nil || w.refusal("final") == nil {
+		t.Errorf("after %s: %v, %v", delegation.DeniedRetry, w.refusal("fixable"), w.refusal("final"))
+	}
+	clock.Step(finalRetry)
+	if w.refusal("final") != nil {
+		t.Error("a refusal is never looked at again")
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/rbac"
 	"github.com/wayleave/wayleave/internal/workload"
 )
 
@@ -203,6 +204,9 @@ func (v *workloadValidator) input(
 		return in, err
 	}
 	in.Workload = w.Question(made, use)
+	if _, ok := rbac.ServiceAccountOf(req.UserInfo.Username); ok { // whoever reads the Event of a controller is somebody else
+		in.Workload.Author = req.UserInfo.Username
+	}
 	in.Workload.Begins = req.Operation == admissionv1.Create && w.Begins(made)
 	return in, nil
 }

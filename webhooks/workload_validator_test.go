@@ -132,6 +132,20 @@ func TestWorkloadValidator(t *testing.T) {
 	}
 }
 
+// TestAccountsAreNamed: what is denied to a controller is read in an Event, by people who would take "you" for themselves.
+func TestAccountsAreNamed(t *testing.T) {
+	for user, want := range map[string]string{
+		"alice":                             "you do not hold the verb use",
+		"system:serviceaccount:jobset:jobs": `its author "system:serviceaccount:jobset:jobs" does not hold the verb use`,
+	} {
+		w := newWorld(t, granted()...)
+		got := newWorkloadValidator(w.Options).Handle(t.Context(), mutated(t, user, "Job", job(), nil))
+		if got.Allowed || !strings.Contains(message(got), want) {
+			t.Errorf("%s is told %q", user, message(got))
+		}
+	}
+}
+
 // TestTemplatesWaitForOthers: what another object of the same commit may mend holds back no CronJob, and no dry run of a
 // Job; the Job itself and every pod are denied.
 func TestTemplatesWaitForOthers(t *testing.T) {

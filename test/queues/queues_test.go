@@ -232,7 +232,8 @@ func (s *site) hasNoUseLeft() {
 func (s *site) runsJobSets() {
 	s.hop("gang", 2)
 	s.applies("alert-bot", strings.NewReplacer("NAME", "set", "HOP", "gang", "LABELS", "").Replace(jobSet))
-	s.tells("JobSet", "set", "JobCreationFailed", "NotPermittedToUse: you do not hold the verb use on this delegationhop")
+	s.tells("JobSet", "set", "JobCreationFailed",
+		`NotPermittedToUse: its author "system:serviceaccount:jobset-system:jobset-controller-manager" does not hold the verb use`)
 	s.types("admin", lets)
 	s.runs("set-workers-0", jobset.user(), "")
 
