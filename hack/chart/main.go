@@ -62,12 +62,13 @@ var all = []template{
 		name: "policies.yaml",
 		files: []string{
 			"policy/status.yaml", "policy/controller.yaml", "policy/controller-kinds.yaml", "policy/controller-workloads.yaml", "policy/gate.yaml",
+			"policy/pods.yaml", "policy/connect.yaml", "policy/tokens.yaml", "policy/identities.yaml",
 			"policy/stamps.yaml", "policy/metadata.yaml", "policy/hop-secrets.yaml", "policy/hop-services.yaml", "policy/hop-kubernetes.yaml",
 			"policy/hop-volumes.yaml",
 		},
 		when: map[string]string{"": ".Values.policies.install"},
 		replace: []replacement{{
-			regexp.MustCompile(`(?m)^(  policyName: hop-[a-z]+\.delegation\.wayleave\.dev\n  validationActions: )\[Deny\]$`),
+			regexp.MustCompile(`(?m)^(  policyName: hop-(?:secrets|services|kubernetes|volumes)\.delegation\.wayleave\.dev\n  validationActions: )\[Deny, Audit\]$`),
 			`$1{{ include "wayleave.actions" . }}`,
 		}},
 	},

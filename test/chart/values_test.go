@@ -35,7 +35,7 @@ func TestValues(t *testing.T) {
 			values: "enforce: warn",
 			has: map[string][]string{
 				deployment("controller"): {`"--enforce=warn"`}, deployment("webhook"): {`"--enforce=warn"`},
-				policy("hop-secrets"): {`"validationActions":["Warn","Audit"]`}, policy("status"): {`"validationActions":["Deny"]`},
+				policy("hop-secrets"): {`"validationActions":["Warn","Audit"]`}, policy("status"): {`"validationActions":["Deny","Audit"]`},
 			},
 			hasNot: map[string][]string{deployment("certs"): {"--enforce"}},
 		},

@@ -56,6 +56,6 @@ annotations:
 {{- if eq .Values.enforce "warn" -}}
 [Warn, Audit]
 {{- else -}}
-[Deny]
+[Deny, Audit]
 {{- end -}}
 {{- end -}}
