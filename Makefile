@@ -133,7 +133,8 @@ bench: ## Measure what Wayleave costs beside a bare API server, as a table of ra
 .PHONY: helm
 helm: ## Build Helm 4 into bin
 	@mkdir -p bin
-	cp -f $(HELM) bin/helm
+	@cp -f $(HELM) bin/helm
+	@echo 'export PATH=$(CURDIR)/bin:$$PATH'
 
 .PHONY: cluster
 cluster: cluster-ready ## Start a bare local cluster, without Wayleave (with it: make demo KEEP=1)

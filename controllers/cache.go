@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	corev1 "k8s.io/api/core/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
 	"k8s.io/apimachinery/pkg/selection"
 	"k8s.io/apimachinery/pkg/types"
@@ -19,16 +20,33 @@ import (
 
 // CacheOptions are those of the cache that the controllers need. Of ServiceAccounts and pods it holds only those that
 // have to do with hops, and it drops managed fields, which are never read and can be half of an object. The namespace is the
-// operator's.
-func CacheOptions(namespace string) cache.Options {
+// operator's. Where Wayleave only reports, anybody may have pods with the label: of one that does not run as a hop only its name is
+// kept.
+func CacheOptions(namespace string, reportOnly bool) cache.Options {
+	pods := cache.ByObject{Label: withLabel(v1alpha1.LabelHop)}
+	if reportOnly {
+		pods.Transform = namesOfOthers
+	}
 	return cache.Options{
 		DefaultTransform: cache.TransformStripManagedFields(),
 		ByObject: map[client.Object]cache.ByObject{
 			&corev1.ServiceAccount{}: {Label: withLabel(grants.CacheLabel)},
-			&corev1.Pod{}:            {Label: withLabel(v1alpha1.LabelHop)},
+			&corev1.Pod{}:            pods,
 			&corev1.ConfigMap{}:      facts.FreezeCache(namespace),
 		},
 	}
+}
+
+// namesOfOthers keeps no more than the name of a pod that does not run as a hop.
+func namesOfOthers(o any) (any, error) {
+	pod, ok := o.(*corev1.Pod)
+	if !ok || runsAsHop(pod) {
+		return cache.TransformStripManagedFields()(o)
+	}
+	return &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+		Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID, ResourceVersion: pod.ResourceVersion,
+		Labels: map[string]string{v1alpha1.LabelHop: pod.Labels[v1alpha1.LabelHop]},
+	}}, nil
 }
 
 func withLabel(key string) labels.Selector {

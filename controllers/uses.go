@@ -127,7 +127,8 @@ func (r *HopReconciler) stopUse(ctx context.Context, p *pass, use v1alpha1.Use) 
 func (r *HopReconciler) stopUnseen(ctx context.Context, p *pass) error {
 	checked := false
 	for _, pod := range p.pods {
-		if workload.IsGated(pod) || workload.HasEnded(pod) || workload.IsEnding(pod) || delegation.LiveUse(p.next, facts.UseUID(pod)) != nil {
+		if workload.IsGated(pod) || workload.HasEnded(pod) || workload.IsEnding(pod) ||
+			runsAsHop(pod) && delegation.LiveUse(p.next, facts.UseUID(pod)) != nil {
 			continue
 		}
 		if use := delegation.LiveUse(&p.hop().Status, facts.UseUID(pod)); use != nil && delegation.UseOver(p.hop(), *use, p.in.Now) {

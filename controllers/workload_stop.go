@@ -130,29 +130,28 @@ func (s workloadStopper) deletePods(
 	ctx context.Context, hop types.NamespacedName, selected client.ListOption, why delegation.Finding, unnoted map[types.UID]bool,
 	left *leftover,
 ) error {
-	var pods corev1.PodList
-	if err := s.live.List(ctx, &pods, client.InNamespace(hop.Namespace), selected); err != nil {
-		return fmt.Errorf("listing the pods of hop %s: %w", hop, err)
-	}
 	var toEnd []*corev1.Pod
-	for i := range pods.Items {
-		pod := &pods.Items[i]
+	err := s.eachPod(ctx, hop, selected, func(pod *corev1.Pod) {
 		if workload.HasEnded(pod) || s.leaves(pod) {
-			continue
+			return
 		}
 		left.running = true
 		owner := metav1.GetControllerOf(pod)
 		switch {
 		case workload.IsEnding(pod):
-			continue
+			return
 		case owner != nil && unnoted[owner.UID]:
 			left.unnoted = true
-			continue
+			return
 		case owner == nil:
 			s.events.Eventf(pod, nil, corev1.EventTypeWarning, string(why.Reason), "End", "%s",
 				note(fmt.Sprintf("ended: hop %s was withdrawn: %s", hop, why)))
 		}
-		toEnd = append(toEnd, pod)
+		// What is deleted is told by its name and UID.
+		toEnd = append(toEnd, &corev1.Pod{ObjectMeta: metav1.ObjectMeta{Namespace: pod.Namespace, Name: pod.Name, UID: pod.UID}})
+	})
+	if err != nil {
+		return err
 	}
 	return inParallel(toEnd, func(pod *corev1.Pod) error { return s.deletePod(ctx, pod) })
 }
@@ -164,20 +163,38 @@ func (s workloadStopper) allEnded(ctx context.Context, hop *v1alpha1.DelegationH
 	if account := hop.Status.ServiceAccountName; account != "" {
 		selected = append(selected, client.MatchingFields{"spec.serviceAccountName": account})
 	}
+	ended := true
 	for _, some := range selected {
-		var pods corev1.PodList
-		if err := s.live.List(ctx, &pods, client.InNamespace(hop.Namespace), some); err != nil {
-			return false, fmt.Errorf("listing the pods of hop %s: %w", delegation.HopKey(hop), err)
-		}
-		for i := range pods.Items {
-			pod := &pods.Items[i]
+		if err := s.eachPod(ctx, delegation.HopKey(hop), some, func(pod *corev1.Pod) {
 			lost := !pod.DeletionTimestamp.IsZero() && now.Sub(pod.DeletionTimestamp.Time) > lostAfter
-			if !lost && !workload.HasEnded(pod) && !s.leaves(pod) {
-				return false, nil
-			}
+			ended = ended && (lost || workload.HasEnded(pod) || s.leaves(pod))
+		}); err != nil {
+			return false, err
 		}
 	}
-	return true, nil
+	return ended, nil
+}
+
+// podsAtATime is how many pods are read at once: others may fill a namespace with large ones.
+const podsAtATime = 100
+
+// eachPod does something with each of the pods that are selected in the namespace of a hop, as the API server has them.
+func (s workloadStopper) eachPod(
+	ctx context.Context, hop types.NamespacedName, selected client.ListOption, do func(*corev1.Pod),
+) error {
+	for page := (corev1.PodList{}); ; {
+		some := []client.ListOption{client.InNamespace(hop.Namespace), selected, client.Limit(podsAtATime), client.Continue(page.Continue)}
+		page = corev1.PodList{}
+		if err := s.live.List(ctx, &page, some...); err != nil {
+			return fmt.Errorf("listing the pods of hop %s: %w", hop, err)
+		}
+		for i := range page.Items {
+			do(&page.Items[i])
+		}
+		if page.Continue == "" {
+			return nil
+		}
+	}
 }
 
 // deletePod deletes a pod, which has a moment to end.

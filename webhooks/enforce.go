@@ -18,7 +18,7 @@ import (
 // of the webhook before it.
 const wouldDeny = "would-deny"
 
-// verdictWarn is the verdict, in audit lines and metrics, of a request that passes with a warning although the verdict is to deny it.
+// verdictWarn is the verdict, in audit lines and metrics, of what passes with a warning, and runs as without Wayleave.
 const verdictWarn = "Warn"
 
 // deny denies a workload, or reports that it would be denied. What takes the account of a hop is denied in any case: it would run
@@ -29,16 +29,19 @@ func (v *workloadValidator) deny(
 	if !v.reportOnly || workload.TakesAccount(&w.Spec) {
 		return v.record(req, in, reason, response)
 	}
-	return v.reported(req, in, reason, response)
+	message := response.Result.Message
+	if w.Owner != nil { // whoever reads this looks for what a person made
+		message += fmt.Sprintf(" (it is made by %s %q)", w.Owner.Kind, w.Owner.Name)
+	}
+	passes := admission.Allowed("").WithWarnings("it runs as without Wayleave, which only reports that it would deny it: " + response.Result.Message)
+	passes.AuditAnnotations = map[string]string{wouldDeny: fmt.Sprintf("%s: %s", reason, message)}
+	return v.reported(req, in, reason, message, passes)
 }
 
-// reported lets a request pass that would be denied. Nothing is refused for an audit line that cannot be written.
+// reported records a request that passes with a warning. Nothing is refused for an audit line that cannot be written.
 func (r recorder) reported(
-	req admission.Request, in delegation.Input, reason v1alpha1.Reason, denied admission.Response,
+	req admission.Request, in delegation.Input, reason v1alpha1.Reason, message string, response admission.Response,
 ) admission.Response {
-	message := denied.Result.Message
-	response := admission.Allowed("").WithWarnings("it runs as without Wayleave, which only reports that it would deny it: " + message)
-	response.AuditAnnotations = map[string]string{wouldDeny: fmt.Sprintf("%s: %s", reason, message)}
 	if err := r.write(req, in, reason, verdictWarn, message); err != nil {
 		response = response.WithWarnings(unwritten(err))
 	}

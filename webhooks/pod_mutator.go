@@ -44,11 +44,11 @@ func (m *podMutator) Handle(ctx context.Context, req admission.Request) admissio
 	key := hopKey(req, name)
 	hop, err := m.facts.FindHop(ctx, key)
 	if err != nil {
-		return m.unstamped(req, w, namedHop(key), fmt.Errorf("reading hop %s: %w", key, err))
+		return m.unstamped(req, namedHop(key), fmt.Errorf("reading hop %s: %w", key, err))
 	}
 	stamping, err := stampWorkload(req, w, nil, hop)
 	if err != nil {
-		return m.unstamped(req, w, namedHop(key), err)
+		return m.unstamped(req, namedHop(key), err)
 	}
 	assignment, err := m.assignment(ctx, req, w, hop, stamping)
 	if err != nil {

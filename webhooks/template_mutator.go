@@ -37,11 +37,11 @@ func (m *templateMutator) Handle(ctx context.Context, req admission.Request) adm
 	key := hopKey(req, name)
 	hop, err := m.facts.FindHop(ctx, key)
 	if err != nil {
-		return m.unstamped(req, w, namedHop(key), fmt.Errorf("reading hop %s: %w", key, err))
+		return m.unstamped(req, namedHop(key), fmt.Errorf("reading hop %s: %w", key, err))
 	}
 	operations, err := stampWorkload(req, w, old, hop)
 	if err != nil {
-		return m.unstamped(req, w, namedHop(key), err)
+		return m.unstamped(req, namedHop(key), err)
 	}
 	return admission.Patched("", operations...)
 }

@@ -12,11 +12,9 @@ import (
 	"github.com/wayleave/wayleave/internal/workload"
 )
 
-// unstamped denies what cannot be stamped, or leaves it without a stamp, on which nothing runs under the hop.
-func (r recorder) unstamped(req admission.Request, w *workload.Workload, in delegation.Input, err error) admission.Response {
-	if none, err := w.Stamping(nil); r.reportOnly && err == nil {
-		return admission.Patched("", none...)
-	}
+// unstamped denies what cannot be stamped, also where Wayleave only reports: what has no stamp would count as made by a built-in
+// controller, on the right of another user.
+func (r recorder) unstamped(req admission.Request, in delegation.Input, err error) admission.Response {
 	if tooLong, ok := errors.AsType[unstampableError](err); ok {
 		cause := metav1.StatusCause{Type: metav1.CauseTypeForbidden, Message: tooLong.Error()}
 		return r.record(req, in, v1alpha1.ReasonNotPermittedToUse, forbidden(req, tooLong.Error(), cause))

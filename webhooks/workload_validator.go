@@ -45,7 +45,11 @@ func (v *workloadValidator) Handle(ctx context.Context, req admission.Request) a
 		return admission.Allowed("")
 	}
 	if f := w.Undeclarable(old); f != nil {
-		return v.deny(req, w, v.named(ctx, req, old, w), f.Reason, forbidden(req, f.Message, causes(v.clock.Now(), fieldOf, *f)...))
+		in, response := v.named(ctx, req, old, w), forbidden(req, f.Message, causes(v.clock.Now(), fieldOf, *f)...)
+		if old != nil && !w.Template && workload.IsStamped(w.Stamps) && !w.Keeps(old) { // a stamp from before the label is nobody's
+			return v.record(req, in, f.Reason, response)
+		}
+		return v.deny(req, w, in, f.Reason, response)
 	}
 	name, declared := w.Hop()
 	if !declared {
@@ -57,9 +61,11 @@ func (v *workloadValidator) Handle(ctx context.Context, req admission.Request) a
 	}
 	reason, response := v.answer(req, w, name, in)
 	switch {
+	case response.Allowed && v.reportOnly && len(response.Warnings) > 0: // it waits, but its pods do not
+		return v.reported(req, in, reason, response.Warnings[0], response)
 	case response.Allowed:
 		return v.record(req, in, reason, response)
-	case workload.IsStamped(w.Stamps) && w.Misstamped(authorOf(req, w), uidOf(in.Chain.Last())): // whatever else is wrong
+	case w.Misstamped(authorOf(req, w), uidOf(in.Chain.Last())): // whatever else is wrong
 		return v.record(req, in, reason, response)
 	}
 	return v.deny(req, w, in, reason, response)
@@ -131,7 +137,7 @@ func (v *workloadValidator) answer(
 	}
 	reason, message := verdict.Reason(v1alpha1.ReasonGranted), unusable(name, about, verdict.RelativeMessage(in.Now))
 	if waits {
-		return reason, admission.Allowed("").WithWarnings(message + until(req, verdict))
+		return reason, admission.Allowed("").WithWarnings(message + v.until(req, verdict))
 	}
 	return reason, forbidden(req, message, causes(in.Now, w.FieldOf, verdict.Findings...)...)
 }
@@ -167,9 +173,11 @@ func (v *workloadValidator) canWait(
 }
 
 // until says what a template that is admitted waits for.
-func until(req admission.Request, verdict delegation.Verdict) string {
+func (v *workloadValidator) until(req admission.Request, verdict delegation.Verdict) string {
 	what := "its pods are denied until then"
-	if verdict.Class() != v1alpha1.ClassWaiting && req.Kind.Kind != string(v1alpha1.WorkloadCronJob) {
+	if v.reportOnly {
+		what = "its pods run as without Wayleave until then"
+	} else if verdict.Class() != v1alpha1.ClassWaiting && req.Kind.Kind != string(v1alpha1.WorkloadCronJob) {
 		what = "it is denied until then, and so are its pods; this was a dry run"
 	}
 	if _, ok := verdict.Find(v1alpha1.ReasonHopNotFound); ok {

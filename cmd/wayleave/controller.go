@@ -95,7 +95,7 @@ func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error
 	}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                        newScheme(),
-		Cache:                         controllers.CacheOptions(o.namespace),
+		Cache:                         controllers.CacheOptions(o.namespace, o.reportOnly()),
 		Metrics:                       o.metrics(),
 		HealthProbeBindAddress:        o.healthAddress,
 		LeaderElection:                o.election.on,

@@ -15,6 +15,7 @@ import (
 	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/discovery"
 	"k8s.io/client-go/rest"
+	ctrl "sigs.k8s.io/controller-runtime"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
@@ -33,26 +34,27 @@ func sameKinds(ctx context.Context, cfg *rest.Config, patience time.Duration) er
 	if err != nil {
 		return fmt.Errorf("connecting to the API server %s: %w", cfg.Host, err)
 	}
-	different := fmt.Errorf("the API server %s does not say which fields the kinds of %s have", cfg.Host, v1alpha1.GroupName)
-	err = wait.PollUntilContextTimeout(ctx, min(patience, 200*time.Millisecond), patience, true, func(context.Context) (bool, error) {
+	var last error
+	_ = wait.PollUntilContextTimeout(ctx, min(patience, 200*time.Millisecond), patience, true, func(context.Context) (bool, error) {
 		raw, err := client.RESTClient().Get().AbsPath("/openapi/v3/apis/"+v1alpha1.SchemeGroupVersion.String()).
 			SetHeader("Accept", runtime.ContentTypeJSON).Timeout(patience).Do(ctx).Raw()
-		if apierrors.IsNotFound(err) {
-			return false, nil
+		switch {
+		case err == nil:
+			last = compareKinds(raw)
+		case apierrors.IsForbidden(err):
+			ctrl.Log.Info("the API server does not let this process see the fields of its kinds, so they are not compared", "answer", err.Error())
+			last = nil
+		case apierrors.IsNotFound(err):
+			last = fmt.Errorf("the API server %s does not say which fields the kinds of %s have", cfg.Host, v1alpha1.GroupName)
+		default:
+			last = fmt.Errorf("asking the API server %s for the fields of our kinds: %w", cfg.Host, cause(err))
 		}
-		if err != nil {
-			return false, err
-		}
-		different = compareKinds(raw)
-		return different == nil, nil
-	})
-	switch {
-	case err == nil, apierrors.IsForbidden(err):
-		return nil
-	case wait.Interrupted(err) && ctx.Err() == nil:
-		return different
+		return last == nil, nil
+	}) // the last answer says whether it failed
+	if ctx.Err() != nil {
+		return ctx.Err()
 	}
-	return fmt.Errorf("asking the API server %s for the fields of our kinds: %w", cfg.Host, cause(err))
+	return last
 }
 
 // schema is what is read here of a schema in a document of OpenAPI 3.

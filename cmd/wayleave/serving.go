@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"path/filepath"
@@ -62,9 +63,17 @@ func (s *patientServer) unusable() error {
 	if err != nil {
 		return fmt.Errorf("reading the serving certificate in %s: %w", s.certDir, err)
 	}
-	if end := pair.Leaf.NotAfter; time.Now().After(end) {
+	leaf, err := x509.ParseCertificate(pair.Certificate[0])
+	if err != nil {
+		return fmt.Errorf("reading the serving certificate in %s: %w", s.certDir, err)
+	}
+	switch now := time.Now(); {
+	case now.After(leaf.NotAfter):
 		return fmt.Errorf("the serving certificate in %s has expired at %s: renew it, or let wayleave certs do so",
-			s.certDir, end.UTC().Format(time.RFC3339))
+			s.certDir, leaf.NotAfter.UTC().Format(time.RFC3339))
+	case now.Before(leaf.NotBefore):
+		return fmt.Errorf("the serving certificate in %s is valid from %s on: check the clock of the node", s.certDir,
+			leaf.NotBefore.UTC().Format(time.RFC3339))
 	}
 	return nil
 }

@@ -67,10 +67,6 @@ var all = []template{
 			"policy/hop-volumes.yaml",
 		},
 		when: map[string]string{"": ".Values.policies.install"},
-		replace: []replacement{{
-			regexp.MustCompile(`(?m)^(  policyName: hop-(?:secrets|services|kubernetes|volumes)\.delegation\.wayleave\.dev\n  validationActions: )\[Deny, Audit\]$`),
-			`$1{{ include "wayleave.actions" . }}`,
-		}},
 	},
 	{
 		name:  "admission.yaml",

@@ -147,7 +147,7 @@ func explain(ctx context.Context) error {
 		return err
 	}
 	fmt.Printf("export KUBECONFIG=%s\n", filepath.Join(dir, "kubeconfig"))
-	fmt.Printf("export PATH=$PATH:%s\n", filepath.Dir(binaries["kubectl"]))
+	fmt.Printf("export PATH=%s:$PATH\n", filepath.Dir(binaries["kubectl"]))
 	return nil
 }
 

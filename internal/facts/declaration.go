@@ -28,6 +28,16 @@ type Declaration struct {
 	// Job and CronJob are nil where there is none.
 	Job     *batchv1.Job
 	CronJob *batchv1.CronJob
+	// outdated is why a Job of a CronJob may not begin a use; nil if it may.
+	outdated *delegation.Finding
+}
+
+// Begins says why a pod may not begin a use that does not live yet; nil if it may.
+func (d Declaration) Begins(status *v1alpha1.DelegationHopStatus) *delegation.Finding {
+	if d.outdated == nil || delegation.LiveUse(status, d.Use.UID) != nil {
+		return nil
+	}
+	return d.outdated
 }
 
 // Question is the pod as a verdict looks at it, whose author may use the hop or not.
@@ -97,6 +107,9 @@ func (g *Gatherer) QuestionOfMade(ctx context.Context, w *workload.Workload, hop
 	if problem == nil {
 		problem = d.Elsewhere(hop)
 	}
+	if problem == nil {
+		problem = d.Begins(&hop.Status)
+	}
 	if problem != nil { // nobody is known who may use the hop
 		d.Stamp.Author.User = delegation.Unknown
 		return d.Question(w, delegation.Answer{Outcome: delegation.Deny}), nil
@@ -154,6 +167,17 @@ func (f *Declarations) declaredByCronJob(
 	}
 	if declared := cronJob.Spec.JobTemplate.Spec.Template.Labels[v1alpha1.LabelHop]; declared != job.Spec.Template.Labels[v1alpha1.LabelHop] {
 		return none, undeclared("the CronJob %q that the Job names as its owner declares hop %q", owner.Name, declared), nil
+	}
+	made, err := workload.From(job)
+	if err != nil {
+		return none, nil, err
+	}
+	judged, err := workload.From(cronJob)
+	if err != nil {
+		return none, nil, err
+	}
+	if !made.Unchanged(judged) { // whoever changed the CronJob since answers for what it says now
+		d.outdated = undeclared("what the Job runs is not what the CronJob %q says, which was changed since: its next Job is as it is now", owner.Name)
 	}
 	return stamp, nil, nil
 }

@@ -60,6 +60,13 @@ func (w *Workload) Unchanged(old *Workload) bool {
 		equality.Semantic.DeepEqual(whatRuns(w.Spec), whatRuns(old.Spec))
 }
 
+// Keeps says whether an update leaves the hop that a workload declares.
+func (w *Workload) Keeps(old *Workload) bool {
+	name, declared := w.Hop()
+	before, wasDeclared := old.Hop()
+	return declared == wasDeclared && name == before
+}
+
 // ours are the labels or annotations that mean something to Wayleave.
 func ours(all map[string]string) map[string]string {
 	some := map[string]string{}
@@ -114,12 +121,11 @@ func (w *Workload) Undeclarable(old *Workload) *delegation.Finding {
 
 // changed says why the update of a pod that declares a hop, before or after, is not allowed.
 func (w *Workload) changed(old *Workload) *delegation.Finding {
-	name, declared := w.Hop()
-	if before, wasDeclared := old.Hop(); declared != wasDeclared || before != name {
+	if !w.Keeps(old) {
 		return w.finding(v1alpha1.ReasonWorkloadNotAllowed, labelField,
 			"the label %s of a pod cannot be changed: make a new pod", v1alpha1.LabelHop)
 	}
-	if declared {
+	if _, declared := w.Hop(); declared {
 		return w.finding(v1alpha1.ReasonWorkloadNotAllowed, "",
 			"a pod that runs under a hop stays as it was admitted: no ephemeral containers, no other image, "+
 				"no other declaration; make a new pod")

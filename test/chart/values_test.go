@@ -35,12 +35,12 @@ func TestValues(t *testing.T) {
 			values: "enforce: warn",
 			has: map[string][]string{
 				deployment("controller"): {`"--enforce=warn"`}, deployment("webhook"): {`"--enforce=warn"`},
-				policy("hop-secrets"): {`"validationActions":["Warn","Audit"]`}, policy("status"): {`"validationActions":["Deny","Audit"]`},
+				policy("hop-secrets"): {`"validationActions":["Deny","Audit"]`}, // it refuses nothing that a cluster had before
 			},
 			hasNot: map[string][]string{deployment("certs"): {"--enforce"}},
 		},
 		"deny": {
-			hasNot:  map[string][]string{deployment("webhook"): {"--enforce"}, policy("hop-secrets"): {"Warn"}},
+			hasNot:  map[string][]string{deployment("webhook"): {"--enforce"}},
 			without: []string{"ClusterRole/wayleave-webhook-warn"},
 		},
 		"without kinds":    {values: "crds: {install: false}", without: []string{"CustomResourceDefinition"}},
@@ -48,9 +48,9 @@ func TestValues(t *testing.T) {
 		"kinds stay":       {has: map[string][]string{kind("delegationpaths"): {`"helm.sh/resource-policy":"keep"`}}},
 		"without policies": {values: "policies: {install: false}", without: []string{"ValidatingAdmissionPolicy"}},
 		"a given certificate": {
-			values: "certificate: {from: secret, secretName: given, caBundle: PEM}",
+			values: "certificate: {from: secret, secretName: given, caBundle: BEGIN CERTIFICATE}",
 			has: map[string][]string{
-				deployment("webhook"): {`"secretName":"given"`}, "ValidatingWebhookConfiguration/wayleave": {`"caBundle":"UEVN"`},
+				deployment("webhook"): {`"secretName":"given"`}, "ValidatingWebhookConfiguration/wayleave": {`"caBundle":"QkVHSU4gQ0VSVElGSUNBVEU="`},
 			},
 			without: []string{deployment("certs"), "Secret", "ServiceAccount wayleave-system/wayleave-certs", "ClusterRole/wayleave-certs"},
 		},
@@ -113,10 +113,10 @@ func TestValues(t *testing.T) {
 				"ceilings: [{name: respond, namespaces: [payments], rules: [{apiGroups: [''], resources: [pods], verbs: [get]}]}]\n" +
 				"starters: [{namespace: agents, subjects: [{kind: Group, name: on-call, apiGroup: rbac.authorization.k8s.io}]}]",
 			has: map[string][]string{
-				"RoleBinding agents/wayleave-hop-namespace":     {`"name":"wayleave-hop-namespace"`, `"name":"wayleave-controller"`},
+				"RoleBinding agents/wayleave-hops":              {`"name":"wayleave-hop-namespace"`, `"name":"wayleave-controller"`},
 				"ClusterRole/wayleave-ceiling-respond":          {`"delegation.wayleave.dev/ceiling":"true"`, `"verbs":["get"]`},
 				"RoleBinding payments/wayleave-ceiling-respond": {`"name":"wayleave-controller"`},
-				"RoleBinding agents/wayleave-starters":          {`"name":"wayleave-starter"`, `"name":"on-call"`},
+				"RoleBinding agents/wayleave-start":             {`"name":"wayleave-starter"`, `"name":"on-call"`},
 			},
 		},
 	} {
@@ -168,19 +168,21 @@ func TestWrongValues(t *testing.T) {
 		"no replicas":                       {"controller: {replicas: 0}", "replicas"},
 		"a digest without its algorithm":    {"image: {digest: abc}", "digest"},
 		"an unknown certificate":            {"certificate: {from: vault}", "from"},
+		"a certificate that is none":        {"certificate: {from: secret, caBundle: mine}", "certificate.caBundle: it holds no PEM certificate"},
+		"a rule with a misspelt field":      {"ceilings: [{name: a, namespaces: [b], rules: [{apiGroups: [''], resources: [pods], verb: [get]}]}]", "verb"},
 		"a mode that does not exist":        {"enforce: audit", "enforce"},
 		"a given certificate without a CA":  {"certificate: {from: secret}", "certificate.caBundle: with certificate.from=secret"},
 		"a monitor of nothing":              {"metrics: {enabled: false, serviceMonitor: {enabled: true}}", "metrics.serviceMonitor.enabled"},
 		"a namespace that is no name":       {"hopNamespaces: ['*']", "hopNamespaces"},
 		"a ceiling without rules":           {"ceilings: [{name: all, namespaces: [payments]}]", "rules"},
-		"a ceiling for no namespace":        {"ceilings: [{name: all, namespaces: [], rules: [{}]}]", "namespaces"},
+		"a ceiling for no namespace":        {"ceilings: [{name: all, namespaces: [], rules: [{apiGroups: [a], resources: [b], verbs: [c]}]}]", "namespaces"},
 		"starters of no kind":               {"starters: [{namespace: agents, subjects: [{name: on-call}]}]", "kind"},
 		"an argument that is no flag":       {"webhook: {extraArgs: [strict]}", "extraArgs"},
 		"hops in a namespace of Kubernetes": {"hopNamespaces: [kube-system]", "hopNamespaces"},
 		"hops in our own namespace":         {"hopNamespaces: [wayleave-system]", "hopNamespaces"},
 		"a Secret that certs may not write": {"certificate: {secretName: mine}", "certificate.secretName: with certificate.from=rotation"},
 		"two ceilings of one name": {
-			"ceilings: [{name: a, namespaces: [dev], rules: [{}]}, {name: a, namespaces: [payments], rules: [{}]}]",
+			"ceilings: [{name: a, namespaces: [dev], rules: [{apiGroups: [a], resources: [b], verbs: [c]}]}, {name: a, namespaces: [payments], rules: [{apiGroups: [a], resources: [b], verbs: [c]}]}]",
 			"ceilings: there are two of the name a",
 		},
 		"starters of one namespace twice": {

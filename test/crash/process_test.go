@@ -234,7 +234,7 @@ func startProcess(t *testing.T, cfg *rest.Config) *process {
 	p := &process{gate: gate{kill: cancel}, cancel: cancel, ended: make(chan error, 1)}
 	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
 		Scheme:                 operator.Scheme(),
-		Cache:                  controllers.CacheOptions(operator.Namespace),
+		Cache:                  controllers.CacheOptions(operator.Namespace, false),
 		Metrics:                metricsserver.Options{BindAddress: "0"},
 		HealthProbeBindAddress: "0",
 		Controller:             config.Controller{SkipNameValidation: new(true)},

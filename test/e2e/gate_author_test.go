@@ -167,6 +167,29 @@ func TestChangedTemplateIsItsChangers(t *testing.T) {
 	f.wantStamp(cron, bob, hop)
 }
 
+// TestOldJobOfAChangedCronJob: who changes a CronJob answers for what it says from then on, not for a Job that it made before.
+func TestOldJobOfAChangedCronJob(t *testing.T) {
+	f := hopSetup(t)
+	_, hop := f.chain()
+	f.usable(hop.Name)
+	suspendedRun := func(name string) (*batchv1.CronJob, *batchv1.Job) {
+		cron := f.scheduled(name, hop.Name, batchv1.AllowConcurrent)
+		cron.Spec.JobTemplate.Spec.Suspend = new(true)
+		f.apply(f.by, cron)
+		f.due(cron, 1)
+		return cron, &f.runsOf(cron, 1)[0]
+	}
+	changed, old := suspendedRun("changed")
+	_, same := suspendedRun("same")
+	f.change(f.by, changed, `{"spec":{"jobTemplate":{"spec":{"template":{"spec":{"terminationGracePeriodSeconds":7}}}}}}`)
+	for _, job := range []*batchv1.Job{old, same} {
+		f.change(f.by, job, resumeJob)
+	}
+	f.opened(same, 1)
+	f.refused(old, v1alpha1.ReasonNotPermittedToUse)
+	f.eventually("an Event", func() error { return f.wantEvent(old, "NotPermittedToUse", "which was changed since") })
+}
+
 // TestOwnerReferenceGivesNoRight: a pod that names somebody else's Job as its owner runs on the right of its own author.
 func TestOwnerReferenceGivesNoRight(t *testing.T) {
 	f := hopSetup(t)

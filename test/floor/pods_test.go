@@ -149,6 +149,7 @@ func TestPodsStayAsTheyAre(t *testing.T) {
 		f.allowed(f.patch(user, pod, "", `{"metadata":{"labels":{"team":"a"},"annotations":{"note":"b"}}}`))
 	}
 	f.allowed(f.patch(ours, pod, "", `{"spec":{"schedulingGates":null,"activeDeadlineSeconds":60}}`))
+	f.denied(f.patch(ours, pod, "", image), "controller-pods", "")
 }
 
 // patch patches a pod or a subresource of it, as a dry run.

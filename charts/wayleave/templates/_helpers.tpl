@@ -50,12 +50,3 @@ annotations:
   cert-manager.io/inject-ca-from: {{ include "wayleave.namespace" . }}/wayleave-webhook
 {{- end }}
 {{- end -}}
-
-{{- /* What the policies do that bound the processes that run under hops. */ -}}
-{{- define "wayleave.actions" -}}
-{{- if eq .Values.enforce "warn" -}}
-[Warn, Audit]
-{{- else -}}
-[Deny, Audit]
-{{- end -}}
-{{- end -}}
