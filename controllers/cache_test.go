@@ -40,7 +40,7 @@ func TestOthersCostNoMemory(t *testing.T) {
 	}
 	for account, want := range map[string]*corev1.Pod{
 		"dhop-h.1.2": large("dhop-h.1.2"),
-		"own": {ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "p", UID: "1", Labels: map[string]string{v1alpha1.LabelHop: "h"}}},
+		"own":        {ObjectMeta: metav1.ObjectMeta{Namespace: "a", Name: "p", UID: "1", Labels: map[string]string{v1alpha1.LabelHop: "h"}}},
 	} {
 		kept, err := namesOfOthers(large(account))
 		if err != nil {

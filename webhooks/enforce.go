@@ -33,7 +33,8 @@ func (v *workloadValidator) deny(
 	if w.Owner != nil { // whoever reads this looks for what a person made
 		message += fmt.Sprintf(" (it is made by %s %q)", w.Owner.Kind, w.Owner.Name)
 	}
-	passes := admission.Allowed("").WithWarnings("it runs as without Wayleave, which only reports that it would deny it: " + response.Result.Message)
+	passes := admission.Allowed("").WithWarnings(
+		"it runs as without Wayleave, which only reports that it would deny it: " + response.Result.Message)
 	passes.AuditAnnotations = map[string]string{wouldDeny: fmt.Sprintf("%s: %s", reason, message)}
 	return v.reported(req, in, reason, message, passes)
 }

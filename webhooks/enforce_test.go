@@ -135,7 +135,7 @@ func TestReportOnly(t *testing.T) {
 		"a pod with a stamp from before": {
 			object: pod(own, stampedBefore), old: pod(own, stampedBefore, unlabelled), want: judgement{Decision: "Deny"}, says: "cannot be changed",
 		},
-		"one that would lose its label":   {object: pod(unlabelled, assigned), old: pod(assigned), want: refused, says: "cannot be changed"},
+		"one that would lose its label": {object: pod(unlabelled, assigned), old: pod(assigned), want: refused, says: "cannot be changed"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWorld(t, granted()...)

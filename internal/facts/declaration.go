@@ -177,7 +177,7 @@ func (f *Declarations) declaredByCronJob(
 		return none, nil, err
 	}
 	if !made.Unchanged(judged) { // whoever changed the CronJob since answers for what it says now
-		d.outdated = undeclared("what the Job runs is not what the CronJob %q says, which was changed since: its next Job is as it is now", owner.Name)
+		d.outdated = undeclared("what the Job runs is not what CronJob %q says, which was changed since: the next Job is as it is", owner.Name)
 	}
 	return stamp, nil, nil
 }

@@ -162,6 +162,7 @@ func kind(name string) string { return "CustomResourceDefinition/" + name + ".de
 
 // TestWrongValues: each is refused, and the message names the value.
 func TestWrongValues(t *testing.T) {
+	const rules = "[{apiGroups: [a], resources: [b], verbs: [c]}]"
 	for name, test := range map[string]struct{ values, says string }{
 		"a value that does not exist":       {"replicas: 3", "replicas"},
 		"a misspelt value":                  {"webhook: {replica: 3}", "replica"},
@@ -169,20 +170,20 @@ func TestWrongValues(t *testing.T) {
 		"a digest without its algorithm":    {"image: {digest: abc}", "digest"},
 		"an unknown certificate":            {"certificate: {from: vault}", "from"},
 		"a certificate that is none":        {"certificate: {from: secret, caBundle: mine}", "certificate.caBundle: it holds no PEM certificate"},
-		"a rule with a misspelt field":      {"ceilings: [{name: a, namespaces: [b], rules: [{apiGroups: [''], resources: [pods], verb: [get]}]}]", "verb"},
+		"a rule with a misspelt field":      {"ceilings: [{name: a, namespaces: [b], rules: [{apiGroups: [a], verb: [c]}]}]", "verb"},
 		"a mode that does not exist":        {"enforce: audit", "enforce"},
 		"a given certificate without a CA":  {"certificate: {from: secret}", "certificate.caBundle: with certificate.from=secret"},
 		"a monitor of nothing":              {"metrics: {enabled: false, serviceMonitor: {enabled: true}}", "metrics.serviceMonitor.enabled"},
 		"a namespace that is no name":       {"hopNamespaces: ['*']", "hopNamespaces"},
 		"a ceiling without rules":           {"ceilings: [{name: all, namespaces: [payments]}]", "rules"},
-		"a ceiling for no namespace":        {"ceilings: [{name: all, namespaces: [], rules: [{apiGroups: [a], resources: [b], verbs: [c]}]}]", "namespaces"},
+		"a ceiling for no namespace":        {"ceilings: [{name: all, namespaces: [], rules: " + rules + "}]", "namespaces"},
 		"starters of no kind":               {"starters: [{namespace: agents, subjects: [{name: on-call}]}]", "kind"},
 		"an argument that is no flag":       {"webhook: {extraArgs: [strict]}", "extraArgs"},
 		"hops in a namespace of Kubernetes": {"hopNamespaces: [kube-system]", "hopNamespaces"},
 		"hops in our own namespace":         {"hopNamespaces: [wayleave-system]", "hopNamespaces"},
 		"a Secret that certs may not write": {"certificate: {secretName: mine}", "certificate.secretName: with certificate.from=rotation"},
 		"two ceilings of one name": {
-			"ceilings: [{name: a, namespaces: [dev], rules: [{apiGroups: [a], resources: [b], verbs: [c]}]}, {name: a, namespaces: [payments], rules: [{apiGroups: [a], resources: [b], verbs: [c]}]}]",
+			"ceilings: [{name: a, namespaces: [dev], rules: " + rules + "}, {name: a, namespaces: [payments], rules: " + rules + "}]",
 			"ceilings: there are two of the name a",
 		},
 		"starters of one namespace twice": {
