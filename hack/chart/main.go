@@ -62,11 +62,16 @@ var all = []template{
 		name: "policies.yaml",
 		files: []string{
 			"policy/status.yaml", "policy/controller.yaml", "policy/controller-kinds.yaml", "policy/controller-workloads.yaml", "policy/gate.yaml",
-			"policy/pods.yaml", "policy/connect.yaml", "policy/tokens.yaml", "policy/identities.yaml",
+			"policy/pods.yaml", "policy/connect.yaml", "policy/tokens.yaml", "policy/identities.yaml", "policy/use.yaml",
+			"policy/declared.yaml",
 			"policy/stamps.yaml", "policy/metadata.yaml", "policy/hop-secrets.yaml", "policy/hop-services.yaml", "policy/hop-kubernetes.yaml",
 			"policy/hop-volumes.yaml",
 		},
 		when: map[string]string{"": ".Values.policies.install"},
+		replace: []replacement{{
+			regexp.MustCompile(`(?m)^(  policyName: use-by-[a-z]+\.delegation\.wayleave\.dev\n  validationActions: )\[Deny, Audit\]$`),
+			`$1{{ include "wayleave.actions" . }}`,
+		}},
 	},
 	{
 		name:  "admission.yaml",

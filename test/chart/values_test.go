@@ -35,12 +35,13 @@ func TestValues(t *testing.T) {
 			values: "enforce: warn",
 			has: map[string][]string{
 				deployment("controller"): {`"--enforce=warn"`}, deployment("webhook"): {`"--enforce=warn"`},
-				policy("hop-secrets"): {`"validationActions":["Deny","Audit"]`}, // it refuses nothing that a cluster had before
+				policy("use-by-jobs"): {`"validationActions":["Warn","Audit"]`},
+				policy("hop-pods"):    {`"validationActions":["Deny","Audit"]`}, // it refuses nothing that a cluster had before
 			},
 			hasNot: map[string][]string{deployment("certs"): {"--enforce"}},
 		},
 		"deny": {
-			hasNot:  map[string][]string{deployment("webhook"): {"--enforce"}},
+			hasNot:  map[string][]string{deployment("webhook"): {"--enforce"}, policy("use-by-jobs"): {"Warn"}},
 			without: []string{"ClusterRole/wayleave-webhook-warn"},
 		},
 		"without kinds":    {values: "crds: {install: false}", without: []string{"CustomResourceDefinition"}},

@@ -18,7 +18,6 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
-	"github.com/wayleave/wayleave/test/operator"
 )
 
 // TestStatusIsTheControllersAlone: one malformed time in a status would keep every watch of hops from working, and a
@@ -48,7 +47,7 @@ func TestStatusIsTheControllersAlone(t *testing.T) {
 // TestStrippedLabelsHideNothing: objects of a hop are found even if their labels are removed while no controller runs.
 // It stops the controller, so nothing runs beside it.
 func TestStrippedLabelsHideNothing(t *testing.T) {
-	f := setup(t)
+	f := setupOn(t, false)
 	p, h := f.path("contain"), f.hop("isolate", "contain", "")
 	f.apply(f.by, p, h)
 	account := f.granted(h)
@@ -62,9 +61,8 @@ func TestStrippedLabelsHideNothing(t *testing.T) {
 		&rbacv1.RoleBinding{ObjectMeta: metav1.ObjectMeta{Namespace: f.on, Name: account}},
 	}
 	suite.operator.Kill("controller")
-	us := f.as("system:serviceaccount:" + operator.Namespace + ":wayleave-controller") // nobody else may
 	for _, o := range made {
-		if err := us.Patch(f.Context(), o, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null}}`))); err != nil {
+		if err := suite.admin.Patch(f.Context(), o, client.RawPatch(types.MergePatchType, []byte(`{"metadata":{"labels":null}}`))); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -109,7 +107,7 @@ func TestRefusedHalfWayWaits(t *testing.T) {
 
 // TestForeignRole: a Role labelled as that of a hop which is still to be created suspends no Job that waits for the hop.
 func TestForeignRole(t *testing.T) {
-	f := setup(t)
+	f := setupOn(t, false)
 	evil := f.ns + "-evil"
 	f.namespace(evil)
 	job := f.job("later", "isolate")
@@ -136,7 +134,7 @@ func TestForeignRole(t *testing.T) {
 // TestForeignLabels: an account labelled as a hop's, in another namespace than the hop, stops no Job and delays no
 // withdrawal.
 func TestForeignLabels(t *testing.T) {
-	f := setup(t)
+	f := setupOn(t, false)
 	evil := f.ns + "-evil"
 	f.namespace(evil)
 	p, h := f.path("contain"), f.hop("isolate", "contain", "")

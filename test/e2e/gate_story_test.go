@@ -229,7 +229,7 @@ func TestEvictedPodIsTheSameUse(t *testing.T) {
 
 // TestTokenOfAnEarlierUse: what was carried off from a use is worth nothing in the next one.
 func TestTokenOfAnEarlierUse(t *testing.T) {
-	f := hopSetup(t)
+	f := hopSetupOn(t, false)
 	_, hop := f.chain()
 	f.usable(hop.Name)
 	var accounts []string

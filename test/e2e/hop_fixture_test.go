@@ -21,8 +21,13 @@ import (
 // hopSetup is a fixture for a test that disturbs no other one.
 func hopSetup(t *testing.T) *fixture {
 	t.Helper()
+	return hopSetupOn(t, true)
+}
+
+func hopSetupOn(t *testing.T, floor bool) *fixture {
+	t.Helper()
 	t.Parallel()
-	return setup(t)
+	return setupOn(t, floor)
 }
 
 // change patches an object as a user.

@@ -231,7 +231,7 @@ func TestHopIsRestored(t *testing.T) {
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			f := hopSetup(t)
+			f := hopSetupOn(t, false)
 			h := f.hop("isolate", "contain", "")
 			f.apply(f.by, f.path("contain"), h)
 			name := f.granted(h)

@@ -7,6 +7,7 @@ import (
 
 	corev1 "k8s.io/api/core/v1"
 	discoveryv1 "k8s.io/api/discovery/v1"
+	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/api/resource"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -17,15 +18,19 @@ import (
 // TestWhatAHopMayNotWrite: whatever rights a hop's identity gets, some objects would outlive it, or take what is others'.
 // It acts with the token of a hop, to whose account the test gives more rights.
 func TestWhatAHopMayNotWrite(t *testing.T) {
-	f := setup(t)
+	f := setupOn(t, false)
 	p, h := f.path("contain"), f.hop("isolate", "contain", "")
 	f.apply(f.by, p, h)
-	user := "system:serviceaccount:" + f.ns + ":" + f.granted(h)
+	f.granted(h)
 	hop := f.withToken(f.token(h))
 	everything := "get,list,create,update,patch,delete,deletecollection"
-	for _, ns := range []string{f.on, "default"} {
-		f.bind(ns, user, rule("", "secrets,services,services/status,services/proxy,endpoints,persistentvolumeclaims", everything),
-			rule("discovery.k8s.io", "endpointslices", everything))
+	for _, ns := range []string{f.on, "default"} { // no policy is about groups
+		key := meta1(ns, "all-of-"+f.ns)
+		f.make(&rbacv1.Role{ObjectMeta: key, Rules: []rbacv1.PolicyRule{
+			rule("", "secrets,services,services/status,services/proxy,endpoints,persistentvolumeclaims", everything),
+			rule("discovery.k8s.io", "endpointslices", everything),
+		}})
+		f.make(roleBinding(ns, key.Name, key.Name, rbacv1.GroupKind, "system:serviceaccounts:"+f.ns))
 	}
 	named := func(name string) metav1.ObjectMeta { return metav1.ObjectMeta{Namespace: f.on, Name: name} }
 	secret := func(kind corev1.SecretType) *corev1.Secret {

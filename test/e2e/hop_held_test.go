@@ -23,7 +23,7 @@ import (
 
 // TestHopHeldByAFinalizer: what a finalizer holds is not reported as withdrawn, and is once the finalizer is removed.
 func TestHopHeldByAFinalizer(t *testing.T) {
-	f := hopSetup(t)
+	f := hopSetupOn(t, false)
 	p, h := f.path("contain"), f.hop("isolate", "contain", "")
 	f.apply(f.by, p, h)
 	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: f.granted(h)}}
@@ -89,7 +89,7 @@ func TestHopHeldByAPolicy(t *testing.T) {
 // TestNameIsTaken: a binding that a tenant created under the name of a hop's account, with another roleRef, is named in a
 // reason that says what to do. The hop loses its grant, and its next identity has a name that no one could know.
 func TestNameIsTaken(t *testing.T) {
-	f := hopSetup(t)
+	f := hopSetupOn(t, false)
 	other := f.ns + "-other"
 	f.namespace(other)
 	f.ceiling(other)

@@ -54,7 +54,7 @@ func TestOverwrittenByAPolicy(t *testing.T) {
 
 // TestOverwrittenByAClient: who changes a label each time that it is put back is named, and is not fought at its speed.
 func TestOverwrittenByAClient(t *testing.T) {
-	f := hopSetup(t)
+	f := hopSetupOn(t, false)
 	h := f.hop("isolate", "contain", "")
 	f.apply(f.by, f.path("contain"), h)
 	f.granted(h)
@@ -81,7 +81,7 @@ func TestOverwrittenByAClient(t *testing.T) {
 
 // TestOverwrittenRights: a Role that is widened each time that it is put back ends the grant.
 func TestOverwrittenRights(t *testing.T) {
-	f := hopSetup(t)
+	f := hopSetupOn(t, false)
 	h := f.hop("isolate", "contain", "")
 	f.apply(f.by, f.path("contain"), h)
 	role := &rbacv1.Role{ObjectMeta: metav1.ObjectMeta{Namespace: f.on, Name: f.granted(h)}}

@@ -41,7 +41,7 @@ type gallery struct {
 
 func newGallery(t *testing.T) *gallery {
 	t.Helper()
-	f := setup(t)
+	f := setupOn(t, false) // the answers are those of the webhook
 	g := &gallery{fixture: f, bob: strings.Replace(f.by, "alice", "bob", 1), applied: map[string][]client.Object{}}
 	agents := strings.Replace(f.ns, "agents", "elsewhere", 1)
 	g.elsewhere = agents

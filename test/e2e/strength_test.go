@@ -76,15 +76,15 @@ func clusterRoleBinding(name, role, namespace, account string) *rbacv1.ClusterRo
 // TestOperatorIsNoAdministrator: whoever becomes one of our processes can do with its token what the process does, and
 // nothing that leads further. Where hops live, the controller acts on what is made for hops alone.
 func TestOperatorIsNoAdministrator(t *testing.T) {
-	f := hopSetup(t)
+	f := hopSetupOn(t, false)
 	f.make(&rbacv1.Role{ObjectMeta: meta1(f.ns, "foreign")})
 	f.make(roleBinding(f.ns, "foreign", "foreign", rbacv1.UserKind, "bob"))
 	f.make(&corev1.ServiceAccount{ObjectMeta: meta1(f.ns, "foreign")})
 	f.make(&corev1.Secret{ObjectMeta: meta1(f.ns, "foreign")})
 	f.make(&corev1.Secret{ObjectMeta: meta1("kube-system", "secret-"+f.ns)})
-	f.make(&corev1.ServiceAccount{ObjectMeta: meta1("kube-system", "dhop-"+f.ns)})
 	f.make(&corev1.ServiceAccount{ObjectMeta: meta1("kube-system", "aggregator-"+f.ns)})
-	f.make(&rbacv1.ClusterRole{ObjectMeta: meta1("", "dhop-foreign-"+f.ns)})
+	f.makeAs(controllerUser, &corev1.ServiceAccount{ObjectMeta: meta1("kube-system", "dhop-"+f.ns)})
+	f.makeAs(controllerUser, &rbacv1.ClusterRole{ObjectMeta: meta1("", "dhop-foreign-"+f.ns)})
 	dhop := "dhop-" + f.ns
 	f.make(&rbacv1.Role{ObjectMeta: meta1(f.ns, dhop)}) // RBAC looks up what is bound before a policy is asked
 

@@ -15,6 +15,7 @@ import (
 	"testing"
 	"time"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
@@ -64,6 +65,10 @@ func run(m *testing.M) int {
 		fmt.Fprintln(os.Stderr, "connecting:", err)
 		return 1
 	}
+	if err := exceptWithoutFloor(ctx); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
 	code := m.Run()
 	if code != 0 {
 		for _, name := range []string{operator.Controller, operator.Standby, "webhook", "certs"} {
@@ -93,6 +98,8 @@ type fixture struct {
 	ns string // where its path and hops live
 	on string // where its hops may work
 	by string // who is the origin of its path
+	// floor is true where the policies hold that are against everybody.
+	floor bool
 }
 
 // measured logs a time, and adds it to the file of timings if there is one.
@@ -120,8 +127,15 @@ var counter atomic.Int64
 // lets the controller work in the first, and the ceiling that lets it grant in the second.
 func setup(t *testing.T) *fixture {
 	t.Helper()
+	return setupOn(t, true)
+}
+
+// setupOn sets up namespaces on the floor, or without it: what is behind a policy is tested where the policy does not hold, as on a
+// cluster that has not installed it.
+func setupOn(t *testing.T, floor bool) *fixture {
+	t.Helper()
 	n := counter.Add(1)
-	f := &fixture{T: t, ns: fmt.Sprintf("agents-%d", n), on: fmt.Sprintf("payments-%d", n), by: fmt.Sprintf("alice-%d@example.com", n)}
+	f := &fixture{T: t, floor: floor, ns: fmt.Sprintf("agents-%d", n), on: fmt.Sprintf("payments-%d", n), by: fmt.Sprintf("alice-%d@example.com", n)}
 	f.namespace(f.ns)
 	f.namespace(f.on)
 	f.make(operator.HopNamespace(f.ns))
@@ -136,13 +150,54 @@ func setup(t *testing.T) *fixture {
 
 func (f *fixture) namespace(name string) {
 	f.Helper()
-	f.make(&corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}})
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: name}}
+	if !f.floor {
+		ns.Labels = map[string]string{noFloor: "true"}
+	}
+	f.make(ns)
+}
+
+// noFloor is the label of namespaces in which the policies do not hold that are against everybody.
+const noFloor = "wayleave-e2e/no-floor"
+
+// exceptWithoutFloor takes the namespaces with the label noFloor out of the policies that are against everybody.
+func exceptWithoutFloor(ctx context.Context) error {
+	for _, name := range []string{
+		"hop-pods", "gate", "hop-pod-parts", "connect", "tokens", "token-secrets", "identities", "deletions", "bindings",
+		"use-by-pods", "use-by-jobs", "use-by-cronjobs", "declared-by", "templates",
+	} {
+		binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}
+		if err := suite.admin.Get(ctx, client.ObjectKey{Name: name + ".delegation.wayleave.dev"}, binding); err != nil {
+			return fmt.Errorf("reading a policy: %w", err)
+		}
+		binding.Spec.MatchResources = &admissionregistrationv1.MatchResources{NamespaceSelector: &metav1.LabelSelector{
+			MatchExpressions: []metav1.LabelSelectorRequirement{{Key: noFloor, Operator: metav1.LabelSelectorOpDoesNotExist}},
+		}}
+		if err := suite.admin.Update(ctx, binding); err != nil {
+			return fmt.Errorf("changing a policy: %w", err)
+		}
+	}
+	return nil
 }
 
 // make creates an object as administrator, and removes it at the end of the test.
 func (f *fixture) make(o client.Object) {
 	f.Helper()
-	if err := suite.admin.Create(f.Context(), o); err != nil {
+	f.makeBy(suite.admin, o)
+}
+
+// controllerUser is the user name of the controller, who may write what the policies keep from everybody else.
+const controllerUser = "system:serviceaccount:" + operator.Namespace + ":wayleave-controller"
+
+// makeAs creates an object as a user who may do everything, and removes it at the end of the test.
+func (f *fixture) makeAs(user string, o client.Object) {
+	f.Helper()
+	f.makeBy(f.as(user, "system:masters"), o)
+}
+
+func (f *fixture) makeBy(c client.Client, o client.Object) {
+	f.Helper()
+	if err := c.Create(f.Context(), o); err != nil {
 		f.Fatalf("creating %T %s: %v", o, o.GetName(), err)
 	}
 	f.Cleanup(func() {

@@ -122,7 +122,7 @@ func TestOrphanedSecret(t *testing.T) {
 // TestDeletedWithoutLabels: a hop whose objects lost their labels, and are not put back again so soon, holds nothing when it
 // is deleted.
 func TestDeletedWithoutLabels(t *testing.T) {
-	f := hopSetup(t)
+	f := hopSetupOn(t, false)
 	h := f.hop("isolate", "contain", "")
 	f.apply(f.by, f.path("contain"), h)
 	name := f.granted(h)
@@ -151,7 +151,7 @@ func TestDeletedWithoutLabels(t *testing.T) {
 
 // TestPodWithoutItsLabel: who may write the status of pods can take the label from one, and not keep it from being ended.
 func TestPodWithoutItsLabel(t *testing.T) {
-	f := hopSetup(t)
+	f := hopSetupOn(t, false)
 	h := f.hop("isolate", "contain", "", func(h *v1alpha1.DelegationHop) {
 		h.Spec.Token = nil
 		h.Spec.Workload = &v1alpha1.Workload{Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadPod}, Images: []string{agent}}

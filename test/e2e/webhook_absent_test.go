@@ -45,7 +45,7 @@ type absent struct {
 // and all that has nothing to do with delegation continues. It stops the webhook that the tests share, and therefore runs
 // alone.
 func TestWithoutWebhook(t *testing.T) {
-	f := absent{fixture: setup(t)}
+	f := absent{fixture: setupOn(t, false)}
 	f.prepare()
 	suite.operator.Kill("webhook")
 	restarted := false

@@ -324,7 +324,7 @@ func TestWebhookDeniesABrokenChain(t *testing.T) {
 
 // TestWebhookHoldsTheHopsBounds: kinds, images, requires, accounts and use, each beside what is within them.
 func TestWebhookHoldsTheHopsBounds(t *testing.T) {
-	f := setup(t)
+	f := setupOn(t, false)
 	_, h := f.chain(func(h *v1alpha1.DelegationHop) { h.Spec.Workload.Kinds = []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob} })
 	onlyPods := f.hop(
 		"pods", "contain", "", runs,
@@ -503,7 +503,7 @@ func TestWebhookWaitsForGitOps(t *testing.T) {
 
 // TestWebhookKeepsPodsAsTheyWere: a pod that runs under a hop may change, except in what was validated.
 func TestWebhookKeepsPodsAsTheyWere(t *testing.T) {
-	f := setup(t)
+	f := setupOn(t, false)
 	_, h := f.chain()
 	f.usable(h.Name)
 	p, plain := f.pod("dhop-run", h.Name), f.pod("plain", h.Name, func(p *corev1.Pod) { p.Labels = nil })

@@ -98,7 +98,7 @@ func TestIdentities(t *testing.T) {
 		f.denied(merge(account, `{"metadata":{"labels":{"a":"b"}}}`), "identities", "written by the controller of Wayleave alone")
 		f.denied(merge(account, `{"imagePullSecrets":[{"name":"x"}]}`), "identities", "written by the controller of Wayleave alone")
 		for _, o := range []client.Object{account, role, binding} {
-			f.denied(merge(o, `{"metadata":{"finalizers":["example.com/x"]}}`), "identities", "gets no finalizer")
+			f.denied(merge(o, `{"metadata":{"finalizers":["example.com/x"]}}`), "identities|bindings", "")
 			f.goesAtOnce(c, o)
 		}
 		f.allowed(c.Create(t.Context(), &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{

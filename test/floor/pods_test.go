@@ -156,7 +156,7 @@ func TestPodsStayAsTheyAre(t *testing.T) {
 		f.allowed(f.patch(user, pod, "", `{"metadata":{"labels":{"team":"a"},"annotations":{"note":"b"}}}`))
 	}
 	f.allowed(f.patch(ours, pod, "", `{"spec":{"schedulingGates":null,"activeDeadlineSeconds":60}}`))
-	f.denied(f.patch(ours, pod, "", image), "gate", "the images")
+	f.denied(f.patch(ours, pod, "", image), "gate|controller-pods", "")
 }
 
 // patch patches a pod or a subresource of it, as a dry run.

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -58,7 +59,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer func() { _ = suite.cluster.Stop() }() // the watchdog removes what is left
-	if suite.admin, err = client.New(suite.cluster.Config(), client.Options{Scheme: operator.Scheme()}); err == nil {
+	if suite.admin, err = client.New(suite.cluster.UserConfig("root", admin), client.Options{Scheme: operator.Scheme()}); err == nil {
 		err = install(ctx)
 	}
 	if err != nil {
@@ -173,11 +174,13 @@ func (f *fixture) must(err error) {
 	}
 }
 
-// denied demands that the API server refuses, by a policy, with some words.
+// denied demands that the API server refuses, by a policy, with some words. Where two refuse, either of policy|policy may.
 func (f *fixture) denied(err error, policy, words string) {
 	f.Helper()
-	if !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), "'"+policy+".delegation.wayleave.dev'") ||
-		!strings.Contains(err.Error(), words) {
+	if !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), words) ||
+		!slices.ContainsFunc(strings.Split(policy, "|"), func(name string) bool {
+			return strings.Contains(err.Error(), "'"+name+".delegation.wayleave.dev'")
+		}) {
 		f.Errorf("answered %v, want a denial by %s that says %q", err, policy, words)
 	}
 }
@@ -192,11 +195,10 @@ func (f *fixture) allowed(err error) {
 // clientset is a client of a user for what controller-runtime's has no method for.
 func (f *fixture) clientset(user string, groups ...string) kubernetes.Interface {
 	f.Helper()
-	config := suite.cluster.Config()
-	if user != admin {
-		config = suite.cluster.UserConfig(user, groups...)
+	if user == admin {
+		user, groups = "root", []string{admin}
 	}
-	c, err := kubernetes.NewForConfig(config)
+	c, err := kubernetes.NewForConfig(suite.cluster.UserConfig(user, groups...))
 	f.must(err)
 	return c
 }

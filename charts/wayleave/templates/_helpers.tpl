@@ -50,3 +50,12 @@ annotations:
   cert-manager.io/inject-ca-from: {{ include "wayleave.namespace" . }}/wayleave-webhook
 {{- end }}
 {{- end -}}
+
+{{- /* What the policies do that ask who declares a hop on a workload. */ -}}
+{{- define "wayleave.actions" -}}
+{{- if eq .Values.enforce "warn" -}}
+[Warn, Audit]
+{{- else -}}
+[Deny, Audit]
+{{- end -}}
+{{- end -}}
