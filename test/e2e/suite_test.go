@@ -135,7 +135,9 @@ func setup(t *testing.T) *fixture {
 func setupOn(t *testing.T, floor bool) *fixture {
 	t.Helper()
 	n := counter.Add(1)
-	f := &fixture{T: t, floor: floor, ns: fmt.Sprintf("agents-%d", n), on: fmt.Sprintf("payments-%d", n), by: fmt.Sprintf("alice-%d@example.com", n)}
+	f := &fixture{
+		T: t, floor: floor, ns: fmt.Sprintf("agents-%d", n), on: fmt.Sprintf("payments-%d", n), by: fmt.Sprintf("alice-%d@example.com", n),
+	}
 	f.namespace(f.ns)
 	f.namespace(f.on)
 	f.make(operator.HopNamespace(f.ns))

@@ -76,14 +76,14 @@ func (f *fixture) member(name string, mayUse bool, groups ...string) client.Clie
 func TestUse(t *testing.T) {
 	f := setup(t)
 	mallory, alice := f.member("mallory", false), f.member("alice", true)
-	for name, make := range map[string]func() client.Object{
+	for name, made := range map[string]func() client.Object{
 		"pods":     func() client.Object { return f.pod("dhop-x") },
 		"jobs":     func() client.Object { return f.job() },
 		"cronjobs": func() client.Object { return f.cronJob() },
 	} {
-		f.denied(mallory.Create(t.Context(), make(), client.DryRunAll), "use-by-"+name, "you do not hold the verb use")
-		f.allowed(alice.Create(t.Context(), make(), client.DryRunAll))
-		f.allowed(suite.admin.Create(t.Context(), make(), client.DryRunAll)) // may do everything
+		f.denied(mallory.Create(t.Context(), made(), client.DryRunAll), "use-by-"+name, "you do not hold the verb use")
+		f.allowed(alice.Create(t.Context(), made(), client.DryRunAll))
+		f.allowed(suite.admin.Create(t.Context(), made(), client.DryRunAll)) // may do everything
 	}
 	f.allowed(mallory.Create(t.Context(), f.job(func(j *batchv1.Job) { j.Spec.Template.Labels = nil }), client.DryRunAll))
 
@@ -100,7 +100,8 @@ func TestUse(t *testing.T) {
 	f.allowed(merge(f, mallory, cronJob, `{"spec":{"suspend":true},"metadata":{"labels":{"a":"b"}}}`))
 	f.allowed(merge(f, mallory, cronJob, `{"spec":{"jobTemplate":{"spec":{"template":{"metadata":{"labels":null}}}}}}`))
 	// A queue starts a Job, and says where it runs.
-	f.allowed(merge(f, mallory, job, `{"spec":{"suspend":false,"template":{"metadata":{"labels":{"q":"1"}},"spec":{"nodeSelector":{"a":"b"}}}}}`))
+	const started = `{"spec":{"suspend":false,"template":{"metadata":{"labels":{"q":"1"}},"spec":{"nodeSelector":{"a":"b"}}}}}`
+	f.allowed(merge(f, mallory, job, started))
 	f.denied(merge(f, mallory, plain, fmt.Sprintf(`{"spec":{"template":{"metadata":{"labels":{%q:%q}}}}}`, v1alpha1.LabelHop, hop)),
 		"use-by-jobs", "you do not hold the verb use")
 }
@@ -136,7 +137,8 @@ func TestStamps(t *testing.T) {
 	self, err := f.clientset("alice", groups...).AuthenticationV1().SelfSubjectReviews().
 		Create(t.Context(), &authenticationv1.SelfSubjectReview{}, metav1.CreateOptions{})
 	f.must(err)
-	raw, err := json.Marshal(slices.DeleteFunc(self.Status.UserInfo.Groups, func(group string) bool { return group == "system:authenticated" }))
+	own := slices.DeleteFunc(self.Status.UserInfo.Groups, func(group string) bool { return group == "system:authenticated" })
+	raw, err := json.Marshal(own)
 	f.must(err)
 	mine := string(raw) // the order is the API server's
 	stamped := func(by, groups string) func(*batchv1.Job) {
@@ -163,7 +165,8 @@ func TestStamps(t *testing.T) {
 	job := f.job(stamped("alice", mine))
 	f.must(alice.Create(t.Context(), job))
 	for _, user := range []client.Client{suite.admin, f.users[editor]} {
-		f.denied(merge(f, user, job, `{"metadata":{"annotations":{"delegation.wayleave.dev/declared-by":"bob"}}}`), "declared-by", "names another user")
+		const forged = `{"metadata":{"annotations":{"delegation.wayleave.dev/declared-by":"bob"}}}`
+		f.denied(merge(f, user, job, forged), "declared-by", "names another user")
 		f.allowed(merge(f, user, job, `{"metadata":{"annotations":{"note":"x"}}}`))
 	}
 }
