@@ -48,6 +48,10 @@ func namesFiles(flags *pflag.FlagSet) error {
 		return missingFile("--kubeconfig", f.Value.String())
 	}
 	files := filepath.SplitList(os.Getenv(clientcmd.RecommendedConfigPathEnvVar))
+	_, err := os.Stat(clientcmd.RecommendedHomeFile)
+	if len(files) == 0 && err != nil && os.Getenv("KUBERNETES_SERVICE_HOST") == "" { // clientcmd would say more, and less clearly
+		return errors.New("set --kubeconfig or KUBECONFIG, or run in a pod")
+	}
 	var missing error
 	for _, file := range files {
 		err := missingFile(clientcmd.RecommendedConfigPathEnvVar, file)

@@ -85,6 +85,9 @@ func TestFlags(t *testing.T) {
 		"webhook --port=65536":                      "--port is 65536",
 		"certs --namespace=":                        "--namespace is empty",
 		"webhook --wide":                            "unknown flag: --wide; see wayleave webhook --help",
+		"webhook --enforce=audit":                   `--enforce is "audit": use deny or warn`,
+		"controller --enforce=":                     `--enforce is "": use deny or warn`,
+		"bogus":                                     `unknown command "bogus"; see wayleave --help`,
 	} {
 		expect(t, execute(args), want)
 	}

@@ -37,6 +37,14 @@ them back at once.
 
 Each subcommand is one process. They read the cluster from --kubeconfig, from KUBECONFIG, or from
 the pod that they run in.`,
+		// Without a command there is help; one that does not exist is named with where the others are.
+		Args: func(cmd *cobra.Command, args []string) error {
+			if len(args) > 0 {
+				return fmt.Errorf("unknown command %q; see %s --help", args[0], cmd.CommandPath())
+			}
+			return nil
+		},
+		RunE:          func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 		SilenceUsage:  true,
 		SilenceErrors: true,
 		Version:       buildVersion(),

@@ -22,6 +22,7 @@ type common struct {
 	namespace      string
 	controllerUser string
 	frozen         bool
+	enforces       bool // it has the flag --enforce
 	enforce        string
 	metricsAddress string
 	metricsSecure  bool
@@ -54,6 +55,7 @@ const (
 
 // bindEnforce is for the processes that refuse or end workloads.
 func (c *common) bindEnforce(flags *pflag.FlagSet) {
+	c.enforces = true
 	flags.StringVar(&c.enforce, "enforce", enforceDeny, "what becomes of Jobs and Pods whose declared delegation is not valid: deny, "+
 		"or warn, which lets them run as without Wayleave and only reports them, for the first days on a cluster. "+
 		"Set it on controller and webhook")
@@ -86,7 +88,7 @@ func (c *common) validate() error {
 	if c.namespace == "" {
 		return errors.New("--namespace is empty: name the namespace that Wayleave runs in")
 	}
-	if c.enforce != "" && c.enforce != enforceDeny && c.enforce != enforceWarn {
+	if c.enforces && c.enforce != enforceDeny && c.enforce != enforceWarn {
 		return fmt.Errorf("--enforce is %q: use deny or warn", c.enforce)
 	}
 	return nil
