@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -26,6 +27,7 @@ const root = "../.."
 // pages are the pages for users, in the order in which their commands run.
 var pages = []string{
 	"README.md", "docs/concepts.md", "docs/reasons.md", "docs/operations.md", "docs/install.md", "docs/reference/metrics.md",
+	"docs/threat-model.md",
 }
 
 // block is a fenced block of a page.
@@ -91,6 +93,47 @@ func TestSingleTests(t *testing.T) {
 			return err == nil && strings.Contains(string(content), "\nfunc "+command[2])
 		}) {
 			t.Errorf("%s runs nothing", command[0])
+		}
+	}
+}
+
+var (
+	threatRow  = regexp.MustCompile("(?m)^\\| (\\d+) \\|.*\\|([^|]*)\\|$")
+	threatTest = regexp.MustCompile("^`(Test\\w+)`$")
+)
+
+// TestThreats: the ways around are numbered, and each names a test that exists, or says that it is open.
+func TestThreats(t *testing.T) {
+	tests := map[string]bool{}
+	for _, folder := range []string{"test/*", "internal/*", "controllers", "webhooks", "cmd/*"} {
+		files, err := filepath.Glob(filepath.Join(root, folder, "*_test.go"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, file := range files {
+			content, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, match := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(content), -1) {
+				tests[match[1]] = true
+			}
+		}
+	}
+	rows := threatRow.FindAllStringSubmatch(read(t, "docs/threat-model.md"), -1)
+	if len(rows) < 40 {
+		t.Errorf("there are only %d ways around", len(rows))
+	}
+	for i, row := range rows {
+		if row[1] != strconv.Itoa(i+1) {
+			t.Errorf("way %d has the number %s", i+1, row[1])
+		}
+		named := threatTest.FindStringSubmatch(strings.TrimSpace(row[2]))
+		switch {
+		case named == nil && !strings.Contains(row[0], "open:"):
+			t.Errorf("way %s names no test, and is not said to be open", row[1])
+		case named != nil && !tests[named[1]]:
+			t.Errorf("way %s names %s, which does not exist", row[1], named[1])
 		}
 	}
 }
