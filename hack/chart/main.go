@@ -63,7 +63,7 @@ var all = []template{
 		files: []string{
 			"policy/status.yaml", "policy/controller.yaml", "policy/controller-kinds.yaml", "policy/controller-workloads.yaml", "policy/gate.yaml",
 			"policy/pods.yaml", "policy/connect.yaml", "policy/tokens.yaml", "policy/identities.yaml", "policy/use.yaml",
-			"policy/declared.yaml",
+			"policy/declared.yaml", "policy/origin.yaml",
 			"policy/stamps.yaml", "policy/metadata.yaml", "policy/hop-secrets.yaml", "policy/hop-services.yaml", "policy/hop-kubernetes.yaml",
 			"policy/hop-volumes.yaml",
 		},

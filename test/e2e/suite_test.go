@@ -166,7 +166,7 @@ const noFloor = "wayleave-e2e/no-floor"
 func exceptWithoutFloor(ctx context.Context) error {
 	for _, name := range []string{
 		"hop-pods", "gate", "hop-pod-parts", "connect", "tokens", "token-secrets", "identities", "deletions", "bindings",
-		"use-by-pods", "use-by-jobs", "use-by-cronjobs", "declared-by", "templates",
+		"use-by-pods", "use-by-jobs", "use-by-cronjobs", "declared-by", "templates", "origin", "author",
 	} {
 		binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}
 		if err := suite.admin.Get(ctx, client.ObjectKey{Name: name + ".delegation.wayleave.dev"}, binding); err != nil {

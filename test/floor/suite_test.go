@@ -94,16 +94,22 @@ func untilInEffect(ctx context.Context) error {
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: "view"},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: "default", Name: "dhop-x"}},
 	}
-	for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
-		one := suite.admin.Create(ctx, reserved.DeepCopy(), client.DryRunAll)
-		two := suite.admin.Create(ctx, extra.DeepCopy(), client.DryRunAll)
-		if apierrors.IsForbidden(one) && apierrors.IsForbidden(two) {
-			return nil
-		}
-		if time.Now().After(deadline) {
-			return fmt.Errorf("the policies are not in effect: %w, %w", one, two)
+	unstamped := &v1alpha1.DelegationHop{
+		ObjectMeta: metav1.ObjectMeta{Namespace: "default", Name: "x"},
+		Spec:       v1alpha1.DelegationHopSpec{PathRef: v1alpha1.ObjectRef{Name: "p"}, InheritScope: new(true)},
+	}
+	for _, o := range []client.Object{reserved, extra, unstamped} {
+		for deadline := time.Now().Add(time.Minute); ; time.Sleep(100 * time.Millisecond) {
+			err := suite.admin.Create(ctx, o.DeepCopyObject().(client.Object), client.DryRunAll)
+			if apierrors.IsForbidden(err) {
+				break
+			}
+			if time.Now().After(deadline) {
+				return fmt.Errorf("the policies are not in effect: creating %T: %w", o, err)
+			}
 		}
 	}
+	return nil
 }
 
 // fixture is a namespace where hops live.
