@@ -125,7 +125,7 @@ func TestMadeFromTemplates(t *testing.T) {
 	c, err := client.New(suite.cluster.UserConfig(jobController), client.Options{Scheme: operator.Scheme()})
 	f.must(err)
 	f.allowed(c.Create(t.Context(), owned("dhop-a"), client.DryRunAll))
-	f.denied(c.Create(t.Context(), f.pod("dhop-a"), client.DryRunAll), "use-by-pods", "you do not hold")
+	f.denied(c.Create(t.Context(), f.pod("dhop-a"), client.DryRunAll), "use-by-pods", `its author "`+jobController+`" does not hold`)
 	f.denied(f.member("mallory", false).Create(t.Context(), owned("dhop-a"), client.DryRunAll), "use-by-pods", "you do not hold")
 }
 
