@@ -134,8 +134,8 @@ func (r *HopReconciler) heldBack(p *pass, g gatedPod) *delegation.Finding {
 		return &superseded
 	case g.Elsewhere(hop) != nil:
 		return g.Elsewhere(hop)
-	case g.Begins(p.next) != nil:
-		return g.Begins(p.next)
+	case g.Outdated(p.next) != nil:
+		return g.Outdated(p.next)
 	case g.Job == nil:
 		return nil
 	case g.Job.Annotations[v1alpha1.AnnotationUseEnded] != "":

@@ -11,6 +11,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/tools/events"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/interceptor"
@@ -169,6 +170,75 @@ func TestReportOnly(t *testing.T) {
 				t.Errorf("something is waited for: %v", err)
 			}
 		})
+	}
+}
+
+// TestPodOfAnotherAccountInALiveUse: a pod that came while Wayleave only reported runs as itself, also if a later one of its Job runs under
+// the hop. It ends once Wayleave does more than report.
+func TestPodOfAnotherAccountInALiveUse(t *testing.T) {
+	path, hop, account := grantedHop()
+	hop.Status.Uses = &v1alpha1.Uses{Live: []v1alpha1.Use{{Kind: v1alpha1.WorkloadJob, Name: "run", UID: "run"}}}
+	for _, runsAs := range []string{account, "own"} {
+		pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "agents", Name: "dhop-run", UID: "pod", Labels: map[string]string{v1alpha1.LabelHop: hop.Name},
+			OwnerReferences: []metav1.OwnerReference{*metav1.NewControllerRef(jobOf("isolate"), batchv1.SchemeGroupVersion.WithKind("Job"))},
+		}}
+		pod.Spec.ServiceAccountName = runsAs
+		r := reconciler(t, interceptor.Funcs{}, path, hop.DeepCopy(), pod)
+		now := &v1alpha1.DelegationHop{}
+		if err := r.hops.Get(t.Context(), client.ObjectKeyFromObject(hop), now); err != nil {
+			t.Fatal(err)
+		}
+		p := &pass{pods: []*corev1.Pod{pod}}
+		p.in, p.v, p.next = allowedFor(path, now)
+		if err := r.stopUnseen(t.Context(), p); err != nil {
+			t.Fatal(err)
+		}
+		err := r.live.Get(t.Context(), client.ObjectKeyFromObject(pod), &corev1.Pod{})
+		if gone := apierrors.IsNotFound(err); gone != (runsAs != account) {
+			t.Errorf("the pod that runs as %s: %v", runsAs, err)
+		}
+	}
+}
+
+// TestAllPagesAreStopped: others may fill a namespace, so pods are read some at a time, and none is missed.
+func TestAllPagesAreStopped(t *testing.T) {
+	_, hop, account := grantedHop()
+	pod := func(name string) *corev1.Pod {
+		p := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
+			Namespace: "agents", Name: name, UID: types.UID(name), Labels: map[string]string{v1alpha1.LabelHop: hop.Name},
+		}}
+		p.Spec.ServiceAccountName = account
+		return p
+	}
+	first, second := pod("dhop-1"), pod("dhop-2")
+	r := reconciler(t, interceptor.Funcs{List: func(
+		ctx context.Context, c client.WithWatch, list client.ObjectList, opts ...client.ListOption,
+	) error {
+		var o client.ListOptions
+		o.ApplyOptions(opts)
+		pods, ok := list.(*corev1.PodList)
+		if !ok || o.Limit == 0 {
+			return c.List(ctx, list, opts...)
+		}
+		if o.Continue == "" {
+			pods.Items, pods.Continue = []corev1.Pod{*first}, "more"
+		} else {
+			pods.Items, pods.Continue = []corev1.Pod{*second}, ""
+		}
+		return nil
+	}}, hop, first, second)
+	why := delegation.Finding{Reason: v1alpha1.ReasonRevoked}
+	if ended, err := r.stopper.allEnded(t.Context(), hop, t0); ended || err != nil {
+		t.Errorf("all has ended: %t, %v", ended, err)
+	}
+	if _, err := r.stopper.stop(t.Context(), client.ObjectKeyFromObject(hop), hop, nil, why); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range []*corev1.Pod{first, second} {
+		if err := r.live.Get(t.Context(), client.ObjectKeyFromObject(p), &corev1.Pod{}); !apierrors.IsNotFound(err) {
+			t.Errorf("pod %s is left: %v", p.Name, err)
+		}
 	}
 }
 

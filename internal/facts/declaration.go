@@ -32,8 +32,8 @@ type Declaration struct {
 	outdated *delegation.Finding
 }
 
-// Begins says why a pod may not begin a use that does not live yet; nil if it may.
-func (d Declaration) Begins(status *v1alpha1.DelegationHopStatus) *delegation.Finding {
+// Outdated says why a pod may not begin a use that does not live yet; nil if it may.
+func (d Declaration) Outdated(status *v1alpha1.DelegationHopStatus) *delegation.Finding {
 	if d.outdated == nil || delegation.LiveUse(status, d.Use.UID) != nil {
 		return nil
 	}
@@ -108,7 +108,7 @@ func (g *Gatherer) QuestionOfMade(ctx context.Context, w *workload.Workload, hop
 		problem = d.Elsewhere(hop)
 	}
 	if problem == nil {
-		problem = d.Begins(&hop.Status)
+		problem = d.Outdated(&hop.Status)
 	}
 	if problem != nil { // nobody is known who may use the hop
 		d.Stamp.Author.User = delegation.Unknown

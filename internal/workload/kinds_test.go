@@ -1,9 +1,14 @@
 package workload
 
 import (
+	"os"
+	"reflect"
+	"regexp"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -65,5 +70,40 @@ func TestKinds(t *testing.T) {
 				t.Error(diff)
 			}
 		})
+	}
+}
+
+// TestPolicyAsksTheSame: the policy that asks for use when no webhook answers exempts the same users, and takes the same fields for where
+// a pod runs.
+func TestPolicyAsksTheSame(t *testing.T) {
+	raw, err := os.ReadFile("../../config/policy/use.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	policy := string(raw)
+	exempt := regexp.MustCompile(`'(system:[^']+)'`).FindAllStringSubmatch(policy, -1)
+	named := map[string]bool{}
+	for _, match := range exempt {
+		if match[1] != "system:serviceaccount:" {
+			named[match[1]] = true
+		}
+	}
+	if diff := cmp.Diff(builtIn, named); diff != "" {
+		t.Errorf("who is exempt (-code +policy):\n%s", diff)
+	}
+	whole := corev1.PodSpec{
+		NodeSelector: map[string]string{"a": "b"}, Affinity: &corev1.Affinity{}, Tolerations: []corev1.Toleration{{}},
+		SchedulingGates: []corev1.PodSchedulingGate{{Name: "a"}}, PriorityClassName: "a", Priority: new(int32(1)),
+		TopologySpreadConstraints: []corev1.TopologySpreadConstraint{{}},
+	}
+	if diff := cmp.Diff(corev1.PodSpec{}, whatRuns(whole)); diff != "" {
+		t.Fatalf("the fields of this test are not those of where a pod runs: %s", diff)
+	}
+	fields := reflect.ValueOf(whole)
+	for i := range fields.NumField() {
+		name, _, _ := strings.Cut(fields.Type().Field(i).Tag.Get("json"), ",")
+		if !fields.Field(i).IsZero() != strings.Contains(policy, "'"+name+"'") {
+			t.Errorf("%s: the policy does not take it for what whatRuns does", name)
+		}
 	}
 }
