@@ -3,10 +3,15 @@
 package floor
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
 	"testing"
 	"time"
 
 	authenticationv1 "k8s.io/api/authentication/v1"
+	certificatesv1 "k8s.io/api/certificates/v1"
 	corev1 "k8s.io/api/core/v1"
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
@@ -149,4 +154,24 @@ func TestExtraBindings(t *testing.T) {
 		group := rbacv1.Subject{Kind: rbacv1.GroupKind, APIGroup: rbacv1.GroupName, Name: "system:serviceaccounts:" + f.ns}
 		f.allowed(c.Create(t.Context(), to(group)))
 	}
+}
+
+// TestCertificates: no certificate is asked for a pod of a hop.
+func TestCertificates(t *testing.T) {
+	f := setup(t)
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	f.must(err)
+	stub, err := x509.CreateCertificateRequest(rand.Reader, &x509.CertificateRequest{}, key)
+	f.must(err)
+	request := func(account string) error {
+		return suite.admin.Create(t.Context(), &certificatesv1.PodCertificateRequest{
+			ObjectMeta: metav1.ObjectMeta{Namespace: f.ns, Name: "c"},
+			Spec: certificatesv1.PodCertificateRequestSpec{
+				SignerName: "example.com/s", PodName: "p", PodUID: "1", ServiceAccountName: account, ServiceAccountUID: "2",
+				NodeName: "n1", NodeUID: "3", MaxExpirationSeconds: new(int32(3600)), StubPKCS10Request: stub,
+			},
+		}, client.DryRunAll)
+	}
+	f.denied(request(f.account), "certificates", "no certificate is issued")
+	f.allowed(request("default"))
 }
