@@ -15,8 +15,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/wayleave/wayleave/test/cluster"
 	"github.com/wayleave/wayleave/test/operator"
@@ -84,16 +82,8 @@ func (d *demo) withToken(name, token string) (*user, error) {
 
 func (d *demo) user(name string, c *rest.Config) (*user, error) {
 	path := filepath.Join(d.dir, name+".kubeconfig")
-	err := clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters: map[string]*clientcmdapi.Cluster{"demo": {Server: c.Host, CertificateAuthorityData: c.CAData}},
-		AuthInfos: map[string]*clientcmdapi.AuthInfo{name: {
-			Token: c.BearerToken, ClientCertificateData: c.CertData, ClientKeyData: c.KeyData,
-		}},
-		Contexts:       map[string]*clientcmdapi.Context{"demo": {Cluster: "demo", AuthInfo: name}},
-		CurrentContext: "demo",
-	}, path)
-	if err != nil {
-		return nil, fmt.Errorf("writing the kubeconfig of %s: %w", name, err)
+	if err := cluster.WriteKubeconfig(path, name, c); err != nil {
+		return nil, err
 	}
 	return &user{demo: d, name: name, kubeconfig: path}, nil
 }

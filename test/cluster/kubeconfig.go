@@ -23,15 +23,21 @@ func (c *Cluster) clientConfig(pair keyPair) *rest.Config {
 
 // writeKubeconfig writes a self-contained kubeconfig for a user.
 func (c *Cluster) writeKubeconfig(path string, user certificate) error {
-	pair := c.pki.clients.issue(user)
+	return WriteKubeconfig(path, user.name, c.clientConfig(c.pki.clients.issue(user)))
+}
+
+// WriteKubeconfig writes a self-contained kubeconfig of a user.
+func WriteKubeconfig(path, user string, c *rest.Config) error {
 	config := clientcmdapi.NewConfig()
-	config.Clusters["wayleave"] = &clientcmdapi.Cluster{Server: c.url, CertificateAuthorityData: c.pki.clients.pem}
-	config.AuthInfos[user.name] = &clientcmdapi.AuthInfo{ClientCertificateData: pair.cert, ClientKeyData: pair.key}
-	config.Contexts["wayleave"] = &clientcmdapi.Context{Cluster: "wayleave", AuthInfo: user.name}
+	config.Clusters["wayleave"] = &clientcmdapi.Cluster{Server: c.Host, CertificateAuthorityData: c.CAData}
+	config.AuthInfos[user] = &clientcmdapi.AuthInfo{
+		Token: c.BearerToken, ClientCertificateData: c.CertData, ClientKeyData: c.KeyData,
+	}
+	config.Contexts["wayleave"] = &clientcmdapi.Context{Cluster: "wayleave", AuthInfo: user}
 	config.CurrentContext = "wayleave"
 	content, err := clientcmd.Write(*config)
 	if err != nil {
-		return fmt.Errorf("writing the kubeconfig of %s: %w", user.name, err)
+		return fmt.Errorf("writing the kubeconfig of %s: %w", user, err)
 	}
 	return writeFile(path, content)
 }

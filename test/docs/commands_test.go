@@ -11,8 +11,6 @@ import (
 	"time"
 
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 
 	"github.com/wayleave/wayleave/test/cluster"
 	"github.com/wayleave/wayleave/test/operator"
@@ -93,14 +91,7 @@ func (r *reader) kubeconfig(name string) string { return filepath.Join(r.folder,
 // become writes the kubeconfig of a user.
 func (r *reader) become(t *testing.T, name string, c *rest.Config) {
 	t.Helper()
-	if err := clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters: map[string]*clientcmdapi.Cluster{"test": {Server: c.Host, CertificateAuthorityData: c.CAData}},
-		AuthInfos: map[string]*clientcmdapi.AuthInfo{name: {
-			Token: c.BearerToken, ClientCertificateData: c.CertData, ClientKeyData: c.KeyData,
-		}},
-		Contexts:       map[string]*clientcmdapi.Context{"test": {Cluster: "test", AuthInfo: name}},
-		CurrentContext: "test",
-	}, r.kubeconfig(name)); err != nil {
+	if err := cluster.WriteKubeconfig(r.kubeconfig(name), name, c); err != nil {
 		t.Fatal(err)
 	}
 }

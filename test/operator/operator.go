@@ -22,8 +22,7 @@ import (
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/apimachinery/pkg/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
+	"k8s.io/client-go/rest"
 	"k8s.io/utils/ptr"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -308,18 +307,10 @@ func (op *Operator) kubeconfig(ctx context.Context, name string) (string, error)
 	if err := op.client.SubResource("token").Create(ctx, account, request); err != nil {
 		return "", fmt.Errorf("making a token for wayleave-%s: %w", name, err)
 	}
-	config := op.cluster.Config()
+	config := rest.AnonymousClientConfig(op.cluster.Config())
+	config.BearerToken = request.Status.Token
 	path := filepath.Join(op.dir, name+".kubeconfig")
-	local := &clientcmdapi.Cluster{Server: config.Host, CertificateAuthorityData: config.CAData, CertificateAuthority: config.CAFile}
-	if err := clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters:       map[string]*clientcmdapi.Cluster{"local": local},
-		AuthInfos:      map[string]*clientcmdapi.AuthInfo{name: {Token: request.Status.Token}},
-		Contexts:       map[string]*clientcmdapi.Context{"local": {Cluster: "local", AuthInfo: name}},
-		CurrentContext: "local",
-	}, path); err != nil {
-		return "", fmt.Errorf("writing the kubeconfig of wayleave-%s: %w", name, err)
-	}
-	return path, nil
+	return path, cluster.WriteKubeconfig(path, name, config)
 }
 
 func (op *Operator) untilReady(ctx context.Context, name string) error {

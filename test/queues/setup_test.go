@@ -14,8 +14,6 @@ import (
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
 	"k8s.io/client-go/rest"
-	"k8s.io/client-go/tools/clientcmd"
-	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
 	"k8s.io/client-go/util/cert"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
@@ -221,14 +219,7 @@ func (s *site) kubeconfig(user string) string { return filepath.Join(s.folder, u
 // become writes the kubeconfig of a user.
 func (s *site) become(user string, c *rest.Config) {
 	s.Helper()
-	if err := clientcmd.WriteToFile(clientcmdapi.Config{
-		Clusters: map[string]*clientcmdapi.Cluster{"test": {Server: c.Host, CertificateAuthorityData: c.CAData}},
-		AuthInfos: map[string]*clientcmdapi.AuthInfo{user: {
-			Token: c.BearerToken, ClientCertificateData: c.CertData, ClientKeyData: c.KeyData,
-		}},
-		Contexts:       map[string]*clientcmdapi.Context{"test": {Cluster: "test", AuthInfo: user}},
-		CurrentContext: "test",
-	}, s.kubeconfig(user)); err != nil {
+	if err := cluster.WriteKubeconfig(s.kubeconfig(user), user, c); err != nil {
 		s.Fatal(err)
 	}
 }
