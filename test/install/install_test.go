@@ -74,6 +74,7 @@ func TestHelm(t *testing.T) {
 		return
 	}
 	s := newSite(t)
+	s.refusesWhatIsNotThere()
 	s.firstPage("helm")
 	s.helm("v4", "uninstall", "wayleave", "--wait", "--timeout", "4m")
 	s.nothingLeft()
@@ -247,6 +248,26 @@ func (s *site) tryHelm(version string, args ...string) (string, error) {
 	s.must(err)
 	out, err := cmd.CombinedOutput()
 	return string(out), err
+}
+
+// refusesWhatIsNotThere: a value that names what the cluster does not have is refused before anything is installed.
+func (s *site) refusesWhatIsNotThere() {
+	s.Helper()
+	for set, says := range map[string]string{
+		"hopNamespaces={nosuch}": "hopNamespaces: there is no namespace nosuch: create it first",
+		"starters[0].namespace=nosuch,starters[0].subjects[0].kind=User,starters[0].subjects[0].name=eve": "starters: there is no namespace nosuch",
+		"certificate.from=secret,certificate.secretName=mine,certificate.caBundle=BEGIN CERTIFICATE":      "there is no Secret mine",
+		"certificate.from=certManager": "certificate.from: the cluster has no cert-manager",
+	} {
+		out, err := s.tryHelm("v4", "install", "wayleave", root+"/charts/wayleave", "--create-namespace", "--set", set)
+		if err == nil || !strings.Contains(out, says) {
+			s.Errorf("helm install --set %s: %v\n%s", set, err, out)
+		}
+	}
+	err := s.admin.Get(s.Context(), client.ObjectKey{Name: operator.Namespace}, &corev1.Namespace{})
+	if !apierrors.IsNotFound(err) {
+		s.Errorf("something was installed: the namespace: %v", err)
+	}
 }
 
 // installedOnce: a second release is refused before anything of it is there.
