@@ -255,7 +255,7 @@ func (s *site) refusesWhatIsNotThere() {
 	s.Helper()
 	for set, says := range map[string]string{
 		"hopNamespaces={nosuch}": "hopNamespaces: there is no namespace nosuch: create it first",
-		"starters[0].namespace=nosuch,starters[0].subjects[0].kind=User,starters[0].subjects[0].name=eve": "starters: there is no namespace nosuch",
+		"starters[0].namespace=nosuch,starters[0].subjects[0].kind=User,starters[0].subjects[0].name=eve": "starters: there is no namespace",
 		"certificate.from=secret,certificate.secretName=mine,certificate.caBundle=BEGIN CERTIFICATE":      "there is no Secret mine",
 		"certificate.from=certManager": "certificate.from: the cluster has no cert-manager",
 	} {
