@@ -167,10 +167,11 @@ cluster-packages: ## Install the Debian packages that a node needs (root)
 ##@ Release
 
 .PHONY: install-manifest
-install-manifest: $(KUSTOMIZE) ## Write dist/install.yaml, for kubectl apply --server-side, and dist/install-warn.yaml, which only reports
-	@mkdir -p dist
+install-manifest: $(KUSTOMIZE) ## Write dist/install.yaml, for kubectl apply --server-side, dist/install-warn.yaml, which only reports, and dist/static
+	@mkdir -p dist/static
 	$(KUSTOMIZE) build config/default >dist/install.yaml
 	$(KUSTOMIZE) build config/warn >dist/install-warn.yaml
+	$(KUSTOMIZE) build config/static >dist/static/policies.yaml
 
 ##@ Tools
 

@@ -28,7 +28,8 @@ type replacement struct {
 
 // template is made of some files, in this order.
 type template struct {
-	name  string
+	name string
+	// files are those below config; without any they are the policies.
 	files []string
 	// when has the condition of a file, as the template language has it; files without one are always installed.
 	when    map[string]string
@@ -60,13 +61,6 @@ var all = []template{
 	},
 	{
 		name: "policies.yaml",
-		files: []string{
-			"policy/status.yaml", "policy/controller.yaml", "policy/controller-kinds.yaml", "policy/controller-workloads.yaml", "policy/gate.yaml",
-			"policy/pods.yaml", "policy/connect.yaml", "policy/tokens.yaml", "policy/identities.yaml", "policy/use.yaml",
-			"policy/declared.yaml", "policy/origin.yaml",
-			"policy/stamps.yaml", "policy/metadata.yaml", "policy/hop-secrets.yaml", "policy/hop-services.yaml", "policy/hop-kubernetes.yaml",
-			"policy/hop-volumes.yaml",
-		},
 		when: map[string]string{"": ".Values.policies.install"},
 		replace: []replacement{{
 			regexp.MustCompile(`(?m)^(  policyName: use-by-[a-z]+\.delegation\.wayleave\.dev\n  validationActions: )\[Deny, Audit\]$`),
@@ -102,9 +96,30 @@ func run(args []string) error {
 	}
 	errs := []error{writeReadme()}
 	for _, t := range all {
+		if len(t.files) == 0 {
+			var err error
+			if t.files, err = policies(); err != nil {
+				return err
+			}
+		}
 		errs = append(errs, t.write())
 	}
 	return errors.Join(errs...)
+}
+
+// policies are the files of config/policy, each of which is one.
+func policies() ([]string, error) {
+	paths, err := filepath.Glob(filepath.Join(config, "policy", "*.yaml"))
+	if err != nil {
+		return nil, fmt.Errorf("finding the policies: %w", err)
+	}
+	var files []string
+	for _, path := range paths {
+		if name := filepath.Base(path); name != "kustomization.yaml" {
+			files = append(files, "policy/"+name)
+		}
+	}
+	return files, nil
 }
 
 func (t template) write() error {

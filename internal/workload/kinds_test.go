@@ -76,20 +76,22 @@ func TestKinds(t *testing.T) {
 // TestPolicyAsksTheSame: the policy that asks for use when no webhook answers exempts the same users, and takes the same fields for where
 // a pod runs.
 func TestPolicyAsksTheSame(t *testing.T) {
-	raw, err := os.ReadFile("../../config/policy/use.yaml")
-	if err != nil {
-		t.Fatal(err)
-	}
-	policy := string(raw)
-	exempt := regexp.MustCompile(`'(system:[^']+)'`).FindAllStringSubmatch(policy, -1)
-	named := map[string]bool{}
-	for _, match := range exempt {
-		if match[1] != "system:serviceaccount:" {
-			named[match[1]] = true
+	policies := map[string]string{}
+	for _, name := range []string{"use-by-pods", "use-by-jobs", "use-by-cronjobs"} {
+		raw, err := os.ReadFile("../../config/policy/" + name + ".yaml")
+		if err != nil {
+			t.Fatal(err)
 		}
-	}
-	if diff := cmp.Diff(builtIn, named); diff != "" {
-		t.Errorf("who is exempt (-code +policy):\n%s", diff)
+		policies[name] = string(raw)
+		named := map[string]bool{}
+		for _, match := range regexp.MustCompile(`'(system:[^']+)'`).FindAllStringSubmatch(policies[name], -1) {
+			if match[1] != "system:serviceaccount:" {
+				named[match[1]] = true
+			}
+		}
+		if diff := cmp.Diff(builtIn, named); diff != "" {
+			t.Errorf("who is exempt from %s (-code +policy):\n%s", name, diff)
+		}
 	}
 	whole := corev1.PodSpec{
 		NodeSelector: map[string]string{"a": "b"}, Affinity: &corev1.Affinity{}, Tolerations: []corev1.Toleration{{}},
@@ -102,8 +104,10 @@ func TestPolicyAsksTheSame(t *testing.T) {
 	fields := reflect.ValueOf(whole)
 	for i := range fields.NumField() {
 		name, _, _ := strings.Cut(fields.Type().Field(i).Tag.Get("json"), ",")
-		if !fields.Field(i).IsZero() != strings.Contains(policy, "'"+name+"'") {
-			t.Errorf("%s: the policy does not take it for what whatRuns does", name)
+		for _, policy := range []string{"use-by-jobs", "use-by-cronjobs"} {
+			if !fields.Field(i).IsZero() != strings.Contains(policies[policy], "'"+name+"'") {
+				t.Errorf("%s: the policy %s does not take it for what whatRuns does", name, policy)
+			}
 		}
 	}
 }

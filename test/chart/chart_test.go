@@ -128,7 +128,7 @@ func kustomize(t *testing.T, dir string) []*unstructured.Unstructured {
 	return objects
 }
 
-// forget removes from an object, at any depth, what only Helm says, and how its expressions are broken into lines, which kustomize changes.
+// forget removes from an object, at any depth, what only Helm or kustomize says, and how its expressions are broken into lines, which kustomize changes.
 func forget(o map[string]any) {
 	for name, value := range o {
 		switch value := value.(type) {
@@ -142,7 +142,8 @@ func forget(o map[string]any) {
 			}
 		case string:
 			o[name] = strings.Join(strings.Fields(value), " ")
-			if name == "helm.sh/chart" || name == "helm.sh/resource-policy" || name == "app.kubernetes.io/managed-by" && value == "Helm" {
+			if name == "helm.sh/chart" || name == "helm.sh/resource-policy" ||
+				name == "app.kubernetes.io/managed-by" && (value == "Helm" || value == "kustomize") {
 				delete(o, name)
 			}
 		}

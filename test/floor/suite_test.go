@@ -185,7 +185,8 @@ func (f *fixture) denied(err error, policy, words string) {
 	f.Helper()
 	if !apierrors.IsForbidden(err) && !apierrors.IsInvalid(err) || !strings.Contains(err.Error(), words) ||
 		!slices.ContainsFunc(strings.Split(policy, "|"), func(name string) bool {
-			return strings.Contains(err.Error(), "'"+name+".delegation.wayleave.dev'")
+			return strings.Contains(err.Error(), "'"+name+".delegation.wayleave.dev'") ||
+				strings.Contains(err.Error(), "'"+name+".delegation.wayleave.dev.static.k8s.io'")
 		}) {
 		f.Errorf("answered %v, want a denial by %s that says %q", err, policy, words)
 	}

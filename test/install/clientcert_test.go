@@ -20,6 +20,7 @@ import (
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
+	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/client-go/tools/clientcmd"
 	clientcmdapi "k8s.io/client-go/tools/clientcmd/api"
@@ -33,7 +34,7 @@ import (
 func presents(t *testing.T) (flag string, ca []byte) {
 	t.Helper()
 	dir := t.TempDir()
-	ca, certificate, key := clientCertificate(t)
+	ca, certificate, key := certificate(t, "kube-apiserver", x509.ExtKeyUsageClientAuth)
 	user := clientcmdapi.AuthInfo{ClientCertificateData: certificate, ClientKeyData: key}
 	kubeconfig := filepath.Join(dir, "webhooks.kubeconfig")
 	if err := clientcmd.WriteToFile(clientcmdapi.Config{
@@ -53,8 +54,8 @@ func presents(t *testing.T) (flag string, ca []byte) {
 	return "--admission-control-config-file=" + file, ca
 }
 
-// clientCertificate makes a CA, and a client certificate that it signs.
-func clientCertificate(t *testing.T) (ca, certificate, key []byte) {
+// certificate makes a CA, and a certificate that it signs.
+func certificate(t *testing.T, name string, usage x509.ExtKeyUsage) (ca, certificate, key []byte) {
 	t.Helper()
 	must := func(err error) {
 		if err != nil {
@@ -67,9 +68,9 @@ func clientCertificate(t *testing.T) (ca, certificate, key []byte) {
 			NotBefore: time.Now().Add(-time.Minute), NotAfter: time.Now().Add(time.Hour),
 		}
 	}
-	root, leaf := template("front CA"), template("kube-apiserver")
+	root, leaf := template("CA of "+name), template(name)
 	root.IsCA, root.BasicConstraintsValid, root.KeyUsage = true, true, x509.KeyUsageCertSign
-	leaf.KeyUsage, leaf.ExtKeyUsage = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}
+	leaf.KeyUsage, leaf.ExtKeyUsage, leaf.DNSNames = x509.KeyUsageDigitalSignature, []x509.ExtKeyUsage{usage}, []string{name}
 	rootKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	must(err)
 	leafKey, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -90,6 +91,28 @@ func (s *site) frontSecret() {
 	s.must(s.admin.Create(s.Context(), &corev1.Secret{
 		ObjectMeta: metav1.ObjectMeta{Namespace: operator.Namespace, Name: "front"}, Data: map[string][]byte{"ca.crt": s.frontCA},
 	}))
+}
+
+// givenSecret makes a certificate of the webhook as a team of its own PKI would, and returns a file with its CA.
+func (s *site) givenSecret() string {
+	s.Helper()
+	ca, certificate, key := certificate(s.T, "wayleave-webhook.wayleave-system.svc", x509.ExtKeyUsageServerAuth)
+	s.must(s.admin.Create(s.Context(), &corev1.Secret{
+		ObjectMeta: metav1.ObjectMeta{Namespace: operator.Namespace, Name: "given"}, Type: corev1.SecretTypeTLS,
+		Data: map[string][]byte{corev1.TLSCertKey: certificate, corev1.TLSPrivateKeyKey: key},
+	}))
+	file := filepath.Join(s.TempDir(), "ca.crt")
+	s.must(os.WriteFile(file, ca, 0o600))
+	return file
+}
+
+// hasNoCerts: with a given certificate, nothing of Wayleave may write webhook configurations or that Secret.
+func (s *site) hasNoCerts() {
+	s.Helper()
+	err := s.admin.Get(s.Context(), client.ObjectKey{Namespace: operator.Namespace, Name: "wayleave-certs"}, &corev1.ServiceAccount{})
+	if !apierrors.IsNotFound(err) {
+		s.Errorf("the account of wayleave certs: %v", err)
+	}
 }
 
 // answersTheAPIServerAlone: the webhook ends a connection without a client certificate.

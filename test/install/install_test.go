@@ -92,6 +92,7 @@ func TestHelm(t *testing.T) {
 	first := s.delegate("first")
 	s.completes(first)
 	s.served()
+	s.refusesKubectl()
 	s.helm("v4", "upgrade", "wayleave", root+"/charts/wayleave", "--wait", "--timeout", "4m", "--values", s.values)
 	second := s.delegate("second")
 	s.completes(second)
@@ -122,8 +123,11 @@ func TestHelm(t *testing.T) {
 	s.helm("v4", "uninstall", "wayleave", "--wait", "--timeout", "4m")
 	s.nothingLeft()
 	s.frontSecret()
+	ca := s.givenSecret()
 	s.helm("v3", "install", "wayleave", root+"/charts/wayleave", "--wait", "--timeout", "4m", "--values", s.values,
-		"--set", "enforce=warn,webhook.clientCA.secretName=front")
+		"--set", "enforce=warn,webhook.clientCA.secretName=front,certificate.from=secret,certificate.secretName=given",
+		"--set-file", "certificate.caBundle="+ca)
+	s.hasNoCerts()
 	s.answersTheAPIServerAlone()
 	s.reads(third, v1alpha1.ReasonIdle, v1alpha1.ReasonGranted) // it goes on
 	s.reads(second, v1alpha1.ReasonRevoked)
@@ -279,6 +283,22 @@ func (s *site) installedOnce() {
 	}
 	if out, err := s.tryHelm("v4", "status", "second"); err == nil {
 		s.Errorf("there is a second release:\n%s", out)
+	}
+}
+
+// refusesKubectl: what Helm has installed is not half taken over by kubectl apply; each object that it would change is refused.
+func (s *site) refusesKubectl() {
+	s.Helper()
+	kubectl := s.cluster.Kubectl() + " --kubeconfig " + s.cluster.Kubeconfig()
+	out, err := exec.CommandContext(s.Context(), "bash", "-o", "pipefail", "-c",
+		kubectl+" kustomize "+root+"/config/default | "+kubectl+" apply --server-side --field-manager=taken -f -").CombinedOutput()
+	if err == nil || !strings.Contains(string(out), `conflict with "helm": .metadata.labels.app.kubernetes.io/managed-by`) {
+		s.Errorf("kubectl apply over Helm: %v\n%s", err, out)
+	}
+	for line := range strings.Lines(string(out)) {
+		if strings.Contains(line, "serverside-applied") && !strings.HasPrefix(line, "namespace/") { // Helm makes the namespace bare
+			s.Errorf("kubectl apply over Helm: %s", line)
+		}
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	apilabels "k8s.io/apimachinery/pkg/labels"
 	utilyaml "k8s.io/apimachinery/pkg/util/yaml"
 	"sigs.k8s.io/yaml"
 )
@@ -18,6 +19,10 @@ import (
 // kustomization is the little of a kustomization that config/ uses.
 type kustomization struct {
 	Resources []string `json:"resources"`
+	// Labels are given to each object.
+	Labels []struct {
+		Pairs map[string]string `json:"pairs"`
+	} `json:"labels"`
 }
 
 // Load reads the objects of a kustomization of ours, or of a single file, in their order.
@@ -40,6 +45,13 @@ func Load(path string) ([]*unstructured.Unstructured, error) {
 			return nil, err
 		}
 		all = append(all, objects...)
+	}
+	for _, object := range all {
+		labels := object.GetLabels()
+		for _, l := range k.Labels {
+			labels = apilabels.Merge(labels, l.Pairs)
+		}
+		object.SetLabels(labels)
 	}
 	return all, nil
 }
