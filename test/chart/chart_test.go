@@ -128,12 +128,16 @@ func kustomize(t *testing.T, dir string) []*unstructured.Unstructured {
 	return objects
 }
 
-// forget removes from an object, at any depth, what only Helm or kustomize says, and how its expressions are broken into lines, which kustomize changes.
+// forget removes from an object, at any depth, what only Helm or kustomize says, and how its expressions are broken into lines, which
+// kustomize changes.
 func forget(o map[string]any) {
 	for name, value := range o {
 		switch value := value.(type) {
 		case map[string]any:
 			forget(value)
+			if name == "labels" && len(value) == 0 {
+				delete(o, name)
+			}
 		case []any:
 			for _, one := range value {
 				if below, ok := one.(map[string]any); ok {
