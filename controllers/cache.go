@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	admissionregistrationv1 "k8s.io/api/admissionregistration/v1"
 	corev1 "k8s.io/api/core/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/labels"
@@ -14,6 +15,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/facts"
+	"github.com/wayleave/wayleave/internal/floor"
 	"github.com/wayleave/wayleave/internal/grants"
 	"github.com/wayleave/wayleave/internal/workload"
 )
@@ -33,6 +35,8 @@ func CacheOptions(namespace string, reportOnly bool) cache.Options {
 			&corev1.ServiceAccount{}: {Label: withLabel(grants.CacheLabel)},
 			&corev1.Pod{}:            pods,
 			&corev1.ConfigMap{}:      facts.FreezeCache(namespace),
+			&admissionregistrationv1.ValidatingAdmissionPolicy{}:        {Label: withLabel(floor.Label)},
+			&admissionregistrationv1.ValidatingAdmissionPolicyBinding{}: {Label: withLabel(floor.Label)},
 		},
 	}
 }

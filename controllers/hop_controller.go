@@ -15,6 +15,7 @@ import (
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
@@ -36,6 +37,8 @@ type HopReconciler struct {
 	waits      waits
 	unbinding  *unbinding
 	deleted    deletedHops
+	// floor gets something when a policy came or went; nil where none is required.
+	floor <-chan event.GenericEvent
 }
 
 // hopDeleted is why everything is withdrawn from a hop that does not exist any more.

@@ -36,11 +36,14 @@ func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int, found ...<-chan
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), upstream).
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapTokenSecret), builder.WithPredicates(tokenMoves)).
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapNamedSecrets), builder.WithPredicates(claimChanges)).
-		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.mapFreeze)).
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.mapToAll)).
 		Watches(&rbacv1.ClusterRole{}, given).
 		Watches(&rbacv1.RoleBinding{}, given).
 		Watches(&rbacv1.ClusterRoleBinding{}, given).
 		Watches(&corev1.Pod{}, handler.EnqueueRequestsFromMapFunc(mapTo(declaredHop)), builder.WithPredicates(podChanges))
+	if r.floor != nil {
+		b = b.WatchesRawSource(source.Channel(r.floor, handler.EnqueueRequestsFromMapFunc(r.mapToAll)))
+	}
 	for _, hops := range append(found, r.unbinding.over) {
 		b = b.WatchesRawSource(source.Channel(hops, &handler.EnqueueRequestForObject{}))
 	}
@@ -126,11 +129,11 @@ func (r *HopReconciler) mapCeiling(ctx context.Context, o client.Object) []recon
 	return requestsFor(facts.KeysOf(hops))
 }
 
-// mapFreeze leads to all hops: a freeze may concern any of them.
-func (r *HopReconciler) mapFreeze(ctx context.Context, _ client.Object) []reconcile.Request {
+// mapToAll leads to all hops: a freeze may concern any of them, and a policy concerns each.
+func (r *HopReconciler) mapToAll(ctx context.Context, _ client.Object) []reconcile.Request {
 	hops, err := r.hops.All(ctx)
 	if err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "cannot list the hops that a freeze concerns")
+		ctrl.LoggerFrom(ctx).Error(err, "cannot list the hops that a freeze or a policy concerns")
 	}
 	return requestsFor(facts.KeysOf(hops))
 }

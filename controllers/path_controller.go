@@ -17,6 +17,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/handler"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
+	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
@@ -31,6 +32,8 @@ type PathReconciler struct {
 	grants *grants.Manager
 	record *recorder
 	clock  clock.PassiveClock
+	// floor gets something when a policy came or went; nil where none is required.
+	floor <-chan event.GenericEvent
 	// unbinding has this path while all its bindings are being removed.
 	unbinding *unbinding
 }
@@ -44,7 +47,7 @@ func (r *PathReconciler) setup(mgr ctrl.Manager) error {
 			q.AddAfter(reconcile.Request{NamespacedName: delegation.PathKey(hop)}, countDelay)
 		}
 	}
-	return ctrl.NewControllerManagedBy(mgr).
+	b := ctrl.NewControllerManagedBy(mgr).
 		Named("path").
 		For(&v1alpha1.DelegationPath{}).
 		Watches(&v1alpha1.DelegationHop{}, handler.Funcs{
@@ -60,16 +63,18 @@ func (r *PathReconciler) setup(mgr ctrl.Manager) error {
 		}).
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapTokenSecret), builder.WithPredicates(tokenMoves)).
 		Watches(&v1alpha1.DelegationPath{}, r.record.deletions(kindPath)).
-		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.mapFreeze)).
-		WithOptions(queueOptions(pathConcurrency)).
-		Complete(r)
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.mapToAll))
+	if r.floor != nil {
+		b = b.WatchesRawSource(source.Channel(r.floor, handler.EnqueueRequestsFromMapFunc(r.mapToAll)))
+	}
+	return b.WithOptions(queueOptions(pathConcurrency)).Complete(r)
 }
 
-// mapFreeze leads to all paths: a freeze may concern any of them.
-func (r *PathReconciler) mapFreeze(ctx context.Context, _ client.Object) []reconcile.Request {
+// mapToAll leads to all paths: a freeze may concern any of them, and a policy concerns each.
+func (r *PathReconciler) mapToAll(ctx context.Context, _ client.Object) []reconcile.Request {
 	var paths v1alpha1.DelegationPathList
 	if err := r.hops.List(ctx, &paths, client.UnsafeDisableDeepCopy); err != nil {
-		ctrl.LoggerFrom(ctx).Error(err, "cannot list the paths that a freeze concerns")
+		ctrl.LoggerFrom(ctx).Error(err, "cannot list the paths that a freeze or a policy concerns")
 		return nil
 	}
 	requests := make([]reconcile.Request, len(paths.Items))

@@ -13,6 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/wayleave/wayleave/internal/audit"
@@ -39,6 +40,8 @@ type Options struct {
 	Concurrency int
 	// ReportOnly leaves alone what declares a hop and does not run as it: admission let it pass with a warning.
 	ReportOnly bool
+	// Floor knows whether the policies are in effect; nil where none is required.
+	Floor *FloorWatch
 	// Registry gets the metrics; nil means that they are not served.
 	Registry prometheus.Registerer
 }
@@ -55,42 +58,44 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	c, live, events := mgr.GetClient(), mgr.GetAPIReader(), mgr.GetEventRecorder("wayleave")
-	manager := &grants.Manager{Client: c, Live: live, Kubeconfig: o.Kubeconfig}
+	granter := &grants.Manager{Client: c, Live: live, Kubeconfig: o.Kubeconfig}
 	served, err := metricsOf(c, o)
 	if err != nil {
 		return err
 	}
 	record := &recorder{status: c.Status(), objects: c, events: events, audit: o.Audit, metrics: served}
 	unbinding := newUnbinding()
+	ofHops, ofPaths, err := o.Floor.setup(mgr, o.Gather)
+	if err != nil {
+		return err
+	}
 	path := &PathReconciler{
-		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: manager, record: record, clock: o.Clock, unbinding: unbinding,
+		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: granter, record: record, clock: o.Clock, unbinding: unbinding,
+		floor: ofPaths,
 	}
 	if err := path.setup(mgr); err != nil {
 		return fmt.Errorf("setting up the path controller: %w", err)
 	}
 	hop := &HopReconciler{
-		hops: facts.Hops{Reader: c}, live: live, gather: o.Gather, grants: manager, record: record, clock: o.Clock, maxFactAge: o.MaxFactAge,
+		hops: facts.Hops{Reader: c}, live: live, gather: o.Gather, grants: granter, record: record, clock: o.Clock, maxFactAge: o.MaxFactAge,
 		stopper: newWorkloadStopper(c, live, events, o.ReportOnly), waits: newWaits(), unbinding: unbinding,
+		floor: ofHops,
 	}
 	standby := &Standby{
-		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: manager, clock: o.Clock, elected: mgr.Elected(), stopper: hop.stopper,
+		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: granter, clock: o.Clock, elected: mgr.Elected(), stopper: hop.stopper,
 	}
 	if err := standby.setup(mgr); err != nil {
 		return fmt.Errorf("setting up the standby controller: %w", err)
 	}
-	tokens := newTokenChecker(facts.Hops{Reader: c}, manager)
+	tokens := newTokenChecker(facts.Hops{Reader: c}, granter)
 	superseded := newSupersededJobs(facts.Hops{Reader: c}, live, hop.waits)
 	if err := hop.setup(mgr, o.Concurrency, tokens.lost, superseded.found); err != nil {
 		return fmt.Errorf("setting up the hop controller: %w", err)
 	}
-	if err := mgr.Add(superseded); err != nil {
-		return fmt.Errorf("setting up the search for suspended Jobs: %w", err)
-	}
-	if err := mgr.Add(tokens); err != nil {
-		return fmt.Errorf("setting up the check of token Secrets: %w", err)
-	}
-	if err := mgr.Add(&Sweeper{cache: c, live: live, grants: manager, every: o.SweepEvery}); err != nil {
-		return fmt.Errorf("setting up the sweep: %w", err)
+	for _, r := range []manager.Runnable{superseded, tokens, &Sweeper{cache: c, live: live, grants: granter, every: o.SweepEvery}} {
+		if err := mgr.Add(r); err != nil {
+			return fmt.Errorf("setting up %T: %w", r, err)
+		}
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net/http"
 	"net/url"
 	"os"
 	"time"
@@ -12,10 +13,13 @@ import (
 	"github.com/spf13/pflag"
 	"k8s.io/client-go/rest"
 	ctrl "sigs.k8s.io/controller-runtime"
+	"sigs.k8s.io/controller-runtime/pkg/healthz"
 	ctrlmetrics "sigs.k8s.io/controller-runtime/pkg/metrics"
 
+	"github.com/wayleave/wayleave/config/policy"
 	"github.com/wayleave/wayleave/controllers"
 	"github.com/wayleave/wayleave/internal/audit"
+	"github.com/wayleave/wayleave/internal/floor"
 	"github.com/wayleave/wayleave/internal/grants"
 )
 
@@ -27,6 +31,7 @@ type controllerOptions struct {
 	maxFactAge  time.Duration
 	sweepEvery  time.Duration
 	concurrency int
+	floor       bool
 }
 
 func controllerCommand() *cobra.Command {
@@ -54,6 +59,8 @@ replicas may run, of which one works; the others withdraw what was revoked or ha
 		"decides cannot be determined")
 	flags.DurationVar(&o.sweepEvery, "sweep-interval", 10*time.Minute, "how often to look for grants whose hop no longer exists")
 	flags.IntVar(&o.concurrency, "concurrency", 16, "how many hops to reconcile at the same time")
+	flags.BoolVar(&o.floor, "require-floor", true, "grant nothing new, and be not ready, while one of the policies of this release is "+
+		"missing, not bound or changed. They hold also while Wayleave is down. Turn it off for a start without them")
 	return cmd
 }
 
@@ -109,17 +116,47 @@ func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error
 	if err != nil {
 		return fmt.Errorf("setting up the controller: %w", err)
 	}
+	watch, err := o.floorWatch(mgr)
+	if err != nil {
+		return err
+	}
 	if err := controllers.Setup(ctx, mgr, controllers.Options{
 		Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout), Kubeconfig: kubeconfig,
 		MaxFactAge: o.maxFactAge, SweepEvery: o.sweepEvery, Concurrency: o.concurrency,
-		ReportOnly: o.reportOnly(), Registry: ctrlmetrics.Registry,
+		ReportOnly: o.reportOnly(), Registry: ctrlmetrics.Registry, Floor: watch,
 	}); err != nil {
 		return err
 	}
-	if err := addChecks(mgr, nil); err != nil {
+	if err := addChecks(mgr, floorChecks(watch)); err != nil {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// floorWatch watches for the policies that this program has; nil where none is required.
+func (o *controllerOptions) floorWatch(mgr ctrl.Manager) (*controllers.FloorWatch, error) {
+	if !o.floor {
+		return nil, nil //nolint:nilnil // nil is the answer "none is required"
+	}
+	required, err := floor.Load(policy.Files, o.user(), o.reportOnly())
+	if err != nil {
+		return nil, err
+	}
+	return controllers.NewFloorWatch(required, mgr.GetCache()), nil
+}
+
+// floorChecks are readiness checks named after the policies, since /readyz says the names of what fails and keeps the rest to itself.
+func floorChecks(watch *controllers.FloorWatch) map[string]healthz.Checker {
+	checks := map[string]healthz.Checker{}
+	for _, name := range watch.Names() {
+		checks[name] = func(r *http.Request) error {
+			if gap := watch.Gap(r.Context(), name); gap != "" {
+				return fmt.Errorf("policy %s %s", name, gap)
+			}
+			return nil
+		}
+	}
+	return checks
 }
 
 func (o *controllerOptions) kubeconfig(cfg *rest.Config) (grants.Kubeconfig, error) {

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -72,14 +73,15 @@ func (c *common) metrics() metricsserver.Options {
 	return options
 }
 
+// user is the user name of the controller.
+func (c *common) user() string {
+	return cmp.Or(c.controllerUser, rbac.ServiceAccountUser(c.namespace, "wayleave-controller"))
+}
+
 func (c *common) gatherer(mgr ctrl.Manager) *facts.Gatherer {
-	user := c.controllerUser
-	if user == "" {
-		user = rbac.ServiceAccountUser(c.namespace, "wayleave-controller")
-	}
 	return &facts.Gatherer{
 		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Access: mgr.GetClient(),
-		Controller: user, OperatorNamespace: c.namespace, Frozen: c.frozen,
+		Controller: c.user(), OperatorNamespace: c.namespace, Frozen: c.frozen,
 	}
 }
 

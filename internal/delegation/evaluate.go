@@ -83,6 +83,7 @@ func (e *evaluation) checkPath() {
 	e.checkRevocation(p.Spec.Revoked, n)
 	e.checkSuspension(p, n)
 	e.checkFreeze(nil, n)
+	e.checkFloor()
 	e.checkPathLifetime(p, n)
 	e.checkPathScope(p, n)
 	e.checkOrigin(p, n)

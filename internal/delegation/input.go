@@ -56,6 +56,8 @@ type Facts struct {
 	GoneNamespace string
 	// Freeze says what is frozen.
 	Freeze Freeze
+	// FloorGap says which policy is not in effect; empty where all are, or none is required.
+	FloorGap string
 	// HopNamespace: may the controller make accounts and end workloads in the namespace of the hop asked about?
 	HopNamespace Answer
 }

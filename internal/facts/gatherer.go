@@ -36,6 +36,8 @@ type Gatherer struct {
 
 	// Frozen has everything be frozen, whatever the cluster says.
 	Frozen bool
+	// FloorGaps says which of the policies is not in effect; nil where none is required.
+	FloorGaps func(context.Context) string
 
 	// fresh has path and hops read from the API server.
 	fresh bool
@@ -53,7 +55,7 @@ func (g *Gatherer) Fresh() *Gatherer {
 func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input {
 	in := delegation.Input{Now: now, Path: path, OperatorNamespace: g.OperatorNamespace}
 	if !delegation.HasEnded(in) {
-		in.Facts.Freeze = g.Freeze(ctx)
+		in.Facts.Freeze, in.Facts.FloorGap = g.Freeze(ctx), g.floorGap(ctx)
 		in.Facts.Origin = g.origin(ctx, path)
 		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
 	}
@@ -95,7 +97,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	if delegation.HasEnded(in) {
 		return in, nil // a final fact needs no other, and must not wait for any
 	}
-	in.Facts.Freeze = <-freeze
+	in.Facts.Freeze, in.Facts.FloorGap = <-freeze, g.floorGap(ctx)
 	if path := in.Path; path != nil {
 		in.Facts.Origin = g.origin(ctx, path)
 		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
@@ -197,6 +199,13 @@ func (g *Gatherer) Freeze(ctx context.Context) delegation.Freeze {
 		return delegation.Freeze{Unknown: delegation.APIMessage(err, "there was no answer")}
 	}
 	return delegation.FreezeOf(frozen.Data)
+}
+
+func (g *Gatherer) floorGap(ctx context.Context) string {
+	if g.FloorGaps == nil {
+		return ""
+	}
+	return g.FloorGaps(ctx)
 }
 
 func (g *Gatherer) origin(ctx context.Context, path *v1alpha1.DelegationPath) delegation.Answer {

@@ -44,10 +44,15 @@ func TestValues(t *testing.T) {
 			hasNot:  map[string][]string{deployment("webhook"): {"--enforce"}, policy("use-by-jobs"): {"Warn"}},
 			without: []string{"ClusterRole/wayleave-webhook-warn"},
 		},
-		"without kinds":    {values: "crds: {install: false}", without: []string{"CustomResourceDefinition"}},
-		"kinds go":         {values: "crds: {keep: false}", hasNot: map[string][]string{kind("delegationpaths"): {"resource-policy"}}},
-		"kinds stay":       {has: map[string][]string{kind("delegationpaths"): {`"helm.sh/resource-policy":"keep"`}}},
-		"without policies": {values: "policies: {install: false}", without: []string{"ValidatingAdmissionPolicy"}},
+		"without kinds": {values: "crds: {install: false}", without: []string{"CustomResourceDefinition"}},
+		"kinds go":      {values: "crds: {keep: false}", hasNot: map[string][]string{kind("delegationpaths"): {"resource-policy"}}},
+		"kinds stay":    {has: map[string][]string{kind("delegationpaths"): {`"helm.sh/resource-policy":"keep"`}}},
+		"without policies": {
+			values:  "policies: {install: false, require: false}",
+			has:     map[string][]string{deployment("controller"): {`"--require-floor=false"`}},
+			hasNot:  map[string][]string{deployment("webhook"): {"--require-floor"}},
+			without: []string{"ValidatingAdmissionPolicy"},
+		},
 		"a given certificate": {
 			values: "certificate: {from: secret, secretName: given, caBundle: BEGIN CERTIFICATE}",
 			has: map[string][]string{

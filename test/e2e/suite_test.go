@@ -55,7 +55,7 @@ func run(m *testing.M) int {
 		return 1
 	}
 	defer suite.cluster.Stop()
-	o := operator.Options{Root: root, Log: os.Stderr, LeaseDuration: leaseDuration}
+	o := operator.Options{Root: root, Log: os.Stderr, LeaseDuration: leaseDuration, WithoutFloor: true} // see exceptWithoutFloor
 	if suite.operator, err = operator.Start(ctx, suite.cluster, o); err != nil {
 		fmt.Fprintln(os.Stderr, "starting the operator:", err)
 		return 1

@@ -85,9 +85,11 @@ func TestHelm(t *testing.T) {
 	for _, o := range mayList() {
 		s.must(s.admin.Create(t.Context(), o))
 	}
-	before := s.previousChart()
+	before, itsImage := s.previous()
 	began := time.Now()
-	s.helm("v4", "install", "wayleave", before, "--create-namespace", "--wait", "--timeout", "4m", "--values", s.values)
+	s.helm("v4", append([]string{
+		"install", "wayleave", before, "--create-namespace", "--wait", "--timeout", "4m", "--values", s.values,
+	}, itsImage...)...)
 	t.Logf("installed after %s", time.Since(began).Round(time.Second))
 	first := s.delegate("first")
 	s.completes(first)
@@ -201,22 +203,39 @@ func mayList() []client.Object {
 	}
 }
 
-// previousChart is the chart of the commit before this one, or this one where there is none.
-func (s *site) previousChart() string {
+// previous is the chart of the commit before this one, with the flags that name its own image, which is loaded into the node: a program
+// works with the kinds and policies of its own release alone. Where there is no such commit it is this one.
+func (s *site) previous() (chart string, flags []string) {
 	s.Helper()
-	archive, err := exec.CommandContext(s.Context(), "git", "-C", root, "archive", "HEAD~1", "charts/wayleave").Output()
+	archive, err := exec.CommandContext(s.Context(), "git", "-C", root, "archive", "HEAD~1").Output()
 	if err != nil {
-		s.Logf("there is no chart to upgrade from: %v", err)
-		return root + "/charts/wayleave"
+		s.Logf("there is no release to upgrade from: %v", err)
+		return root + "/charts/wayleave", nil
 	}
-	dir := s.TempDir()
+	source := s.TempDir()
+	s.unpack(archive, source)
+	program := filepath.Join(s.TempDir(), "wayleave")
+	build := exec.CommandContext(s.Context(), "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", program, "./cmd/wayleave")
+	build.Dir, build.Env = source, append(os.Environ(), "CGO_ENABLED=0")
+	if out, err := build.CombinedOutput(); err != nil {
+		s.Fatalf("building the release before: %v\n%s", err, out)
+	}
+	const repository, tag = "registry.example.com/wayleave", "before"
+	_, err = s.cluster.LoadImage(s.Context(), repository+":"+tag, program)
+	s.must(err)
+	return filepath.Join(source, "charts", "wayleave"), []string{"--set", "image.repository=" + repository + ",image.tag=" + tag}
+}
+
+// unpack writes the files of a tar archive into a folder.
+func (s *site) unpack(archive []byte, folder string) {
+	s.Helper()
 	for files := tar.NewReader(bytes.NewReader(archive)); ; {
 		header, err := files.Next()
 		if errors.Is(err, io.EOF) {
-			return filepath.Join(dir, "charts", "wayleave")
+			return
 		}
 		s.must(err)
-		path := filepath.Join(dir, filepath.Clean("/"+header.Name))
+		path := filepath.Join(folder, filepath.Clean("/"+header.Name))
 		if header.FileInfo().IsDir() {
 			s.must(os.MkdirAll(path, 0o700))
 		} else if header.Typeflag == tar.TypeReg {
@@ -262,6 +281,7 @@ func (s *site) refusesWhatIsNotThere() {
 		"starters[0].namespace=nosuch,starters[0].subjects[0].kind=User,starters[0].subjects[0].name=eve": "starters: there is no namespace",
 		"certificate.from=secret,certificate.secretName=mine,certificate.caBundle=BEGIN CERTIFICATE":      "there is no Secret mine",
 		"certificate.from=certManager": "certificate.from: the cluster has no cert-manager",
+		"policies.install=false":       "policies.require: the policies are not installed",
 	} {
 		out, err := s.tryHelm("v4", "install", "wayleave", root+"/charts/wayleave", "--create-namespace", "--set", set)
 		if err == nil || !strings.Contains(out, says) {

@@ -7,6 +7,7 @@ package operator
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -42,7 +43,7 @@ type Operator struct {
 	binary  string
 	port    int
 	log     io.Writer
-	lease   []string // flags of the controller's leader election
+	flags   []string // of the controller
 
 	programs map[string]*cluster.Program
 	health   map[string]string // readiness URL of each process
@@ -57,6 +58,8 @@ type Options struct {
 	Log io.Writer
 	// LeaseDuration is how long a controller waits for the Lease of one that crashed; zero is the controller's default.
 	LeaseDuration time.Duration
+	// WithoutFloor has the controller work where the policies are not as they are shipped.
+	WithoutFloor bool
 }
 
 // Scheme knows our kinds and those of Kubernetes.
@@ -80,7 +83,7 @@ func Start(ctx context.Context, c *cluster.Cluster, o Options) (*Operator, error
 		return nil, fmt.Errorf("connecting to the cluster: %w", err)
 	}
 	op := &Operator{
-		cluster: c, client: admin, root: o.Root, log: o.Log, lease: leaseFlags(o.LeaseDuration),
+		cluster: c, client: admin, root: o.Root, log: o.Log, flags: controllerFlags(o),
 		dir: filepath.Join(c.Dir(), "wayleave"), programs: map[string]*cluster.Program{}, health: map[string]string{},
 	}
 	if err := os.MkdirAll(op.certDir(), 0o700); err != nil {
@@ -223,22 +226,24 @@ func (op *Operator) StartController(ctx context.Context) error {
 func (op *Operator) StartStandby(ctx context.Context) error { return op.startReplica(ctx, Standby) }
 
 func (op *Operator) startReplica(ctx context.Context, name string) error {
-	if err := op.runAs(ctx, Controller, name, op.lease...); err != nil {
+	if err := op.runAs(ctx, Controller, name, op.flags...); err != nil {
 		return err
 	}
 	return op.untilReady(ctx, name)
 }
 
-// leaseFlags are in the proportions of the defaults, with more attempts to renew.
-func leaseFlags(duration time.Duration) []string {
+// controllerFlags has times of the lease that are in the proportions of the defaults, with more attempts to renew.
+func controllerFlags(o Options) []string {
+	flags := []string{"--require-floor=" + strconv.FormatBool(!o.WithoutFloor)}
+	duration := o.LeaseDuration
 	if duration == 0 {
-		return nil
+		return flags
 	}
-	return []string{
-		"--leader-elect-lease-duration=" + duration.String(),
-		"--leader-elect-renew-deadline=" + (duration * 4 / 5).String(),
-		"--leader-elect-retry-period=" + (duration / 10).String(),
-	}
+	return append(flags,
+		"--leader-elect-lease-duration="+duration.String(),
+		"--leader-elect-renew-deadline="+(duration*4/5).String(),
+		"--leader-elect-retry-period="+(duration/10).String(),
+	)
 }
 
 // Shutdown asks a process to end, as a rollout would: a leader releases its Lease.
@@ -334,7 +339,8 @@ func (op *Operator) Ready(ctx context.Context, name string) error {
 	}
 	defer response.Body.Close()
 	if response.StatusCode != http.StatusOK {
-		return fmt.Errorf("/readyz answers %s", response.Status)
+		checks, err := io.ReadAll(response.Body)
+		return errors.Join(fmt.Errorf("/readyz answers %s: %s", response.Status, checks), err)
 	}
 	return nil
 }
