@@ -70,16 +70,14 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	path := &PathReconciler{
-		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: granter, record: record, clock: o.Clock, unbinding: unbinding,
-		floor: ofPaths,
+		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: granter, record: record, clock: o.Clock, unbinding: unbinding, floor: ofPaths,
 	}
 	if err := path.setup(mgr); err != nil {
 		return fmt.Errorf("setting up the path controller: %w", err)
 	}
 	hop := &HopReconciler{
 		hops: facts.Hops{Reader: c}, live: live, gather: o.Gather, grants: granter, record: record, clock: o.Clock, maxFactAge: o.MaxFactAge,
-		stopper: newWorkloadStopper(c, live, events, o.ReportOnly), waits: newWaits(), unbinding: unbinding,
-		floor: ofHops,
+		stopper: newWorkloadStopper(c, live, events, o.ReportOnly), waits: newWaits(), unbinding: unbinding, floor: ofHops,
 	}
 	standby := &Standby{
 		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: granter, clock: o.Clock, elected: mgr.Elected(), stopper: hop.stopper,
