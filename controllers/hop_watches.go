@@ -16,6 +16,7 @@ import (
 	"sigs.k8s.io/controller-runtime/pkg/source"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
 	"github.com/wayleave/wayleave/internal/facts"
 	"github.com/wayleave/wayleave/internal/grants"
 	"github.com/wayleave/wayleave/internal/rbac"
@@ -31,6 +32,7 @@ func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int, found ...<-chan
 		Named("hop").
 		For(&v1alpha1.DelegationHop{}).
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapToDescendants), upstream).
+		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(mapToMaker), builder.WithPredicates(comesOrGoes)).
 		Watches(&v1alpha1.DelegationHop{}, r.deleted.handler()).
 		Watches(&v1alpha1.DelegationHop{}, r.record.deletions(kindHop)).
 		Watches(&v1alpha1.DelegationPath{}, handler.EnqueueRequestsFromMapFunc(r.mapToHopsOfPath), upstream).
@@ -70,6 +72,15 @@ func (r *HopReconciler) mapToDescendants(ctx context.Context, o client.Object) [
 		return nil
 	}
 	return requestsFor(keys[1:])
+}
+
+// mapToMaker leads to the parent of a hop that an identity made: it may use it.
+func mapToMaker(_ context.Context, o client.Object) []reconcile.Request {
+	hop, ok := o.(*v1alpha1.DelegationHop)
+	if !ok || hop.Spec.ParentRef == nil || hop.Spec.Author == nil || !delegation.IsHopAccount(hop.Spec.Author.User) {
+		return nil
+	}
+	return requestsFor([]types.NamespacedName{delegation.ParentKey(hop)})
 }
 
 // mapTokenSecret leads to the hops of the paths that name the Secret in which a hop keeps its token.

@@ -32,6 +32,13 @@ func verdictStatus(o client.Object) []any {
 	return nil
 }
 
+// comesOrGoes passes what was created or deleted, or has another author.
+var comesOrGoes = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
+	before, ok := e.ObjectOld.(*v1alpha1.DelegationHop)
+	after, alsoHop := e.ObjectNew.(*v1alpha1.DelegationHop)
+	return ok && alsoHop && !equality.Semantic.DeepEqual(before.Spec.Author, after.Spec.Author)
+}}
+
 // tokenMoves passes hops that begin or end to keep their token in a Secret.
 var tokenMoves = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	before, ok := e.ObjectOld.(*v1alpha1.DelegationHop)

@@ -72,11 +72,20 @@ func (v *delegationValidator) path(ctx context.Context, req admission.Request, p
 		return v.record(req, in, f.Reason, forbidden(req, f.String(), causes(in.Now, fieldOf, *f)...))
 	}
 	response := v.answer(req, in, fmt.Sprintf("path %q", path.Name), v1alpha1.ReasonActive)
-	if response.Allowed && slices.Contains(path.Spec.Scope.AcceptedRisks, v1alpha1.RiskStreams) {
-		response = response.WithWarnings(fmt.Sprintf("path %q accepts the risk Streams: a watch or a followed log that is open when "+
-			"the path is revoked goes on until the API server ends it", path.Name))
+	for _, risk := range path.Spec.Scope.AcceptedRisks {
+		if response.Allowed {
+			response = response.WithWarnings(fmt.Sprintf("path %q accepts the risk %s: %s", path.Name, risk, opens[risk]))
+		}
 	}
 	return response
+}
+
+// opens says what a risk opens, for the warning to who accepts it.
+var opens = map[v1alpha1.Risk]string{
+	v1alpha1.RiskStreams:         "a watch or a followed log that is open when the path is revoked goes on until the API server ends it",
+	v1alpha1.RiskExec:            "its hops may do what the pods may that they enter, as long as the connection is open",
+	v1alpha1.RiskWorkloads:       "its hops may make pods with any account and Secret of the scope's namespaces, which outlive the path",
+	v1alpha1.RiskCustomResources: "controllers of others do with their own permissions what its hops write",
 }
 
 func (v *delegationValidator) hop(ctx context.Context, req admission.Request, hop, old *v1alpha1.DelegationHop) admission.Response {
@@ -226,5 +235,12 @@ func (v *delegationValidator) mustFix(f delegation.Finding, in delegation.Input)
 	if f.Reason.Class() != v1alpha1.ClassFixable && f.Reason != v1alpha1.ReasonUndetermined {
 		return false
 	}
-	return !in.DependsOnOthers(f) || v.strict && f.Node == "" && !f.OfController()
+	strict := v.strict || madeByIdentity(in) // a hop changes nothing above itself, so nothing comes that would mend it
+	return !in.DependsOnOthers(f) || strict && f.Node == "" && !f.OfController()
+}
+
+// madeByIdentity says whether a hop is made by the identity of a hop.
+func madeByIdentity(in delegation.Input) bool {
+	hop := in.Chain.Last()
+	return hop != nil && hop.Spec.Author != nil && delegation.IsHopAccount(hop.Spec.Author.User)
 }

@@ -22,11 +22,11 @@ const wouldDeny = "would-deny"
 const verdictWarn = "Warn"
 
 // deny denies a workload, or reports that it would be denied. What takes the account of a hop is denied in any case: it would run
-// as the hop.
+// as the hop. So is what a hop made: it would run outside its path.
 func (v *workloadValidator) deny(
 	req admission.Request, w *workload.Workload, in delegation.Input, reason v1alpha1.Reason, response admission.Response,
 ) admission.Response {
-	if !v.reportOnly || workload.TakesAccount(&w.Spec) {
+	if !v.reportOnly || workload.TakesAccount(&w.Spec) || madeByHop(req, in) {
 		return v.record(req, in, reason, response)
 	}
 	message := response.Result.Message
@@ -37,6 +37,11 @@ func (v *workloadValidator) deny(
 		"it runs as without Wayleave, which only reports that it would deny it: " + response.Result.Message)
 	passes.AuditAnnotations = map[string]string{wouldDeny: fmt.Sprintf("%s: %s", reason, message)}
 	return v.reported(req, in, reason, message, passes)
+}
+
+// madeByHop says whether a hop makes a workload, or made what makes it.
+func madeByHop(req admission.Request, in delegation.Input) bool {
+	return delegation.IsHopAccount(req.UserInfo.Username) || in.Workload != nil && delegation.IsHopAccount(in.Workload.Author)
 }
 
 // reported records a request that passes with a warning. Nothing is refused for an audit line that cannot be written.

@@ -287,3 +287,21 @@ func TestReportOnlyDeniesForgedStamps(t *testing.T) {
 		}
 	}
 }
+
+// TestReportOnlyLetsNoHopOut: what a hop makes is denied where it is not valid, and so is what its Job makes later: as itself it would
+// run outside the path.
+func TestReportOnlyLetsNoHopOut(t *testing.T) {
+	const identity = "system:serviceaccount:agents:dhop-agent.5f0d.1790000000"
+	w := newWorld(t, granted()...)
+	w.ReportOnly = true
+	if got := newWorkloadValidator(w.Options).Handle(t.Context(), request(t, identity, "Job", job(), nil)); got.Allowed {
+		t.Errorf("a Job of a hop that may not use another passes: %v", got.Warnings)
+	}
+	stamped := declared(func(j *batchv1.Job) { j.Annotations[v1alpha1.AnnotationDeclaredBy] = identity })
+	w = newWorld(t, append(granted(), stamped)...)
+	w.allowed[identity+" use delegationhops/isolate"] = true
+	evil := made(func(p *corev1.Pod) { p.Spec.Containers[0].Image = "evil" })
+	if got := w.judge(request(t, jobController, "Pod", evil, nil), "ImageNotAllowed"); got.Decision != "Deny" {
+		t.Errorf("a pod of a Job of a hop: %+v", got)
+	}
+}

@@ -20,6 +20,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.ClusterRuleApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Credential"):
 		return &apiv1alpha1.CredentialApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Delegation"):
+		return &apiv1alpha1.DelegationApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DelegationHop"):
 		return &apiv1alpha1.DelegationHopApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DelegationHopSpec"):

@@ -23,7 +23,7 @@ type DelegationHopSpec struct {
 
 	// author is the user who created the hop, or last changed a field other than revoked. If absent, it is stamped from
 	// the request's user. To declare another one requires the right to impersonate it. The author must be the path's
-	// origin, or have the verb delegate on the path.
+	// origin, have the verb delegate on the path, or be the identity of the parent, whose delegation allows it.
 	// +optional
 	Author *Subject `json:"author,omitempty"`
 
@@ -43,6 +43,11 @@ type DelegationHopSpec struct {
 	// workload says what may run under this hop. If absent, nothing may.
 	// +optional
 	Workload *Workload `json:"workload,omitempty"`
+
+	// delegation lets the identity of this hop make hops below it, in its own namespace, and run workloads under those. If
+	// absent, it makes none.
+	// +optional
+	Delegation *Delegation `json:"delegation,omitempty"`
 
 	// token requests a credential in a Secret, for a delegate that is not a pod.
 	// +optional
@@ -120,6 +125,16 @@ type Workload struct {
 	// +kubebuilder:validation:MaxLength=32
 	// +kubebuilder:validation:XValidation:rule="self.matches('^([0-9]+([.][0-9]+)?(ms|s|m|h))+$') && duration(self) >= duration('1s') && duration(self) <= duration('8784h')",message="must be from 1s to 8784h, in h, m, s or ms; days are not a unit: 7 days are 168h"
 	MaxDuration *metav1.Duration `json:"maxDuration,omitempty"`
+}
+
+// Delegation says how far the identity of a hop may delegate on.
+type Delegation struct {
+	// maxDepth is how many levels of hops identities may make below this one. With 1, the hops that this one makes may not have a
+	// delegation themselves; with n, they may have one of n-1 at most.
+	// +required
+	// +kubebuilder:validation:Minimum=1
+	// +kubebuilder:validation:Maximum=15
+	MaxDepth int32 `json:"maxDepth,omitempty"`
 }
 
 // Token requests a short-lived credential in a Secret of the hop's namespace. With the API server as audience the

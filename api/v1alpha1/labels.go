@@ -66,4 +66,9 @@ const (
 	VerbUse = "use"
 	// VerbDelegate on a delegationpath permits users other than its origin to add hops to it and to change them.
 	VerbDelegate = "delegate"
+	// VerbAccept on a delegationpath permits its origin to accept risks other than Streams.
+	VerbAccept = "accept"
+	// VerbDeploy on delegationpaths, given by the controller to hops of a path that accepts Workloads, lets the floor pass what they
+	// make without a hop.
+	VerbDeploy = "deploy"
 )

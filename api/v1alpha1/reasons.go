@@ -38,6 +38,8 @@ const (
 	ReasonScopeInvalid Reason = "ScopeInvalid"
 	// ReasonScopeAmplifies: a scope contains an escalation risk: with it a hop could leave its path.
 	ReasonScopeAmplifies Reason = "ScopeAmplifies"
+	// ReasonRiskNotAccepted: a path accepts a risk that its origin may not accept.
+	ReasonRiskNotAccepted Reason = "RiskNotAccepted"
 	// ReasonScopeExceedsParent: the scope of a hop exceeds that of its parent.
 	ReasonScopeExceedsParent Reason = "ScopeExceedsParent"
 	// ReasonScopeExceedsPath: the scope of a first hop exceeds that of its path.
@@ -129,6 +131,7 @@ var classes = map[Reason]Class{
 
 	ReasonScopeInvalid:           ClassFixable,
 	ReasonScopeAmplifies:         ClassFixable,
+	ReasonRiskNotAccepted:        ClassFixable,
 	ReasonScopeExceedsParent:     ClassFixable,
 	ReasonScopeExceedsPath:       ClassFixable,
 	ReasonScopeExceedsOrigin:     ClassFixable,

@@ -5,11 +5,20 @@ package v1alpha1
 
 // Risk names permissions with which a bearer could leave its path, and which have legitimate uses all the same.
 //
-// +kubebuilder:validation:Enum=Streams
+// +kubebuilder:validation:Enum=Streams;Exec;Workloads;CustomResources
 type Risk string
 
-// RiskStreams is to watch, and to read logs: an open stream outlives revocation.
-const RiskStreams Risk = "Streams"
+// The risks that a path may accept. All but Streams take the verb accept on the path.
+const (
+	// RiskStreams is to watch, and to read logs: an open stream outlives revocation.
+	RiskStreams Risk = "Streams"
+	// RiskExec is to enter running pods.
+	RiskExec Risk = "Exec"
+	// RiskWorkloads is to make or change pods that declare no hop.
+	RiskWorkloads Risk = "Workloads"
+	// RiskCustomResources is to write what controllers of others act upon.
+	RiskCustomResources Risk = "CustomResources"
+)
 
 // Scope is a bound on authority: its holder may do what it names and nothing else. It is a plain list of what is
 // allowed, without wildcards.
@@ -43,7 +52,9 @@ type Scope struct {
 
 	// acceptedRisks names the risks that the path accepts, for itself and all its hops; a hop cannot name any. Streams
 	// allows watch and pods/log, for hops without a token: a stream that is open when the path is revoked goes on until
-	// the API server ends it.
+	// the API server ends it. Exec allows to enter running pods, for hops without a token. Workloads allows to make and change
+	// pods and what makes them, without declaring a hop. CustomResources allows to write kinds that are not built in, ingresses
+	// and autoscalers, on which controllers of others act. For each but Streams, the path's origin needs the verb accept on the path.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1

@@ -19,8 +19,8 @@ func (e *evaluation) checkAuthor(h *v1alpha1.DelegationHop, n node) {
 		return
 	}
 	who := h.Spec.Author.User
-	if isHopAccount(who) {
-		e.report(denied(fmt.Sprintf("the author %q is the identity of a hop: it may not create hops", who)))
+	if IsHopAccount(who) {
+		e.checkDelegation(h, n)
 		return
 	}
 	e.reportAnswer(e.in.Facts.author(n.depth-1), notPermitted(who, n), whetherPermitted(who))

@@ -87,6 +87,7 @@ func (e *evaluation) checkPath() {
 	e.checkPathLifetime(p, n)
 	e.checkPathScope(p, n)
 	e.checkOrigin(p, n)
+	e.checkRisks(p, n)
 	e.checkTokenSecrets(n)
 	if p.Status.ActiveSince == nil && !n.asked {
 		e.report(Finding{Reason: v1alpha1.ReasonNotYetValid, Node: n.name, Message: "the path is not active yet"})
@@ -150,7 +151,7 @@ func (e *evaluation) verdict() Verdict {
 	if len(e.findings) > 0 && isFinal(e.findings[0]) {
 		e.findings = slices.DeleteFunc(e.findings, isOpenQuestion) // nothing depends on them any more, and they are not asked
 	}
-	v := Verdict{Outcome: Allow, Findings: e.findings, NotAfter: e.end, Scope: e.scope}
+	v := Verdict{Outcome: Allow, Findings: e.findings, NotAfter: e.end, Scope: e.scope, Made: e.in.Facts.Made}
 	if len(e.findings) > 0 {
 		v.NotAfter = e.begun
 	}

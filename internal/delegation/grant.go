@@ -62,6 +62,7 @@ func grantOf(path *v1alpha1.DelegationPath, hop *v1alpha1.DelegationHop, incarna
 		Labels:      Labels(path, hop, incarnation),
 		Rules:       rulesOf(v.Scope.Rights()),
 	}
+	g.addDelegation(path, hop, v)
 	if t := hop.Spec.Token; t != nil {
 		g.Token = &TokenSpec{SecretName: t.SecretName, Audience: t.Audience, Life: tokenLife(t)}
 	}

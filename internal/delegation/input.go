@@ -40,6 +40,8 @@ type Answer struct {
 type Facts struct {
 	// Origin: may the path's origin do now all that the path's scope says?
 	Origin Answer
+	// Risks: may the path's origin accept the risks that the path accepts? It is asked where AsksToAccept says so.
+	Risks Answer
 	// TokenSecrets: are the Secrets that the path names free of the tokens of hops? A Deny has as missing the permissions on
 	// those that are not.
 	TokenSecrets Answer
@@ -54,6 +56,8 @@ type Facts struct {
 	// GoneNamespace is a namespace of the scope of the hop asked about that does not exist, where the ceiling lacks something
 	// there: its bindings went with it.
 	GoneNamespace string
+	// Made are the names of hops that the identity of the hop asked about made, in its namespace.
+	Made []string
 	// Freeze says what is frozen.
 	Freeze Freeze
 	// FloorGap says which policy is not in effect; empty where all are, or none is required.

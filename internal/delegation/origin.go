@@ -15,7 +15,7 @@ func (e *evaluation) checkOrigin(p *v1alpha1.DelegationPath, n node) {
 		return
 	}
 	who := p.Spec.Origin.User
-	if isHopAccount(who) {
+	if IsHopAccount(who) {
 		e.reportOrigin(n, fmt.Sprintf(
 			"the origin %q is the identity of a hop, whose authority ends with its own path: let the origin of that path start this one", who))
 		return
@@ -35,9 +35,9 @@ func (e *evaluation) reportOrigin(n node, message string) {
 	e.report(Finding{Reason: v1alpha1.ReasonOriginUnauthorized, Node: n.name, Field: "spec.origin", Message: message})
 }
 
-// isHopAccount says whether a user is the identity of a hop. As the origin of another path it would keep that path alive
+// IsHopAccount says whether a user is the identity of a hop. As the origin of another path it would keep that path alive
 // after its own path was revoked until the next evaluation, and two that are each other's origin would never end.
-func isHopAccount(user string) bool {
+func IsHopAccount(user string) bool {
 	account, ok := strings.CutPrefix(user, "system:serviceaccount:")
 	_, name, _ := strings.Cut(account, ":")
 	return ok && strings.HasPrefix(name, v1alpha1.AccountPrefix)

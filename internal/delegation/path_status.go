@@ -55,7 +55,9 @@ func setOriginAuthorized(s conditionSetter, answer Answer, v Verdict) {
 	set := func(status metav1.ConditionStatus, f Finding) {
 		s.set(v1alpha1.ConditionOriginAuthorized, status, f.Reason, f.BoundedString())
 	}
-	for _, reason := range []v1alpha1.Reason{v1alpha1.ReasonOriginUnauthorized, v1alpha1.ReasonScopeExceedsOrigin} {
+	for _, reason := range []v1alpha1.Reason{
+		v1alpha1.ReasonOriginUnauthorized, v1alpha1.ReasonScopeExceedsOrigin, v1alpha1.ReasonRiskNotAccepted,
+	} {
 		if f, found := v.Find(reason); found {
 			set(metav1.ConditionFalse, f)
 			return

@@ -20,6 +20,8 @@ type Verdict struct {
 	NotAfter time.Time
 	// Scope is what the path, or the hop asked about, may do.
 	Scope scope.Set
+	// Made are the names of the hops that the identity of the hop asked about made, which it may use.
+	Made []string
 }
 
 // Reason is the reason of the worst finding, or the good reason given for an Allow.

@@ -43,6 +43,9 @@ type Gatherer struct {
 	fresh bool
 }
 
+// maxMade bounds how many hops that it made a hop may use.
+const maxMade = 256
+
 // Fresh is a gatherer that reads path and hops from the API server, not from the cache: for what begins now, and must not begin
 // on what was true a moment ago.
 func (g *Gatherer) Fresh() *Gatherer {
@@ -56,7 +59,7 @@ func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now 
 	in := delegation.Input{Now: now, Path: path, OperatorNamespace: g.OperatorNamespace}
 	if !delegation.HasEnded(in) {
 		in.Facts.Freeze, in.Facts.FloorGap = g.Freeze(ctx), g.floorGap(ctx)
-		in.Facts.Origin = g.origin(ctx, path)
+		in.Facts.Origin, in.Facts.Risks = g.origin(ctx, path), g.risks(ctx, path)
 		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
 	}
 	return in
@@ -99,11 +102,14 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	}
 	in.Facts.Freeze, in.Facts.FloorGap = <-freeze, g.floorGap(ctx)
 	if path := in.Path; path != nil {
-		in.Facts.Origin = g.origin(ctx, path)
+		in.Facts.Origin, in.Facts.Risks = g.origin(ctx, path), g.risks(ctx, path)
 		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
 	}
 	g.authors(ctx, &in)
 	in.Facts.TokenName = g.tokenName(ctx, hop)
+	if in.Facts.Made, err = g.made(ctx, hop); err != nil {
+		return delegation.Input{}, err
+	}
 	in.Facts.Ceiling = g.ceiling(ctx, hop, in)
 	in.Facts.GoneNamespace = g.goneNamespace(ctx, in)
 	in.Facts.HopNamespace = g.hopNamespace(ctx, hop.Namespace)
@@ -118,6 +124,25 @@ func (g *Gatherer) ToBeAdmitted(ctx context.Context, hop *v1alpha1.DelegationHop
 		g.authors(ctx, &in)
 	}
 	return in, err
+}
+
+// made are the names of the hops that the identity of a hop made.
+func (g *Gatherer) made(ctx context.Context, hop *v1alpha1.DelegationHop) ([]string, error) {
+	if hop.Spec.Delegation == nil {
+		return nil, nil
+	}
+	below, err := Hops{Reader: g.Cache}.Below(ctx, delegation.HopKey(hop))
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for _, child := range below {
+		if delegation.MadeBy(hop, child) {
+			names = append(names, child.Name)
+		}
+	}
+	slices.Sort(names)
+	return names[:min(len(names), maxMade)], nil
 }
 
 // authors asks about the authors of a chain.
@@ -219,10 +244,18 @@ func (g *Gatherer) origin(ctx context.Context, path *v1alpha1.DelegationPath) de
 	return g.May(ctx, *path.Spec.Origin, set)
 }
 
+// risks answers whether a path's origin may accept the risks that the path accepts.
+func (g *Gatherer) risks(ctx context.Context, path *v1alpha1.DelegationPath) delegation.Answer {
+	if !delegation.AsksToAccept(path) {
+		return delegation.Answer{}
+	}
+	return g.May(ctx, *path.Spec.Origin, virtual(v1alpha1.VerbAccept, "delegationpaths", path.Namespace, path.Name))
+}
+
 // author answers whether a hop's author may delegate on the path: its origin may, and every holder of the verb.
 func (g *Gatherer) author(ctx context.Context, hop *v1alpha1.DelegationHop, path *v1alpha1.DelegationPath) delegation.Answer {
 	author, origin := hop.Spec.Author, path.Spec.Origin
-	if author == nil || origin == nil {
+	if author == nil || origin == nil || delegation.IsHopAccount(author.User) { // who is judged by its own hop
 		return delegation.Answer{Outcome: delegation.Deny}
 	}
 	if author.User == origin.User {

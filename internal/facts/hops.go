@@ -88,6 +88,11 @@ func (l Hops) LevelsBelow(ctx context.Context, hop types.NamespacedName) (int, e
 	return levels, err
 }
 
+// Below returns the hops that name a hop as their parent.
+func (l Hops) Below(ctx context.Context, hop types.NamespacedName) ([]*v1alpha1.DelegationHop, error) {
+	return l.All(ctx, client.MatchingFields{parentIndex: hop.String()})
+}
+
 // eachLevel visits a hop and then level after level of what is below it, while the visitor says so.
 func (l Hops) eachLevel(ctx context.Context, hop types.NamespacedName, visit func([]types.NamespacedName) bool) error {
 	seen := map[types.NamespacedName]bool{hop: true}
@@ -96,7 +101,7 @@ func (l Hops) eachLevel(ctx context.Context, hop types.NamespacedName, visit fun
 	for depth := 0; depth <= delegation.MaxChain && len(level) > 0 && visit(level); depth++ {
 		var below []types.NamespacedName
 		for _, parent := range level {
-			children, err := l.All(ctx, client.MatchingFields{parentIndex: parent.String()})
+			children, err := l.Below(ctx, parent)
 			if err != nil {
 				return err
 			}

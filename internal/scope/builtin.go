@@ -80,6 +80,9 @@ var podTemplates = list(map[string]string{
 	"batch": "cronjobs jobs",
 })
 
+// declarable are the kinds that can declare a hop.
+var declarable = list(map[string]string{"": "pods", "batch": "cronjobs jobs"})
+
 // actForOthers are the built-in kinds whose controllers do, with their own permissions, what is written in them: an autoscaler
 // scales whatever it names, and an ingress controller reads Secrets and sends traffic.
 var actForOthers = list(map[string]string{

@@ -52,6 +52,9 @@ func url(path string) condition {
 	return func(r request) bool { return r.URL == path || strings.HasPrefix(r.URL, path+"/") }
 }
 
+// entersPods is about running pods.
+var entersPods = kind("", "pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers")
+
 // wildcard is met by a star in the text.
 func wildcard(text func(request) string) condition {
 	return func(r request) bool { return strings.Contains(text(r), "*") }

@@ -23,6 +23,12 @@ func verdicts(problems []Problem) []verdict {
 	return v
 }
 
+const (
+	exec            = v1alpha1.RiskExec
+	workloads       = v1alpha1.RiskWorkloads
+	customResources = v1alpha1.RiskCustomResources
+)
+
 func TestEscalationRisks(t *testing.T) {
 	reported := map[string]bool{}
 	for name, tc := range map[string]struct {
@@ -274,31 +280,33 @@ func TestEscalationRisks(t *testing.T) {
 			scope: scopeOf(inOne("a", may("get", "", "pods/exec"), may("create", "", "pods/attach"), may("get", "", "pods/portforward"),
 				may("patch", "", "pods/ephemeralcontainers"))),
 			want: []verdict{
-				{"namespaced[0].rules[0].resources[0]", RiskExec}, {"namespaced[0].rules[1].resources[0]", RiskExec},
-				{"namespaced[0].rules[2].resources[0]", RiskExec}, {"namespaced[0].rules[3].resources[0]", RiskExec},
+				{"namespaced[0].rules[0].resources[0]", exec}, {"namespaced[0].rules[1].resources[0]", exec},
+				{"namespaced[0].rules[2].resources[0]", exec}, {"namespaced[0].rules[3].resources[0]", exec},
 			},
 			fits: scopeOf(inOne("a", may("get", "", "pods"), may("get", "", "pods/status"))),
 		},
 		"pods and templates": {
-			scope: scopeOf(inOne("a", may("create", "", "pods"), may("patch", "apps", "deployments"), may("update", "batch", "cronjobs"),
+			scope: scopeOf(inOne("a", may("patch", "", "pods"), may("patch", "apps", "deployments"), may("update", "batch", "cronjobs"),
 				may("create", "apps", "controllerrevisions"), may("patch", "", "replicationcontrollers"))),
 			want: []verdict{
-				{"namespaced[0].rules[0].resources[0]", RiskWorkloads}, {"namespaced[0].rules[1].resources[0]", RiskWorkloads},
-				{"namespaced[0].rules[2].resources[0]", RiskWorkloads}, {"namespaced[0].rules[3].resources[0]", RiskWorkloads},
-				{"namespaced[0].rules[4].resources[0]", RiskWorkloads},
+				{"namespaced[0].rules[0].resources[0]", workloads}, {"namespaced[0].rules[1].resources[0]", workloads},
+				{"namespaced[0].rules[2].resources[0]", workloads}, {"namespaced[0].rules[3].resources[0]", workloads},
+				{"namespaced[0].rules[4].resources[0]", workloads},
 			},
 			fits: scopeOf(inOne("a", may("delete", "", "pods"), may("deletecollection", "", "pods"), may("delete", "apps", "deployments"),
-				may("patch", "apps", "deployments/scale"), may("update", "", "replicationcontrollers/scale"), may("delete", "batch", "jobs"))),
+				may("patch", "apps", "deployments/scale"), may("update", "", "replicationcontrollers/scale"), may("delete", "batch", "jobs"),
+				// What declares no hop is refused by the floor.
+				may("create", "", "pods"), may("create", "batch", "jobs"), may("create", "batch", "cronjobs"))),
 		},
 		"a rollout restart": {
 			scope: scopeOf(inOne("a", may("patch", "apps", "deployments"))),
-			want:  []verdict{{"namespaced[0].rules[0].resources[0]", RiskWorkloads}},
+			want:  []verdict{{"namespaced[0].rules[0].resources[0]", workloads}},
 			fits:  scopeOf(inOne("a", may("delete", "", "pods"), may("patch", "apps", "deployments/scale"))),
 		},
 		"kinds that act for others": {
 			scope: scopeOf(inOne("a", may("create", "autoscaling", "horizontalpodautoscalers"), may("patch", "networking.k8s.io", "ingresses"))),
 			want: []verdict{
-				{"namespaced[0].rules[0].resources[0]", RiskCustomResources}, {"namespaced[0].rules[1].resources[0]", RiskCustomResources},
+				{"namespaced[0].rules[0].resources[0]", customResources}, {"namespaced[0].rules[1].resources[0]", customResources},
 			},
 			fits: scopeOf(inOne("a", may("delete", "autoscaling", "horizontalpodautoscalers"), may("list", "networking.k8s.io", "ingresses"),
 				may("create", "networking.k8s.io", "networkpolicies"))),
@@ -312,8 +320,8 @@ func TestEscalationRisks(t *testing.T) {
 			scope: scopeOf(inOne("a", may("create", "argoproj.io", "workflows"), may("patch", "example.com", "widgets/scale"),
 				may("delete", "example.com", "widgets/data"), may("get", "subresources.kubevirt.io", "virtualmachineinstances/console"))),
 			want: []verdict{
-				{"namespaced[0].rules[0].resources[0]", RiskCustomResources}, {"namespaced[0].rules[1].resources[0]", RiskCustomResources},
-				{"namespaced[0].rules[2].resources[0]", RiskCustomResources}, {"namespaced[0].rules[3].resources[0]", RiskCustomResources},
+				{"namespaced[0].rules[0].resources[0]", customResources}, {"namespaced[0].rules[1].resources[0]", customResources},
+				{"namespaced[0].rules[2].resources[0]", customResources}, {"namespaced[0].rules[3].resources[0]", customResources},
 			},
 			fits: scopeOf(inOne("a", may("list", "argoproj.io", "workflows"), may("delete", "argoproj.io", "workflows"),
 				may("get", "example.com", "widgets/scale"),
@@ -321,7 +329,7 @@ func TestEscalationRisks(t *testing.T) {
 		},
 		"deleting kinds that are not built in, in the whole cluster": {
 			scope: scopeOf(cluster(may("delete", "argoproj.io", "applications"), may("deletecollection", "kyverno.io", "clusterpolicies"))),
-			want:  []verdict{{"cluster[0].resources[0]", RiskCustomResources}, {"cluster[1].resources[0]", RiskCustomResources}},
+			want:  []verdict{{"cluster[0].resources[0]", customResources}, {"cluster[1].resources[0]", customResources}},
 			fits:  scopeOf(inOne("a", may("delete", "argoproj.io", "applications"))),
 		},
 		"unreviewed kinds of built-in groups": {
@@ -361,7 +369,7 @@ func TestEscalationRisks(t *testing.T) {
 			bearer: Bearer{Accepted: []Risk{v1alpha1.RiskStreams}},
 			want: []verdict{
 				{"namespaced[0].rules[0].resources[0]", ""}, {"namespaced[0].rules[1].resources[0]", ""},
-				{"namespaced[0].rules[2].resources[0]", RiskExec},
+				{"namespaced[0].rules[2].resources[0]", exec},
 			},
 			fits: scopeOf(inOne("a", may("watch", "", "pods"), may("get", "", "pods/log"), may("watch", "", "secrets", "db"),
 				may("watch", ownGroup, "delegationhops")), cluster(may("watch", "", "nodes"))),
@@ -377,7 +385,7 @@ func TestEscalationRisks(t *testing.T) {
 			})),
 			want: []verdict{
 				{"namespaced[0].rules[0].resources[1]", ""}, {"namespaced[0].rules[0].verbs[2]", ""},
-				{"namespaced[0].rules[0].resources[2]", RiskWorkloads},
+				{"namespaced[0].rules[0].resources[2]", workloads},
 			},
 		},
 		"a malformed scope is not inspected": {

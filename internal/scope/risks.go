@@ -5,18 +5,8 @@ import "github.com/wayleave/wayleave/api/v1alpha1"
 // Risk names an escalation risk with legitimate uses.
 type Risk = v1alpha1.Risk
 
-// The risks that a path may accept in a later version.
-const (
-	// RiskExec is to exec into running pods.
-	RiskExec Risk = "Exec"
-	// RiskWorkloads is to start pods that declare no hop.
-	RiskWorkloads Risk = "Workloads"
-	// RiskCustomResources is to write custom resources, whose controllers may do anything.
-	RiskCustomResources Risk = "CustomResources"
-)
-
 // AcceptableRisks are the risks that a path may accept.
-var AcceptableRisks = []Risk{v1alpha1.RiskStreams}
+var AcceptableRisks = []Risk{v1alpha1.RiskStreams, v1alpha1.RiskExec, v1alpha1.RiskWorkloads, v1alpha1.RiskCustomResources}
 
 // escalationRisk is one row of the table of permissions that do not fit in a scope.
 type escalationRisk struct {
@@ -39,9 +29,8 @@ const (
 	nameIt    = "name each one"
 	byOthers  = "leave it to the cluster administrators"
 	inPod     = "give it to a hop whose workload is a pod, without `token`"
-	notYet    = "no path can accept this risk yet, so leave it out"
 	readAlone = "get, list and watch fit"
-	accept    = "add Streams to scope.acceptedRisks of the path, or "
+	toAccept  = " to scope.acceptedRisks of the path, or "
 	outlives  = "an open stream outlives revocation, and Wayleave cannot end a process outside its pods"
 )
 
@@ -264,46 +253,47 @@ var escalationRisks = []escalationRisk{
 		// Kubernetes ends a watch after 30 to 60 minutes, or when its timeoutSeconds say: it asks who may watch only once.
 		risk: v1alpha1.RiskStreams, blame: inVerbs, meets: all(onResource, verb("watch")),
 		attack: "a watch that is open when its path is revoked goes on delivering, also to whoever carried the token off",
-		remedy: accept + "use list with polling",
+		remedy: "add Streams" + toAccept + "use list with polling",
 	}, {
 		// RBAC does not see whether a request for a log follows it.
 		risk: v1alpha1.RiskStreams, blame: inResources, meets: all(kind("", "pods/log"), read),
 		attack: "a log that is followed when its path is revoked goes on, also to whoever carried the token off",
-		remedy: accept + "leave logs to a log store",
+		remedy: "add Streams" + toAccept + "leave logs to a log store",
 	}, {
 		// get is enough for each of them: it opens a websocket.
-		risk: RiskExec, blame: inResources,
-		meets:  kind("", "pods/exec", "pods/attach", "pods/portforward", "pods/ephemeralcontainers"),
-		attack: "a process inside a pod has all permissions of the pod", remedy: notYet,
+		risk: v1alpha1.RiskExec, blame: inResources, meets: entersPods,
+		attack: "a process inside a pod has all permissions of the pod", remedy: "add Exec" + toAccept + leaveOut,
 	}, {
-		risk: RiskWorkloads, blame: inResources,
+		risk: v1alpha1.RiskWorkloads, blame: inResources,
 		meets:  all(kind("apps", "daemonsets", "deployments", "statefulsets"), verb("update", "patch")),
 		attack: "it changes the pod template, as a rollout restart does, and can start a pod outside the path, under any account",
-		remedy: notYet,
+		remedy: "add Workloads" + toAccept + leaveOut,
 	}, {
-		// delete and deletecollection start no pods.
-		risk: RiskWorkloads, blame: inResources, meets: all(in(podTemplates), write, not(deletes)),
+		// delete and deletecollection start no pods. What a hop creates that can declare a hop does declare one: the policy
+		// hop-workloads lets it create nothing else.
+		risk: v1alpha1.RiskWorkloads, blame: inResources,
+		meets:  all(in(podTemplates), write, not(deletes), not(all(in(declarable), verb("create")))),
 		attack: "it can start a pod outside the path, under any account and with any Secret of its namespace",
-		remedy: notYet,
+		remedy: "add Workloads" + toAccept + leaveOut,
 	}, {
-		risk: RiskCustomResources, blame: inResources, meets: all(in(actForOthers), write, not(deletes)),
+		risk: v1alpha1.RiskCustomResources, blame: inResources, meets: all(in(actForOthers), write, not(deletes)),
 		attack: "its controller does with its own permissions what is written in it: it scales what the bearer may not, or reads Secrets",
-		remedy: notYet,
+		remedy: "add CustomResources" + toAccept + leaveOut,
 	}, {
-		risk: RiskCustomResources, blame: inResources, meets: all(foreign, write, not(all(deletes, not(subresource), not(onCluster)))),
+		risk: v1alpha1.RiskCustomResources, blame: inResources, meets: all(foreign, write, not(all(deletes, not(subresource), not(onCluster)))),
 		attack: "the controller of a kind that is not built in may make pods or credentials out of what is written",
-		remedy: notYet,
+		remedy: "add CustomResources" + toAccept + leaveOut,
 	}, {
 		// A CustomResourceDefinition has status and scale alone; every other subresource is an aggregated server's, and
 		// a console or a port may be behind its get.
-		risk: RiskCustomResources, blame: inResources, meets: all(foreign, read, servedSubresource),
-		attack: "the server of a kind that is not built in may open a console behind it", remedy: notYet,
+		risk: v1alpha1.RiskCustomResources, blame: inResources, meets: all(foreign, read, servedSubresource),
+		attack: "the server of a kind that is not built in may open a console behind it", remedy: "add CustomResources" + toAccept + leaveOut,
 	},
 
 	// All other writes: none passes unchecked.
 	{
 		// update of finalizers is asked of who makes an object that keeps its owner from being deleted first, and serves nothing.
-		blame: inResources, meets: all(builtin, write, not(in(harmless)), not(finalizers), not(all(in(actForOthers), deletes))),
+		blame: inResources, meets: all(builtin, write, not(in(harmless)), not(finalizers), not(in(actForOthers)), not(entersPods)),
 		attack: "whether it stays within a path is not known", remedy: "leave it out, or check its apiGroup",
 	},
 }

@@ -68,7 +68,7 @@ func (r *reader) appliesSamples(t *testing.T) {
 	t.Helper()
 	for file, as := range map[string]string{
 		"ceiling.yaml": "platform", "minimal.yaml": "alert-bot", "incident-response.yaml": "alert-bot", "agent-token.yaml": "platform",
-		"follow.yaml": "alert-bot",
+		"follow.yaml": "alert-bot", "split.yaml": "alert-bot",
 		"gitops.yaml": "platform",
 	} {
 		r.types(t, as, "kubectl apply -f config/samples/"+file)

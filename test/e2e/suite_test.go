@@ -166,7 +166,8 @@ const noFloor = "wayleave-e2e/no-floor"
 func exceptWithoutFloor(ctx context.Context) error {
 	for _, name := range []string{
 		"hop-pods", "gate", "hop-pod-parts", "connect", "tokens", "token-secrets", "identities", "deletions", "bindings",
-		"use-by-pods", "use-by-jobs", "use-by-cronjobs", "declared-by", "templates", "origin", "author",
+		"use-by-pods", "use-by-jobs", "use-by-cronjobs", "declared-by", "templates", "origin", "author", "hop-workloads",
+		"hop-hops",
 	} {
 		binding := &admissionregistrationv1.ValidatingAdmissionPolicyBinding{}
 		if err := suite.admin.Get(ctx, client.ObjectKey{Name: name + ".delegation.wayleave.dev"}, binding); err != nil {
@@ -232,13 +233,17 @@ func (f *fixture) bind(namespace, user string, rules ...rbacv1.PolicyRule) *rbac
 // ceiling lets the controller grant in a namespace.
 func (f *fixture) ceiling(namespace string) {
 	f.Helper()
+	f.ceilingOf(namespace, rule("", "pods,configmaps", "get,list,watch,delete"), rule("", "configmaps", "create,update,patch"),
+		rule("networking.k8s.io", "networkpolicies", "create"))
+}
+
+// ceilingOf lets the controller grant some rights in a namespace.
+func (f *fixture) ceilingOf(namespace string, rules ...rbacv1.PolicyRule) {
+	f.Helper()
 	name := fmt.Sprintf("ceiling-%d", counter.Add(1))
 	f.make(&rbacv1.ClusterRole{
 		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelCeiling: "true"}},
-		Rules: []rbacv1.PolicyRule{
-			rule("", "pods,configmaps", "get,list,watch,delete"), rule("", "configmaps", "create,update,patch"),
-			rule("networking.k8s.io", "networkpolicies", "create"),
-		},
+		Rules:      rules,
 	})
 	f.make(&rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},

@@ -74,6 +74,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: secretName
       type:
         scalar: string
+- name: com.github.wayleave.wayleave.api.v1alpha1.Delegation
+  map:
+    fields:
+    - name: maxDepth
+      type:
+        scalar: numeric
 - name: com.github.wayleave.wayleave.api.v1alpha1.DelegationHop
   map:
     fields:
@@ -98,6 +104,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: author
       type:
         namedType: com.github.wayleave.wayleave.api.v1alpha1.Subject
+    - name: delegation
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.Delegation
     - name: inheritScope
       type:
         scalar: boolean

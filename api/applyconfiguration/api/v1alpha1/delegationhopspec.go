@@ -14,7 +14,7 @@ type DelegationHopSpecApplyConfiguration struct {
 	ParentRef *ObjectRefApplyConfiguration `json:"parentRef,omitempty"`
 	// author is the user who created the hop, or last changed a field other than revoked. If absent, it is stamped from
 	// the request's user. To declare another one requires the right to impersonate it. The author must be the path's
-	// origin, or have the verb delegate on the path.
+	// origin, have the verb delegate on the path, or be the identity of the parent, whose delegation allows it.
 	Author *SubjectApplyConfiguration `json:"author,omitempty"`
 	// lifetime bounds the hop; its duration counts from the hop's own first Allow. It never exceeds the parent's.
 	// If absent, the parent's applies.
@@ -25,6 +25,9 @@ type DelegationHopSpecApplyConfiguration struct {
 	InheritScope *bool `json:"inheritScope,omitempty"`
 	// workload says what may run under this hop. If absent, nothing may.
 	Workload *WorkloadApplyConfiguration `json:"workload,omitempty"`
+	// delegation lets the identity of this hop make hops below it, in its own namespace, and run workloads under those. If
+	// absent, it makes none.
+	Delegation *DelegationApplyConfiguration `json:"delegation,omitempty"`
 	// token requests a credential in a Secret, for a delegate that is not a pod.
 	Token *TokenApplyConfiguration `json:"token,omitempty"`
 	// revoked permanently ends the hop and all its descendants.
@@ -90,6 +93,14 @@ func (b *DelegationHopSpecApplyConfiguration) WithInheritScope(value bool) *Dele
 // If called multiple times, the Workload field is set to the value of the last call.
 func (b *DelegationHopSpecApplyConfiguration) WithWorkload(value *WorkloadApplyConfiguration) *DelegationHopSpecApplyConfiguration {
 	b.Workload = value
+	return b
+}
+
+// WithDelegation sets the Delegation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Delegation field is set to the value of the last call.
+func (b *DelegationHopSpecApplyConfiguration) WithDelegation(value *DelegationApplyConfiguration) *DelegationHopSpecApplyConfiguration {
+	b.Delegation = value
 	return b
 }
 
