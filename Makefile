@@ -30,8 +30,8 @@ HELM = "$$(go -C hack/helm tool -n helm.sh/helm/v4/cmd/helm)"
 # What every build of Wayleave shares. No result depends on the folder that it is built in, nor on its being a clone.
 BUILD_FLAGS = -trimpath -buildvcs=false -ldflags='-s -w -X main.version=$(VERSION)'
 
-# But for those that only the night builds: to tidy them downloads all that Kueue is made of.
-MODULES = $(sort $(dir $(shell find . -name go.mod -not -path './test/queues/managers/*')))
+# But for those that only the night builds: to tidy them downloads all that Kueue and cert-manager are made of.
+MODULES = $(sort $(dir $(shell find . -name go.mod -not -path './test/queues/managers/*' -not -path './test/certmanager/manager/*')))
 # The templates of the chart that an installation without Helm gets as they are rendered.
 MANAGER_TEMPLATES = controller.yaml webhook.yaml certs.yaml networkpolicy.yaml metrics.yaml
 # What `make generate` writes, and nobody else; the chart is partly written by hand.
@@ -119,9 +119,10 @@ fuzz: ## Fuzz each law for a minute; FUZZTIME=600 for ten
 
 .PHONY: nightly
 nightly: FUZZTIME = 600
-nightly: cluster-ready fuzz ## Play a crash at every write in every way, fuzz each law for ten minutes, and run Kueue and JobSet (root)
+nightly: node-free cluster-ready fuzz ## Play a crash at every write in every way, fuzz each law for ten minutes, and run Kueue, JobSet and cert-manager (root)
 	WAYLEAVE_CRASH_ALL=1 go test -count=1 -timeout=90m $(TESTARGS) ./test/crash
 	cd test/queues && go test -count=1 -timeout=30m $(TESTARGS) .
+	cd test/certmanager && go test -count=1 -timeout=30m $(TESTARGS) .
 
 .PHONY: bench
 bench: ## Measure what Wayleave costs beside a bare API server, as a table of ratios; BENCHARGS=-h shows the sizes
