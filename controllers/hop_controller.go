@@ -141,6 +141,9 @@ func (r *HopReconciler) apply(ctx context.Context, p *pass) delegation.Applied {
 	ended := r.endUses(ctx, p)
 	switch {
 	case p.v.Outcome == delegation.Deny, delegation.FactsTooOld(p.next, p.in.Now, r.maxFactAge):
+		if why := p.v.Findings[0]; why.Reason == v1alpha1.ReasonNotExclusive { // the next account is bound as fast as somebody likes
+			r.waits.deny(p.hop(), why)
+		}
 		applied := r.withdrawHop(ctx, p.hop(), p.next, p.v.Findings[0], p.v.Cascades())
 		applied.Err = errors.Join(applied.Err, ended) // whatever cannot be read holds up no withdrawal
 		return applied

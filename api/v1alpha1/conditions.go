@@ -21,6 +21,9 @@ const (
 	// valid and not in use it is False with reason Idle.
 	ConditionGranted = "Granted"
 
+	// ConditionExclusive reports whether the account of a hop may do what its hop gives it alone.
+	ConditionExclusive = "Exclusive"
+
 	// ConditionPodGranted is a condition of a pod that waits at the gate of its hop. It is False with the reason for which the
 	// pod waits.
 	ConditionPodGranted = GroupName + "/Granted"

@@ -83,6 +83,8 @@ const (
 	ReasonNameTaken Reason = "NameTaken"
 	// ReasonGrantDenied: the API server did not accept an object of a grant: a quota, a policy or a webhook denies it.
 	ReasonGrantDenied Reason = "GrantDenied"
+	// ReasonNotExclusive: somebody bound rights to the account of a hop.
+	ReasonNotExclusive Reason = "NotExclusive"
 	// ReasonOverwritten: a client, a policy or a webhook changed an object of a grant again right after it was put back.
 	ReasonOverwritten Reason = "Overwritten"
 	// ReasonWrongServiceAccount: a workload names an account other than default that is not the hop's, or names a hop's
@@ -118,6 +120,8 @@ const (
 	ReasonGranted Reason = "Granted"
 	// ReasonIdle: the hop is valid and not in use. Its permissions exist only while it is.
 	ReasonIdle Reason = "Idle"
+	// ReasonExclusive: the account of the hop may do what its hop gives it alone.
+	ReasonExclusive Reason = "Exclusive"
 	// ReasonOriginAuthorized: the path's origin may do all that the path allows.
 	ReasonOriginAuthorized Reason = "OriginAuthorized"
 )
@@ -151,6 +155,7 @@ var classes = map[Reason]Class{
 	ReasonSecretTaken:            ClassFixable,
 	ReasonNameTaken:              ClassFixable,
 	ReasonGrantDenied:            ClassFixable,
+	ReasonNotExclusive:           ClassFixable,
 	ReasonOverwritten:            ClassFixable,
 	ReasonWrongServiceAccount:    ClassFixable,
 
@@ -167,6 +172,7 @@ var classes = map[Reason]Class{
 	ReasonActive:           ClassGood,
 	ReasonGranted:          ClassGood,
 	ReasonIdle:             ClassGood,
+	ReasonExclusive:        ClassGood,
 	ReasonOriginAuthorized: ClassGood,
 }
 

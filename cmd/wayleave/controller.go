@@ -49,6 +49,7 @@ replicas may run, of which one works; the others withdraw what was revoked or ha
 	flags := cmd.Flags()
 	o.bind(flags)
 	o.bindFrozen(flags)
+	o.bindExclusive(flags)
 	o.bindEnforce(flags)
 	o.election.bind(flags)
 	flags.StringVar(&o.server, "api-server", "",

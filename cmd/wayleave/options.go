@@ -23,6 +23,7 @@ type common struct {
 	namespace      string
 	controllerUser string
 	frozen         bool
+	exclusive      string
 	enforces       bool // it has the flag --enforce
 	enforce        string
 	metricsAddress string
@@ -46,6 +47,19 @@ func (c *common) bind(flags *pflag.FlagSet) {
 func (c *common) bindFrozen(flags *pflag.FlagSet) {
 	flags.BoolVar(&c.frozen, "frozen", false, "start with the whole cluster frozen: nothing new starts and every grant is withdrawn, "+
 		"as with ConfigMap wayleave-freeze, until it runs without this flag. For a restore; set it on controller and webhook")
+}
+
+// The values of --exclusive.
+const (
+	exclusiveReport = "report"
+	exclusiveStrict = "strict"
+)
+
+// bindExclusive is for the processes that judge hops.
+func (c *common) bindExclusive(flags *pflag.FlagSet) {
+	flags.StringVar(&c.exclusive, "exclusive", exclusiveReport, "what becomes of a hop to whose account somebody bound rights by a group "+
+		"that all accounts of its namespace are in: report, which names them in its condition Exclusive, or strict, which withdraws it. "+
+		"Rights that are bound to the account by name always do. Set it on controller and webhook")
 }
 
 // The values of --enforce.
@@ -82,6 +96,7 @@ func (c *common) gatherer(mgr ctrl.Manager) *facts.Gatherer {
 	return &facts.Gatherer{
 		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Access: mgr.GetClient(),
 		Controller: c.user(), OperatorNamespace: c.namespace, Frozen: c.frozen,
+		ExclusiveStrict: c.exclusive == exclusiveStrict,
 	}
 }
 
@@ -89,6 +104,9 @@ func (c *common) gatherer(mgr ctrl.Manager) *facts.Gatherer {
 func (c *common) validate() error {
 	if c.namespace == "" {
 		return errors.New("--namespace is empty: name the namespace that Wayleave runs in")
+	}
+	if c.exclusive != "" && c.exclusive != exclusiveReport && c.exclusive != exclusiveStrict {
+		return fmt.Errorf("--exclusive is %q: use report or strict", c.exclusive)
 	}
 	if c.enforces && c.enforce != enforceDeny && c.enforce != enforceWarn {
 		return fmt.Errorf("--enforce is %q: use deny or warn", c.enforce)

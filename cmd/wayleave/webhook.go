@@ -47,6 +47,7 @@ cluster, and any number of replicas may run.`,
 	flags := cmd.Flags()
 	o.bind(flags)
 	o.bindFrozen(flags)
+	o.bindExclusive(flags)
 	o.bindEnforce(flags)
 	flags.StringVar(&o.host, "host", "", "address to listen on; empty means all")
 	flags.IntVar(&o.port, "port", 9443, "port to listen on")

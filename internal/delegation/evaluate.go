@@ -25,6 +25,7 @@ func Evaluate(in Input) Verdict {
 	e.checkTokenName()
 	e.checkHopNamespace()
 	e.checkCeiling()
+	e.checkExclusive()
 	e.checkWorkload()
 	return e.verdict()
 }

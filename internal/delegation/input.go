@@ -58,6 +58,8 @@ type Facts struct {
 	GoneNamespace string
 	// Made are the names of hops that the identity of the hop asked about made, in its namespace.
 	Made []string
+	// Foreign says what others bound to the account of the hop asked about.
+	Foreign Foreign
 	// Freeze says what is frozen.
 	Freeze Freeze
 	// FloorGap says which policy is not in effect; empty where all are, or none is required.

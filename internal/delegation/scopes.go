@@ -109,6 +109,16 @@ func (e *evaluation) checkCeiling() {
 	}, "what the controller may grant")
 }
 
+// Places are the namespaces where a hop lives and where its scope lets it work, each once.
+func Places(hop *v1alpha1.DelegationHop, written v1alpha1.Scope) []string {
+	places := []string{hop.Namespace}
+	for _, entry := range written.Namespaced {
+		places = append(places, entry.Namespaces...)
+	}
+	slices.Sort(places)
+	return slices.Compact(places)
+}
+
 // NamespaceNotFound is the finding about a namespace of a scope that does not exist.
 func NamespaceNotFound(which string) Finding {
 	return Finding{

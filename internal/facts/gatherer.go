@@ -36,6 +36,8 @@ type Gatherer struct {
 
 	// Frozen has everything be frozen, whatever the cluster says.
 	Frozen bool
+	// ExclusiveStrict has a hop be withdrawn to whose account somebody bound rights by a group.
+	ExclusiveStrict bool
 	// FloorGaps says which of the policies is not in effect; nil where none is required.
 	FloorGaps func(context.Context) string
 
@@ -112,6 +114,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	}
 	in.Facts.Ceiling = g.ceiling(ctx, hop, in)
 	in.Facts.GoneNamespace = g.goneNamespace(ctx, in)
+	in.Facts.Foreign = g.foreign(ctx, hop, in)
 	in.Facts.HopNamespace = g.hopNamespace(ctx, hop.Namespace)
 	return in, nil
 }
@@ -318,6 +321,28 @@ func (g *Gatherer) ceiling(ctx context.Context, hop *v1alpha1.DelegationHop, in 
 		return delegation.Answer{Detail: fmt.Sprintf("reading the ceiling of hop %s: %v", delegation.HopKey(hop), err)}
 	}
 	return answerGiven(set.MissingFrom(given), complete)
+}
+
+// foreign finds what others bound to the account of a hop. Of groups, it looks at the bindings of the whole cluster, and at those where
+// the hop lives and works: what a tenant elsewhere gives to everybody is theirs to give, and must cost no hop anything.
+func (g *Gatherer) foreign(ctx context.Context, hop *v1alpha1.DelegationHop, in delegation.Input) delegation.Foreign {
+	account := hop.Status.ServiceAccountName
+	if account == "" {
+		return delegation.Foreign{}
+	}
+	reader, f := rbac.Reader{Cache: g.Cache}, delegation.Foreign{Strict: g.ExclusiveStrict}
+	isOwn := func(o client.Object) bool {
+		return o.GetName() == account && o.GetLabels()[v1alpha1.LabelHopUID] == string(hop.UID)
+	}
+	var err error
+	if f.ByName, err = reader.ByName(ctx, rbac.ServiceAccountUser(hop.Namespace, account), isOwn); err == nil {
+		written, _ := delegation.WrittenScope(in)
+		f.ByGroup, err = reader.ByGroup(ctx, hop.Namespace, delegation.Places(hop, written))
+	}
+	if err != nil {
+		f.Unknown = delegation.APIMessage(err, "there was no answer")
+	}
+	return f
 }
 
 // goneNamespace is a namespace that does not exist among those in which the ceiling lacks something. One that cannot be read

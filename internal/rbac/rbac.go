@@ -150,6 +150,17 @@ func subjectKeys(subjects []rbacv1.Subject, namespace string) []string {
 	return slices.Compact(keys)
 }
 
+// UsersNamed are the user names that a binding in a namespace names, as users and as ServiceAccounts.
+func UsersNamed(subjects []rbacv1.Subject, namespace string) []string {
+	var users []string
+	for _, key := range subjectKeys(subjects, namespace) {
+		if user, ok := strings.CutPrefix(key, userKey("")); ok {
+			users = append(users, user)
+		}
+	}
+	return users
+}
+
 // Names reports whether a binding in a namespace names the user as a subject, other than through a group.
 func Names(subjects []rbacv1.Subject, namespace, user string) bool {
 	return slices.Contains(subjectKeys(subjects, namespace), userKey(user))

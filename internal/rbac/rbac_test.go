@@ -463,3 +463,24 @@ func TestOtherKindsOfRoleGiveNothing(t *testing.T) {
 		t.Errorf("%v (-want +got):\n%s", err, diff)
 	}
 }
+
+func TestBindings(t *testing.T) {
+	const bot = "system:serviceaccount:agents:bot"
+	isOwn := func(o client.Object) bool { return o.GetName() == "own" }
+	r := reader(t, []client.Object{
+		bindingTo("a", "own", "read", account("agents", "bot")), bindingTo("a", "as-account", "read", account("agents", "bot")),
+		bindingTo("b", "as-user", "read", user(bot)), bindingTo("c", "other", "read", account("agents", "other")),
+		clusterBinding("on-cluster", "read", account("agents", "bot")),
+		bindingTo("a", "all", "read", group("system:serviceaccounts")), bindingTo("c", "all", "read", group("system:serviceaccounts:agents")),
+		bindingTo("a", "all-of-ci", "read", group("system:serviceaccounts:ci")),
+	})
+	named, err := r.ByName(t.Context(), bot, isOwn)
+	want := []string{"ClusterRoleBinding on-cluster", "RoleBinding a/as-account", "RoleBinding b/as-user"}
+	if diff := cmp.Diff(want, named); diff != "" || err != nil {
+		t.Errorf("by name: %v (-want +got):\n%s", err, diff)
+	}
+	named, err = r.ByGroup(t.Context(), "agents", []string{"a", "b"})
+	if diff := cmp.Diff([]string{"RoleBinding a/all"}, named); diff != "" || err != nil {
+		t.Errorf("by group: %v (-want +got):\n%s", err, diff)
+	}
+}

@@ -131,6 +131,7 @@ var notAtAdmission = map[v1alpha1.Reason]string{
 	v1alpha1.ReasonHopNamespaceNotBound: "the platform team may bind the namespace; until then the hop is not granted",
 	v1alpha1.ReasonSecretTaken:          "only the controller reads Secrets",
 	v1alpha1.ReasonNamespaceNotFound:    "the namespace may be created after the hop",
+	v1alpha1.ReasonNotExclusive:         "somebody else binds rights to the account of a hop",
 	v1alpha1.ReasonGrantDenied:          "the API server answers when the controller writes",
 	v1alpha1.ReasonOverwritten:          "who overwrites an object is seen when the controller writes it",
 	v1alpha1.ReasonNameTaken:            "the name is random, and taken only after the controller has written it to the status",

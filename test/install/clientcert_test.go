@@ -15,6 +15,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -124,6 +125,10 @@ func (s *site) answersTheAPIServerAlone() {
 	var pods corev1.PodList
 	s.must(s.admin.List(s.Context(), &pods, client.InNamespace(operator.Namespace),
 		client.MatchingLabels{"app.kubernetes.io/component": "webhook"}))
+	pods.Items = slices.DeleteFunc(pods.Items, func(pod corev1.Pod) bool { return pod.DeletionTimestamp != nil }) // of before
+	if len(pods.Items) == 0 {
+		s.Fatal("there is no webhook")
+	}
 	for _, pod := range pods.Items {
 		request, err := http.NewRequestWithContext(s.Context(), http.MethodPost,
 			fmt.Sprintf("https://%s:9443/validate-workload", pod.Status.PodIP), http.NoBody)
