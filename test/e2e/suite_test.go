@@ -180,7 +180,25 @@ func exceptWithoutFloor(ctx context.Context) error {
 			return fmt.Errorf("changing a policy: %w", err)
 		}
 	}
-	return nil
+	return untilExcepted(ctx)
+}
+
+// untilExcepted waits until the API server has taken the exceptions up.
+func untilExcepted(ctx context.Context) error {
+	ns := &corev1.Namespace{ObjectMeta: metav1.ObjectMeta{Name: "without-floor", Labels: map[string]string{noFloor: "true"}}}
+	if err := suite.admin.Create(ctx, ns); err != nil {
+		return fmt.Errorf("making a namespace without policies: %w", err)
+	}
+	account := &corev1.ServiceAccount{ObjectMeta: metav1.ObjectMeta{Namespace: ns.Name, Name: "dhop-x"}}
+	for deadline := time.Now().Add(patience); ; time.Sleep(50 * time.Millisecond) {
+		err := suite.admin.Create(ctx, account.DeepCopy(), client.DryRunAll)
+		if err == nil {
+			return nil
+		}
+		if time.Now().After(deadline) {
+			return fmt.Errorf("the policies hold where they should not: %w", err)
+		}
+	}
 }
 
 // make creates an object as administrator, and removes it at the end of the test.
