@@ -109,6 +109,17 @@ type Workload struct {
 	// +kubebuilder:validation:items:Pattern=`^[^*\s]+([:@][^*/\s]*\*)?$`
 	Images []string `json:"images,omitempty"`
 
+	// secrets are the Secrets of the hop's namespace that its containers may read, by name: as volumes, and in env and envFrom.
+	// Each is one of hops.secrets of the path, and of those of the hops above that run workloads, and the author of the hop may
+	// get it. If absent, none. Those that pull images are not meant.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	Secrets []string `json:"secrets,omitempty"`
+
 	// maxUses is how many uses of the hop may begin, one after another or at the same time. A use is one Job with its retries
 	// and its parallel pods, where each run of a CronJob is a Job of its own, or one Pod that no controller made. If absent,
 	// there is no limit.

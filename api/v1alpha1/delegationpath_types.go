@@ -63,6 +63,26 @@ type HopBounds struct {
 	// +kubebuilder:validation:items:MaxLength=63
 	// +kubebuilder:validation:items:Pattern=`^[a-z0-9]([-a-z0-9]*[a-z0-9])?$`
 	Namespaces []string `json:"namespaces,omitempty"`
+
+	// images are the most that hops may list in workload.images, with the same patterns. If absent, each hop lists its own; one
+	// that the identity of a hop made lists what a hop above it does.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=512
+	// +kubebuilder:validation:items:Pattern=`^[^*\s]+([:@][^*/\s]*\*)?$`
+	Images []string `json:"images,omitempty"`
+
+	// secrets are the most that hops may list in workload.secrets. If absent, none.
+	// +optional
+	// +listType=set
+	// +kubebuilder:validation:MinItems=1
+	// +kubebuilder:validation:MaxItems=32
+	// +kubebuilder:validation:items:MinLength=1
+	// +kubebuilder:validation:items:MaxLength=253
+	Secrets []string `json:"secrets,omitempty"`
 }
 
 // DelegationPathStatus is the observed state of a path. Only the controller writes it.

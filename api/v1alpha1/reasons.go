@@ -76,6 +76,9 @@ const (
 	ReasonWorkloadNotAllowed Reason = "WorkloadNotAllowed"
 	// ReasonImageNotAllowed: the hop does not list the image of a container.
 	ReasonImageNotAllowed Reason = "ImageNotAllowed"
+	// ReasonSecretNotInScope: a workload reads a Secret that its hop does not list, or a hop lists one that its path, a hop above
+	// it or its author may not.
+	ReasonSecretNotInScope Reason = "SecretNotInScope"
 	// ReasonSecretTaken: the Secret that a hop names for its token exists and does not belong to the hop, or the scope of a path
 	// names it.
 	ReasonSecretTaken Reason = "SecretTaken"
@@ -152,6 +155,7 @@ var classes = map[Reason]Class{
 	ReasonNotPermittedToUse:      ClassFixable,
 	ReasonWorkloadNotAllowed:     ClassFixable,
 	ReasonImageNotAllowed:        ClassFixable,
+	ReasonSecretNotInScope:       ClassFixable,
 	ReasonSecretTaken:            ClassFixable,
 	ReasonNameTaken:              ClassFixable,
 	ReasonGrantDenied:            ClassFixable,

@@ -23,6 +23,7 @@ func Evaluate(in Input) Verdict {
 	e.findings = append(e.findings, in.Chain.Breaks...)
 	e.checkEnded()
 	e.checkTokenName()
+	e.checkSecrets()
 	e.checkHopNamespace()
 	e.checkCeiling()
 	e.checkExclusive()
@@ -120,6 +121,7 @@ func (e *evaluation) checkHop(i int) {
 	e.checkAuthor(h, n)
 	hopScope := e.checkHopScope(h, n)
 	e.checkHopLifetime(h, n)
+	e.checkBounds(h, n)
 	e.checkTokenLife(h, n)
 	if h.Status.ActiveSince == nil && !n.asked {
 		e.report(Finding{Reason: v1alpha1.ReasonParentNotReady, Node: n.name, Message: "the hop has not been granted anything yet"})

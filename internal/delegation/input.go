@@ -45,6 +45,8 @@ type Facts struct {
 	// TokenSecrets: are the Secrets that the path names free of the tokens of hops? A Deny has as missing the permissions on
 	// those that are not.
 	TokenSecrets Answer
+	// Secrets: may the author of the hop asked about get the Secrets that it lists? It is asked where AsksForSecrets says so.
+	Secrets Answer
 	// TokenName: did no path name the Secret of the hop asked about before the hop had it?
 	TokenName Answer
 	// KnowsPath: may the author of the hop asked about know that its path does not exist? It is asked where AsksToKnowPath says so.
@@ -87,6 +89,8 @@ type Workload struct {
 	ServiceAccountName string
 	// Images are those of all containers, of whatever sort.
 	Images []string
+	// Secrets are those that its containers read, of the namespace of the hop.
+	Secrets []string
 	// Requires is what the workload says it needs; empty means nothing is said.
 	Requires []rbacv1.PolicyRule
 	// RequiresProblem says why its declaration could not be read; empty where it could.

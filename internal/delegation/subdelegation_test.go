@@ -44,7 +44,8 @@ func TestEvaluateDelegation(t *testing.T) {
 			{Reason: v1alpha1.ReasonNamespaceNotAllowed, Field: "metadata.namespace"},
 		}, notPermitted...)},
 		"a first hop": {
-			in: ask(path(), hop("isolate", authoredBy(identityOf("triage")))), twin: ask(path(), hop("isolate")), want: notPermitted,
+			in: ask(path(), hop("isolate", authoredBy(identityOf("triage")))), twin: ask(path(), hop("isolate")),
+			want: append(notPermitted, fault{Reason: v1alpha1.ReasonImageNotAllowed, Field: "spec.workload.images"}),
 		},
 		"as deep as the parent": {
 			in: ask(path(), triaged(1), child(delegating(1))), twin: ask(path(), triaged(2), child(delegating(1))),

@@ -27,6 +27,7 @@ func (e *evaluation) checkWorkload() {
 		e.report(*f)
 	}
 	e.checkKindAndImages(hop, w)
+	e.checkSecretsRead(hop, w)
 	e.checkAccount(hop, w)
 	e.checkRequires(w)
 }
@@ -69,6 +70,18 @@ func (e *evaluation) checkKindAndImages(hop *v1alpha1.DelegationHop, w *Workload
 		e.report(Finding{Reason: v1alpha1.ReasonImageNotAllowed, Message: fmt.Sprintf(
 			"the hop does not list %s, it lists %s: use such an image, or add yours to workload.images of the hop",
 			quoteSome(denied), quoteSome(allowed.Images))})
+	}
+}
+
+// checkSecretsRead checks the Secrets that the containers of the workload read.
+func (e *evaluation) checkSecretsRead(hop *v1alpha1.DelegationHop, w *Workload) {
+	if hop.Spec.Workload == nil {
+		return
+	}
+	denied := slices.DeleteFunc(slices.Clone(w.Secrets), func(name string) bool { return slices.Contains(hop.Spec.Workload.Secrets, name) })
+	if len(denied) > 0 {
+		e.report(Finding{Reason: v1alpha1.ReasonSecretNotInScope, Message: fmt.Sprintf(
+			"the hop does not list Secret %s, which a container reads: leave it out, or add it to workload.secrets of the hop", quoteSome(denied))})
 	}
 }
 

@@ -109,6 +109,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	}
 	g.authors(ctx, &in)
 	in.Facts.TokenName = g.tokenName(ctx, hop)
+	in.Facts.Secrets = g.secrets(ctx, hop)
 	if in.Facts.Made, err = g.made(ctx, hop); err != nil {
 		return delegation.Input{}, err
 	}
@@ -245,6 +246,22 @@ func (g *Gatherer) origin(ctx context.Context, path *v1alpha1.DelegationPath) de
 		return delegation.Answer{Detail: "the scope cannot be parsed"}
 	}
 	return g.May(ctx, *path.Spec.Origin, set)
+}
+
+// secrets answers whether the author of a hop may get the Secrets that it lists.
+func (g *Gatherer) secrets(ctx context.Context, hop *v1alpha1.DelegationHop) delegation.Answer {
+	if !delegation.AsksForSecrets(hop) {
+		return delegation.Answer{}
+	}
+	set, problems := scope.Parse(v1alpha1.Scope{Namespaced: []v1alpha1.NamespacedScope{{
+		Namespaces: []string{hop.Namespace}, Rules: []v1alpha1.ResourceRule{{
+			APIGroups: []string{""}, Resources: []string{"secrets"}, ResourceNames: hop.Spec.Workload.Secrets, Verbs: []string{"get"},
+		}},
+	}}})
+	if len(problems) > 0 {
+		return delegation.Answer{Detail: "the Secrets cannot be named"}
+	}
+	return g.May(ctx, *hop.Spec.Author, set)
 }
 
 // risks answers whether a path's origin may accept the risks that the path accepts.

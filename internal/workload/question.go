@@ -10,7 +10,7 @@ import (
 func (w *Workload) Question(fromTemplate bool, use delegation.Answer) *delegation.Workload {
 	question := &delegation.Workload{
 		Kinds: w.Kinds(fromTemplate), Template: w.Template, Manual: w.manual(fromTemplate),
-		ServiceAccountName: w.Spec.ServiceAccountName, Images: Images(&w.Spec), Use: use,
+		ServiceAccountName: w.Spec.ServiceAccountName, Images: Images(&w.Spec), Secrets: Secrets(&w.Spec), Use: use,
 	}
 	rules, err := w.Requires()
 	if err != nil {

@@ -270,11 +270,23 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.wayleave.wayleave.api.v1alpha1.HopBounds
   map:
     fields:
+    - name: images
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
     - name: maxDepth
       type:
         scalar: numeric
       default: 1
     - name: namespaces
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
+    - name: secrets
       type:
         list:
           elementType:
@@ -515,6 +527,12 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: maxUses
       type:
         scalar: numeric
+    - name: secrets
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: associative
 - name: com.github.wayleave.wayleave.api.v1alpha1.WorkloadKind
   scalar: string
 - name: io.k8s.apimachinery.pkg.apis.meta.v1.Condition

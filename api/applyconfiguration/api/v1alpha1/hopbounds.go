@@ -11,6 +11,11 @@ type HopBoundsApplyConfiguration struct {
 	MaxDepth *int32 `json:"maxDepth,omitempty"`
 	// namespaces are those in which hops may be created. If absent, only the path's own namespace.
 	Namespaces []string `json:"namespaces,omitempty"`
+	// images are the most that hops may list in workload.images, with the same patterns. If absent, each hop lists its own; one
+	// that the identity of a hop made lists what a hop above it does.
+	Images []string `json:"images,omitempty"`
+	// secrets are the most that hops may list in workload.secrets. If absent, none.
+	Secrets []string `json:"secrets,omitempty"`
 }
 
 // HopBoundsApplyConfiguration constructs a declarative configuration of the HopBounds type for use with
@@ -33,6 +38,26 @@ func (b *HopBoundsApplyConfiguration) WithMaxDepth(value int32) *HopBoundsApplyC
 func (b *HopBoundsApplyConfiguration) WithNamespaces(values ...string) *HopBoundsApplyConfiguration {
 	for i := range values {
 		b.Namespaces = append(b.Namespaces, values[i])
+	}
+	return b
+}
+
+// WithImages adds the given value to the Images field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Images field.
+func (b *HopBoundsApplyConfiguration) WithImages(values ...string) *HopBoundsApplyConfiguration {
+	for i := range values {
+		b.Images = append(b.Images, values[i])
+	}
+	return b
+}
+
+// WithSecrets adds the given value to the Secrets field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Secrets field.
+func (b *HopBoundsApplyConfiguration) WithSecrets(values ...string) *HopBoundsApplyConfiguration {
+	for i := range values {
+		b.Secrets = append(b.Secrets, values[i])
 	}
 	return b
 }

@@ -19,6 +19,10 @@ type WorkloadApplyConfiguration struct {
 	// a digest matches by its digest alone, since that is what runs: `agent@sha256:*` allows `agent:1.0@sha256:…`, and
 	// no tag does.
 	Images []string `json:"images,omitempty"`
+	// secrets are the Secrets of the hop's namespace that its containers may read, by name: as volumes, and in env and envFrom.
+	// Each is one of hops.secrets of the path, and of those of the hops above that run workloads, and the author of the hop may
+	// get it. If absent, none. Those that pull images are not meant.
+	Secrets []string `json:"secrets,omitempty"`
 	// maxUses is how many uses of the hop may begin, one after another or at the same time. A use is one Job with its retries
 	// and its parallel pods, where each run of a CronJob is a Job of its own, or one Pod that no controller made. If absent,
 	// there is no limit.
@@ -50,6 +54,16 @@ func (b *WorkloadApplyConfiguration) WithKinds(values ...apiv1alpha1.WorkloadKin
 func (b *WorkloadApplyConfiguration) WithImages(values ...string) *WorkloadApplyConfiguration {
 	for i := range values {
 		b.Images = append(b.Images, values[i])
+	}
+	return b
+}
+
+// WithSecrets adds the given value to the Secrets field in the declarative configuration
+// and returns the receiver, so that objects can be build by chaining "With" function invocations.
+// If called multiple times, values provided by each call will be appended to the Secrets field.
+func (b *WorkloadApplyConfiguration) WithSecrets(values ...string) *WorkloadApplyConfiguration {
+	for i := range values {
+		b.Secrets = append(b.Secrets, values[i])
 	}
 	return b
 }
