@@ -87,6 +87,18 @@ const (
 	WorkloadCronJob WorkloadKind = "CronJob"
 )
 
+// PodSecurityLevel is a level of the Pod Security Standards of Kubernetes.
+//
+// +kubebuilder:validation:Enum=privileged;baseline;restricted
+type PodSecurityLevel string
+
+// The levels, from the least to the most that a pod is kept from.
+const (
+	PodSecurityPrivileged PodSecurityLevel = "privileged"
+	PodSecurityBaseline   PodSecurityLevel = "baseline"
+	PodSecurityRestricted PodSecurityLevel = "restricted"
+)
+
 // Workload says what may run under a hop.
 type Workload struct {
 	// kinds are the kinds that may declare the hop on their pod template.
@@ -119,6 +131,11 @@ type Workload struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=253
 	Secrets []string `json:"secrets,omitempty"`
+
+	// podSecurity is the level of the Pod Security Standards that pods under the hop keep, as the newest release that this program knows
+	// has it. It is no weaker than that of the nearest hop above that runs workloads. If absent, baseline.
+	// +optional
+	PodSecurity PodSecurityLevel `json:"podSecurity,omitempty"`
 
 	// maxUses is how many uses of the hop may begin, one after another or at the same time. A use is one Job with its retries
 	// and its parallel pods, where each run of a CronJob is a Job of its own, or one Pod that no controller made. If absent,

@@ -76,6 +76,8 @@ const (
 	ReasonWorkloadNotAllowed Reason = "WorkloadNotAllowed"
 	// ReasonImageNotAllowed: the hop does not list the image of a container.
 	ReasonImageNotAllowed Reason = "ImageNotAllowed"
+	// ReasonPodSecurityViolated: a pod does not keep the Pod Security level of its hop, or a hop names a weaker one than a hop above it.
+	ReasonPodSecurityViolated Reason = "PodSecurityViolated"
 	// ReasonSecretNotInScope: a workload reads a Secret that its hop does not list, or a hop lists one that its path, a hop above
 	// it or its author may not.
 	ReasonSecretNotInScope Reason = "SecretNotInScope"
@@ -155,6 +157,7 @@ var classes = map[Reason]Class{
 	ReasonNotPermittedToUse:      ClassFixable,
 	ReasonWorkloadNotAllowed:     ClassFixable,
 	ReasonImageNotAllowed:        ClassFixable,
+	ReasonPodSecurityViolated:    ClassFixable,
 	ReasonSecretNotInScope:       ClassFixable,
 	ReasonSecretTaken:            ClassFixable,
 	ReasonNameTaken:              ClassFixable,

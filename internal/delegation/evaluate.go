@@ -122,6 +122,7 @@ func (e *evaluation) checkHop(i int) {
 	hopScope := e.checkHopScope(h, n)
 	e.checkHopLifetime(h, n)
 	e.checkBounds(h, n)
+	e.checkLevel(h, n)
 	e.checkTokenLife(h, n)
 	if h.Status.ActiveSince == nil && !n.asked {
 		e.report(Finding{Reason: v1alpha1.ReasonParentNotReady, Node: n.name, Message: "the hop has not been granted anything yet"})

@@ -91,6 +91,8 @@ type Workload struct {
 	Images []string
 	// Secrets are those that its containers read, of the namespace of the hop.
 	Secrets []string
+	// Violates says, for each Pod Security level that the pod does not keep, what is against it.
+	Violates map[v1alpha1.PodSecurityLevel]string
 	// Requires is what the workload says it needs; empty means nothing is said.
 	Requires []rbacv1.PolicyRule
 	// RequiresProblem says why its declaration could not be read; empty where it could.

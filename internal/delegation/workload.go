@@ -28,6 +28,7 @@ func (e *evaluation) checkWorkload() {
 	}
 	e.checkKindAndImages(hop, w)
 	e.checkSecretsRead(hop, w)
+	e.checkPodSecurity(hop, w)
 	e.checkAccount(hop, w)
 	e.checkRequires(w)
 }

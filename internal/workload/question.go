@@ -11,6 +11,7 @@ func (w *Workload) Question(fromTemplate bool, use delegation.Answer) *delegatio
 	question := &delegation.Workload{
 		Kinds: w.Kinds(fromTemplate), Template: w.Template, Manual: w.manual(fromTemplate),
 		ServiceAccountName: w.Spec.ServiceAccountName, Images: Images(&w.Spec), Secrets: Secrets(&w.Spec), Use: use,
+		Violates: w.violates(),
 	}
 	rules, err := w.Requires()
 	if err != nil {

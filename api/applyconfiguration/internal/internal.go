@@ -337,6 +337,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: namespace
       type:
         scalar: string
+- name: com.github.wayleave.wayleave.api.v1alpha1.PodSecurityLevel
+  scalar: string
 - name: com.github.wayleave.wayleave.api.v1alpha1.Reason
   scalar: string
 - name: com.github.wayleave.wayleave.api.v1alpha1.ResourceRule
@@ -527,6 +529,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: maxUses
       type:
         scalar: numeric
+    - name: podSecurity
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.PodSecurityLevel
     - name: secrets
       type:
         list:

@@ -23,6 +23,9 @@ type WorkloadApplyConfiguration struct {
 	// Each is one of hops.secrets of the path, and of those of the hops above that run workloads, and the author of the hop may
 	// get it. If absent, none. Those that pull images are not meant.
 	Secrets []string `json:"secrets,omitempty"`
+	// podSecurity is the level of the Pod Security Standards that pods under the hop keep, as the newest release that this program knows
+	// has it. It is no weaker than that of the nearest hop above that runs workloads. If absent, baseline.
+	PodSecurity *apiv1alpha1.PodSecurityLevel `json:"podSecurity,omitempty"`
 	// maxUses is how many uses of the hop may begin, one after another or at the same time. A use is one Job with its retries
 	// and its parallel pods, where each run of a CronJob is a Job of its own, or one Pod that no controller made. If absent,
 	// there is no limit.
@@ -65,6 +68,14 @@ func (b *WorkloadApplyConfiguration) WithSecrets(values ...string) *WorkloadAppl
 	for i := range values {
 		b.Secrets = append(b.Secrets, values[i])
 	}
+	return b
+}
+
+// WithPodSecurity sets the PodSecurity field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the PodSecurity field is set to the value of the last call.
+func (b *WorkloadApplyConfiguration) WithPodSecurity(value apiv1alpha1.PodSecurityLevel) *WorkloadApplyConfiguration {
+	b.PodSecurity = &value
 	return b
 }
 
