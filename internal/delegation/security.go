@@ -37,6 +37,9 @@ func (e *evaluation) checkLevel(h *v1alpha1.DelegationHop, n node) {
 	}
 }
 
+// maxAgainst bounds what a message repeats of the words of Kubernetes, which name each container.
+const maxAgainst = 512
+
 // checkPodSecurity checks that the workload keeps the Pod Security level of its hop.
 func (e *evaluation) checkPodSecurity(hop *v1alpha1.DelegationHop, w *Workload) {
 	if hop.Spec.Workload == nil {
@@ -45,6 +48,6 @@ func (e *evaluation) checkPodSecurity(hop *v1alpha1.DelegationHop, w *Workload) 
 	level := levelOf(hop.Spec.Workload)
 	if against := w.Violates[level]; against != "" {
 		e.report(Finding{Reason: v1alpha1.ReasonPodSecurityViolated, Message: fmt.Sprintf(
-			"the hop allows pods of Pod Security %q: %s: change the pod, or workload.podSecurity of the hop", level, against)})
+			"the hop allows pods of Pod Security %q: %s: change the pod, or workload.podSecurity of the hop", level, clip(against, maxAgainst))})
 	}
 }

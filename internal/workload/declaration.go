@@ -55,8 +55,8 @@ func (w *Workload) Unchanged(old *Workload) bool {
 		return equality.Semantic.DeepEqual(w.declaration(), old.declaration()) &&
 			equality.Semantic.DeepEqual(Images(&w.Spec), Images(&old.Spec))
 	}
-	return equality.Semantic.DeepEqual(ours(w.Meta.Labels), ours(old.Meta.Labels)) &&
-		equality.Semantic.DeepEqual(ours(w.Meta.Annotations), ours(old.Meta.Annotations)) &&
+	return equality.Semantic.DeepEqual(judged(w.Meta.Labels), judged(old.Meta.Labels)) &&
+		equality.Semantic.DeepEqual(judged(w.Meta.Annotations), judged(old.Meta.Annotations)) &&
 		equality.Semantic.DeepEqual(whatRuns(w.Spec), whatRuns(old.Spec))
 }
 
@@ -67,11 +67,11 @@ func (w *Workload) Keeps(old *Workload) bool {
 	return declared == wasDeclared && name == before
 }
 
-// ours are the labels or annotations that mean something to Wayleave.
-func ours(all map[string]string) map[string]string {
+// judged are the labels or annotations that mean something to Wayleave, or to Pod Security.
+func judged(all map[string]string) map[string]string {
 	some := map[string]string{}
 	for key, value := range all {
-		if strings.HasPrefix(key, v1alpha1.GroupName+"/") {
+		if strings.HasPrefix(key, v1alpha1.GroupName+"/") || strings.HasPrefix(key, corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix) {
 			some[key] = value
 		}
 	}

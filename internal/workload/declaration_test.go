@@ -51,7 +51,10 @@ func TestUnchanged(t *testing.T) {
 		"the hop":          {change: func(p *corev1.PodTemplateSpec) { p.Labels[v1alpha1.LabelHop] = "other" }},
 		"what it requires": {change: func(p *corev1.PodTemplateSpec) { p.Annotations = map[string]string{v1alpha1.AnnotationRequires: "[]"} }},
 		"a label of ours":  {change: func(p *corev1.PodTemplateSpec) { p.Labels[v1alpha1.LabelHopUID] = "h" }},
-		"the command":      {change: func(p *corev1.PodTemplateSpec) { p.Spec.Containers[0].Command = []string{"sh"} }},
+		"no AppArmor": {change: func(p *corev1.PodTemplateSpec) {
+			p.Annotations = map[string]string{corev1.DeprecatedAppArmorBetaContainerAnnotationKeyPrefix + "main": "unconfined"}
+		}},
+		"the command": {change: func(p *corev1.PodTemplateSpec) { p.Spec.Containers[0].Command = []string{"sh"} }},
 	} {
 		t.Run("template: "+name, func(t *testing.T) {
 			if got := decode(t, "Job", job(test.change)).Unchanged(decode(t, "Job", job())); got != test.want {
