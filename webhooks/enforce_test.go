@@ -124,9 +124,12 @@ func TestReportOnly(t *testing.T) {
 		"a Job with the account of a hop": {kind: "Job", object: job(as(account)), want: refused, says: "leave serviceAccountName out"},
 		"a Deployment":                    {kind: "Deployment", object: job(), want: passes, says: "a Deployment cannot run under a hop"},
 
-		"a pod":                           {object: pod(), want: runs},
-		"a pod with its own account":      {object: pod(own), want: passes, says: "leave serviceAccountName out"},
-		"a pod with another image":        {object: pod(evil), want: passes, says: "ImageNotAllowed"},
+		"a pod":                      {object: pod(), want: runs},
+		"a pod with its own account": {object: pod(own), want: passes, says: "leave serviceAccountName out"},
+		"a pod with another image":   {object: pod(evil), want: passes, says: "ImageNotAllowed"},
+		"a pod in the network of its node": {
+			object: pod(func(p *corev1.Pod) { p.Spec.HostNetwork = true }), want: passes, says: "host namespaces (hostNetwork=true)",
+		},
 		"a pod with another name":         {object: pod(func(p *corev1.Pod) { p.Name = "run" }), want: passes, says: "was not given"},
 		"a pod of a user without use":     {object: pod(), mayNot: true, want: passes, says: "NotPermittedToUse"},
 		"a pod that gets the label later": {object: pod(own), old: pod(own, unlabelled), want: passes, says: "cannot be changed"},

@@ -30,11 +30,11 @@ func (e *evaluation) checkBounds(h *v1alpha1.DelegationHop, n node) {
 		images = append(images, bound{"the path, in hops.images,", inPath.Images})
 	}
 	if above != nil {
-		secrets = append(secrets, bound{"hop " + nodeName(above), above.Spec.Workload.Secrets})
+		secrets = append(secrets, bound{nodeName(above), above.Spec.Workload.Secrets})
 	}
 	if IsHopAccount(authorOf(h)) {
 		if above != nil {
-			images = append(images, bound{"hop " + nodeName(above), above.Spec.Workload.Images})
+			images = append(images, bound{nodeName(above), above.Spec.Workload.Images})
 		} else if len(images) == 0 {
 			images = append(images, bound{"the path, in hops.images,", nil})
 		}

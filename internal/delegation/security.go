@@ -32,7 +32,7 @@ func (e *evaluation) checkLevel(h *v1alpha1.DelegationHop, n node) {
 	if slices.Index(levels, own) < slices.Index(levels, least) {
 		e.report(Finding{
 			Reason: v1alpha1.ReasonPodSecurityViolated, Node: n.name, Field: "spec.workload.podSecurity", Message: fmt.Sprintf(
-				"%q is weaker than %q of hop %s: name that level or a stronger one, or change it there", own, least, nodeName(above)),
+				"%q is weaker than %q of %s: name that level or a stronger one, or change it there", own, least, nodeName(above)),
 		})
 	}
 }

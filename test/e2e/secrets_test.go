@@ -46,26 +46,3 @@ func TestSecretsOfWorkloads(t *testing.T) {
 	f.apply(f.by, wider) // with a warning: the path may be changed to list it
 	f.state(wider, v1alpha1.ReasonSecretNotInScope)
 }
-
-// TestPodSecurityOfWorkloads: the hop says which level the pods under it keep, and the denial has the words of Kubernetes.
-func TestPodSecurityOfWorkloads(t *testing.T) {
-	f := setup(t)
-	f.apply(f.by, f.path("contain"))
-	for name, level := range map[string]v1alpha1.PodSecurityLevel{"default": "", "open": v1alpha1.PodSecurityPrivileged} {
-		f.apply(f.by, f.hop(name, "contain", "", func(h *v1alpha1.DelegationHop) {
-			h.Spec.Token = nil
-			h.Spec.Workload = &v1alpha1.Workload{
-				Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob}, PodSecurity: level,
-				Images: []string{f.work("x", "x").Spec.Template.Spec.Containers[0].Image},
-			}
-		}))
-	}
-	onNode := func(hop string) *batchv1.Job {
-		return f.work("on-node", hop, func(j *batchv1.Job) { j.Spec.Template.Spec.HostNetwork = true })
-	}
-	f.eventually("a Job of a privileged hop", func() error { return f.as(f.by).Create(t.Context(), onNode("open"), client.DryRunAll) })
-	plain := f.work("plain", "default")
-	f.eventually("a Job of the other hop", func() error { return f.as(f.by).Create(t.Context(), plain.DeepCopy(), client.DryRunAll) })
-	f.wantDenied(f.as(f.by).Create(t.Context(), onNode("default")), "PodSecurityViolated",
-		`the hop allows pods of Pod Security "baseline": host namespaces (hostNetwork=true)`)
-}

@@ -436,6 +436,47 @@ func TestWebhookHoldsTheHopsBounds(t *testing.T) {
 	}
 }
 
+// TestWebhookHoldsPodSecurity: what runs under a hop meets the level that the hop names, at admission and again at the gate, and no
+// hop names a weaker level than its parent.
+func TestWebhookHoldsPodSecurity(t *testing.T) {
+	f := setup(t)
+	level := func(level v1alpha1.PodSecurityLevel) func(*v1alpha1.DelegationHop) {
+		return func(h *v1alpha1.DelegationHop) { h.Spec.Workload.PodSecurity = level }
+	}
+	_, h := f.chain()
+	open, strict := f.hop("open", "contain", "", runs, level("privileged")), f.hop("strict", "contain", "isolate", runs, level("restricted"))
+	f.apply(f.by, open, strict)
+	f.valid(open)
+	f.valid(strict)
+	f.usable("isolate")
+	f.usable("open")
+
+	onTheNode := func(s *corev1.PodTemplateSpec) { s.Spec.HostNetwork = true }
+	const words = `PodSecurityViolated: the hop allows pods of Pod Security "baseline": host namespaces (hostNetwork=true): change the pod`
+	create := func(o client.Object) error { return f.as(f.by).Create(f.Context(), o) }
+	f.wantDenied(create(f.job("shares", "isolate", onTheNode)), words)
+	f.recorded("Job "+f.ns+"/shares", "Deny", v1alpha1.ReasonPodSecurityViolated)
+	f.wantDenied(create(f.pod("dhop-shares", "isolate", func(p *corev1.Pod) { p.Spec.HostNetwork = true })), words)
+	twin := f.job("twin", "isolate")
+	f.apply(f.by, twin)
+	f.wantAssigned(f.madeBy("twin"), h)
+	f.opened(twin, 1)
+	f.wantDenied(create(f.job("plain", "strict")), `the hop allows pods of Pod Security "restricted": allowPrivilegeEscalation != false`)
+	c, warnings := f.warned(f.by)
+	f.wantAllowed(c.Create(f.Context(), f.hop("weak", "contain", "strict", runs), client.DryRunAll))
+	if !strings.Contains(warnings.all(), `PodSecurityViolated: spec.workload.podSecurity: "baseline" is weaker than "restricted" of hop `+f.ns+"/strict") {
+		t.Errorf("the warnings are %q", warnings.all())
+	}
+
+	// What was admitted, and waits for a queue, is judged by what the hop says when it leaves the queue.
+	waits := f.work("waits", "open", queued, func(j *batchv1.Job) { onTheNode(&j.Spec.Template) })
+	f.apply(f.by, waits)
+	pod := f.madeBy("waits")
+	f.wantAllowed(f.patch(f.by, open, `{"spec":{"workload":{"podSecurity":"baseline"}}}`))
+	f.wantAllowed(f.merge(f.as(f.by), &pod, false, onlyOurGate))
+	f.refused(waits, v1alpha1.ReasonPodSecurityViolated)
+}
+
 // TestWebhookKnowsAllTemplates: the label in a kind that cannot run under a hop is denied with a message, and objects
 // without the label are ignored.
 func TestWebhookKnowsAllTemplates(t *testing.T) {
