@@ -27,8 +27,8 @@ var actions map[string]action
 func init() {
 	actions = map[string]action{
 		"make a path": (*world).makePath, "change a path": (*world).changePath, "end a path": (*world).endPath,
-		"make a hop": (*world).makeHop, "make a hop below": (*world).makeHop, "end a hop": (*world).endHop,
-		"create a job": (*world).createJob, "create a job again": (*world).createJob, "create a pod": (*world).createPod, "end a pod": (*world).endPod,
+		"make a hop": (*world).makeHop, "end a hop": (*world).endHop,
+		"create a job": (*world).createJob, "create a pod": (*world).createPod, "end a pod": (*world).endPod,
 		"take or give rights": (*world).rights, "take or give the ceiling": (*world).takeCeiling,
 		"end or start a process": (*world).process, "wait": (*world).wait,
 		"delete what a hop has": (*world).deleteOf, "change what a hop has": (*world).editOf,
@@ -194,7 +194,7 @@ func (w *world) changeHop(s step, wanted *v1alpha1.DelegationHop) error {
 	return w.users[s.Who].Update(w.ctx, h)
 }
 
-// pod is what runs under a hop, with an account if one is named.
+// podOf is what runs under a hop, with an account if one is named.
 func podOf(hop, account string) corev1.PodTemplateSpec {
 	t := corev1.PodTemplateSpec{Spec: corev1.PodSpec{
 		RestartPolicy: corev1.RestartPolicyNever, ServiceAccountName: account,
@@ -270,7 +270,7 @@ func (w *world) takeCeiling(s step) (string, error) {
 	return "the ceiling of " + b.Namespace + " is there", client.IgnoreAlreadyExists(suite.admin.Create(w.ctx, b))
 }
 
-// process kills a process, or starts what is down; or does both, or kills it.
+// process kills a process or shuts it down, as a rollout does, and starts it or leaves it down; or starts what is down.
 func (w *world) process(s step) (string, error) {
 	name := operator.Controller
 	if s.Wide || s.On == 1 && s.Kind > 1 {
@@ -280,13 +280,18 @@ func (w *world) process(s step) (string, error) {
 		w.start(name)
 		return "the " + name + " is started", nil
 	}
-	w.kill(name)
+	how := w.kill
+	words := "the " + name + " is killed"
+	if s.Life > 0 {
+		how, words = w.shutdown, "the "+name+" is shut down"
+	}
+	how(name)
 	if s.Kind%2 == 0 {
 		w.start(name)
-		return "the " + name + " is killed and started", nil
+		return words + " and started", nil
 	}
 	w.killed = len(w.story)
-	return "the " + name + " is killed", nil
+	return words, nil
 }
 
 // wait lets time pass, in which what is short ends.

@@ -69,6 +69,8 @@ type checker struct {
 	gone     []string // accounts that no longer exist, the last one last
 	// open are the pods that were seen to have passed the gate.
 	open map[types.UID]bool
+	// last is when the last look began.
+	last time.Time
 	// suspect is since when something is seen that may not last.
 	suspect map[string]time.Time
 }
@@ -91,6 +93,7 @@ func (c controller) runs() bool { return c.down.IsZero() }
 // all, it also asks what each account can do that existed long ago.
 func (c *checker) look(ctx context.Context, by controller, all bool) ([]string, error) {
 	c.looks++
+	began := time.Now()
 	v, err := c.see(ctx)
 	if err != nil {
 		return nil, err
@@ -107,6 +110,7 @@ func (c *checker) look(ctx context.Context, by controller, all bool) ([]string, 
 		return nil, err
 	}
 	l.checkPods()
+	c.last = began
 	return l.conclude(), nil
 }
 
@@ -232,7 +236,7 @@ func (l *sight) begins(what, hop string) {
 		l.broken = append(l.broken, fmt.Sprintf("%s began although hop %s has been invalid for %.1f s: %s",
 			what, hop, l.now.Sub(l.invalid[hop]).Seconds(), why))
 	}
-	if !l.by.runs() && l.now.Sub(l.by.down) > landing+l.slack {
+	if !l.by.runs() && l.last.Sub(l.by.down) > landing {
 		l.broken = append(l.broken, fmt.Sprintf("%s began although no controller has run for %.1f s", what, l.now.Sub(l.by.down).Seconds()))
 	}
 }

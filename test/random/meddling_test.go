@@ -165,4 +165,3 @@ func (w *world) makeAccount(s step) (string, error) {
 	}}
 	return "makes the account " + a.Name, suite.admin.Create(w.ctx, a)
 }
-

@@ -184,6 +184,14 @@ func (w *world) kill(name string) {
 	down[name] = time.Now()
 }
 
+// shutdown ends a process as a rollout does. A controller leaves its Lease to the next one.
+func (w *world) shutdown(name string) {
+	if down[name].IsZero() {
+		suite.operator.Shutdown(name)
+		down[name] = time.Now()
+	}
+}
+
 // downFor is how many steps a process stays down, unless it is started earlier.
 const downFor = 6
 
