@@ -111,7 +111,8 @@ func (w *world) makePath(s step) (string, error) {
 	if err == nil {
 		w.masks[p.Name] = mask
 	}
-	return fmt.Sprintf("%s creates %s of scope %012b for %s, %d deep", w.names[s.Who], p.Name, mask, lifetimes[s.Life], p.Spec.Hops.MaxDepth), err
+	return fmt.Sprintf("%s creates %s of scope %012b for %s, %d deep",
+		w.names[s.Who], p.Name, mask, lifetimes[s.Life], p.Spec.Hops.MaxDepth), err
 }
 
 // changePath gives a path another scope, or suspends it, or resumes it.
@@ -171,7 +172,7 @@ func (w *world) makeHop(s step) (string, error) {
 			Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob, v1alpha1.WorkloadPod}, Images: []string{"registry.example.com/agent:*"},
 		}
 	}
-	if s.Kind == 0 || s.Kind == 2 && s.Wide {
+	if s.Kind == 0 || s.Kind == 2 {
 		h.Spec.Token = &v1alpha1.Token{SecretName: h.Name + "-token"}
 	}
 	words := fmt.Sprintf("%s makes %s on %s below %v, of scope %012b (inherited: %t), for %v, with token: %t", w.names[s.Who], h.Name,
@@ -296,7 +297,7 @@ func (w *world) process(s step) (string, error) {
 
 // wait lets time pass, in which what is short ends.
 func (w *world) wait(s step) (string, error) {
-	pause := time.Duration(s.Kind) * 700 * time.Millisecond
+	pause := time.Duration(s.Kind+1) * 500 * time.Millisecond
 	time.Sleep(pause)
 	return fmt.Sprintf("%s pass", pause), nil
 }

@@ -20,9 +20,7 @@ import (
 // account is the name of the account that a hop has by its status, or of one that it never had.
 func (w *world) account(hop int) string {
 	h := w.hop(hop)
-	if err := suite.admin.Get(w.ctx, client.ObjectKeyFromObject(h), h); existing(err) != nil {
-		w.must(err)
-	}
+	w.must(existing(suite.admin.Get(w.ctx, client.ObjectKeyFromObject(h), h)))
 	if name := h.Status.ServiceAccountName; name != "" {
 		return name
 	}

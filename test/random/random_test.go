@@ -29,11 +29,10 @@ import (
 	"testing"
 	"time"
 
+	"pgregory.net/rapid"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/log/zap"
-
-	"pgregory.net/rapid"
 
 	"github.com/wayleave/wayleave/test/cluster"
 	"github.com/wayleave/wayleave/test/operator"
@@ -122,7 +121,9 @@ func TestRandom(t *testing.T) {
 // over says whether the time is over, and nothing was found that is worth more.
 func over() bool { return !suite.found && time.Now().After(suite.until) }
 
+// drive does one run.
 func drive(t *testing.T, r *rapid.T) {
+	t.Helper()
 	if over() {
 		return
 	}
@@ -162,7 +163,7 @@ var often = map[string]int{"make a hop": 3, "create a job": 3, "create a pod": 2
 func prelude(r *rapid.T) []step {
 	steps := []step{
 		drawStep(r, "make a path"), drawStep(r, "make a path"), drawStep(r, "make a hop"), drawStep(r, "make a hop"), drawStep(r, "make a hop"),
-		drawStep(r, "create a job"),
+		drawStep(r, "wait"), drawStep(r, "create a job"),
 	}
 	for i := range steps {
 		steps[i].Who, steps[i].Wide, steps[i].Life = 0, false, 0
@@ -174,8 +175,9 @@ func prelude(r *rapid.T) []step {
 		h := &steps[2+i]
 		h.Hop, h.Path, h.Parent, h.Kind = i, 0, -1, i
 	}
-	steps[4].Parent = 1            // in the other namespace
-	steps[5].Hop = 1 + steps[5].On // which have no token
+	steps[4].Parent = 1 // in the other namespace
+	steps[5].Kind = 1
+	steps[6].Hop = 1 + steps[6].On // under which something may run
 	return steps
 }
 

@@ -48,6 +48,7 @@ var shortest struct {
 
 // keep writes the steps of a run that broke a law, unless a shorter one is kept already.
 func (w *world) keep(t *testing.T) {
+	t.Helper()
 	if shortest.file != "" && shortest.steps <= len(w.story) {
 		return
 	}

@@ -161,7 +161,8 @@ func hopEnded(h *v1alpha1.DelegationHop, p *v1alpha1.DelegationPath, now time.Ti
 		return "it has expired"
 	}
 	for _, l := range above {
-		if own := h.Spec.Lifetime; own != nil && own.Duration != nil && l != nil && l.Duration != nil && own.Duration.Duration > l.Duration.Duration {
+		own := h.Spec.Lifetime
+		if own != nil && own.Duration != nil && l != nil && l.Duration != nil && own.Duration.Duration > l.Duration.Duration {
 			return "it is to live longer than what is above it"
 		}
 	}

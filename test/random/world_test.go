@@ -202,6 +202,7 @@ func (w *world) do(s step) {
 			w.start(name)
 		}
 	}
+	s = w.aboutSomething(s)
 	s.At = time.Since(w.began).Milliseconds()
 	words, err := actions[s.Do](w, s)
 	answer := "done"
@@ -213,6 +214,17 @@ func (w *world) do(s step) {
 	w.story = append(w.story, s)
 	w.words = append(w.words, fmt.Sprintf("%6.2f s  %s: %s", float64(s.At)/1000, words, answer))
 	w.look(false)
+}
+
+// aboutSomething turns a step that is about what nobody ever made into one about what was made first.
+func (w *world) aboutSomething(s step) step {
+	if _, made := w.masks[pathName(s.Path)]; !made && s.Do != "make a path" {
+		s.Path %= 2
+	}
+	if _, made := w.pathOf[s.Hop]; !made && s.Do != "make a hop" {
+		s.Hop %= 3
+	}
+	return s
 }
 
 func (w *world) look(all bool) {
