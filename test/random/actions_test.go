@@ -297,7 +297,7 @@ func (w *world) process(s step) (string, error) {
 
 // wait lets time pass, in which what is short ends.
 func (w *world) wait(s step) (string, error) {
-	pause := time.Duration(s.Kind+1) * 500 * time.Millisecond
+	pause := time.Duration(s.Kind+1) * 400 * time.Millisecond
 	time.Sleep(pause)
 	return fmt.Sprintf("%s pass", pause), nil
 }

@@ -33,7 +33,11 @@ const (
 )
 
 // counts is what a checker has seen, so that laws that hold because nothing happens are noticed.
-type counts struct{ runs, steps, looks, questions, accounts, allowed, opened, withdrawn, refused int }
+type counts struct {
+	runs, steps, looks, questions, accounts, allowed, opened, withdrawn, refused int
+
+	looked time.Duration
+}
 
 func (c *counts) add(o counts) {
 	c.steps += o.steps
@@ -44,12 +48,13 @@ func (c *counts) add(o counts) {
 	c.opened += o.opened
 	c.withdrawn += o.withdrawn
 	c.refused += o.refused
+	c.looked += o.looked
 }
 
 func (c counts) String() string {
-	return fmt.Sprintf("%d runs, %d steps, %d looks with %d access reviews; %d accounts, %d rights of hops, %d pods that passed the gate, "+
-		"%d hops that became invalid, %d attempts refused", c.runs, c.steps, c.looks, c.questions, c.accounts, c.allowed, c.opened,
-		c.withdrawn, c.refused)
+	return fmt.Sprintf("%d runs, %d steps, %d looks of %.0f ms with %d access reviews; %d accounts, %d rights of hops, %d pods that passed the gate, "+
+		"%d hops that became invalid, %d attempts refused", c.runs, c.steps, c.looks,
+		float64(c.looked.Milliseconds())/float64(max(1, c.looks)), c.questions, c.accounts, c.allowed, c.opened, c.withdrawn, c.refused)
 }
 
 // checker keeps what it saw before, since the laws give the operator a bounded time.
@@ -111,6 +116,7 @@ func (c *checker) look(ctx context.Context, by controller, all bool) ([]string, 
 	}
 	l.checkPods()
 	c.last = began
+	c.looked += time.Since(began)
 	return l.conclude(), nil
 }
 
