@@ -30,7 +30,7 @@ func init() {
 		"make a hop": (*world).makeHop, "end a hop": (*world).endHop,
 		"create a job": (*world).createJob, "create a pod": (*world).createPod, "end a pod": (*world).endPod,
 		"take or give rights": (*world).rights, "take or give the ceiling": (*world).takeCeiling,
-		"end or start a process": (*world).process, "wait": (*world).wait,
+		"end or start a process": (*world).process, "wait": (*world).wait, "wait for accounts": (*world).waitForAccounts,
 		"delete what a hop has": (*world).deleteOf, "change what a hop has": (*world).editOf,
 		"step around the floor": (*world).stepAround,
 	}
@@ -300,4 +300,20 @@ func (w *world) wait(s step) (string, error) {
 	pause := time.Duration(s.Kind+1) * 400 * time.Millisecond
 	time.Sleep(pause)
 	return fmt.Sprintf("%s pass", pause), nil
+}
+
+// waitForAccounts waits until three hops have theirs, or for as long as a controller may need that has just started.
+func (w *world) waitForAccounts(step) (string, error) {
+	var found int
+	for deadline := time.Now().Add(leaseDuration + 3*time.Second); found < 3 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+		found = 0
+		for n := range hops {
+			h := w.hop(n)
+			w.must(existing(suite.admin.Get(w.ctx, client.ObjectKeyFromObject(h), h)))
+			if h.Status.ServiceAccountUID != "" {
+				found++
+			}
+		}
+	}
+	return fmt.Sprintf("%d hops have accounts", found), nil
 }
