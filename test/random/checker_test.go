@@ -25,11 +25,13 @@ import (
 
 const (
 	// grace is how long what has become invalid may stand while the controller runs, on a machine that does much else.
-	grace = 15 * time.Second
+	grace = 12 * time.Second
 	// slack is how long after a hop has become invalid something may still begin under it that was decided before.
 	slack = 4 * time.Second
 	// landing is how long after the end of a process a request of it may still take effect.
 	landing = time.Second
+	// between is how often it is asked at most what accounts can do, but at the end of a run.
+	between = 700 * time.Millisecond
 )
 
 // counts is what a checker has seen, so that laws that hold because nothing happens are noticed.
@@ -76,6 +78,9 @@ type checker struct {
 	open map[types.UID]bool
 	// last is when the last look began.
 	last time.Time
+	// excess is what accounts could do that they may not when that was last asked.
+	asked  time.Time
+	excess map[string]string
 	// suspect is since when something is seen that may not last.
 	suspect map[string]time.Time
 }
@@ -308,6 +313,11 @@ func (c *checker) questionsAbout(account string) []question {
 
 // checkRights is the second law: no hop can do more than its scope, and an invalid one, or an account of before, nothing.
 func (l *sight) checkRights(ctx context.Context, all bool) error {
+	if !all && l.now.Sub(l.asked) < between {
+		maps.Copy(l.lasting, l.excess)
+		return nil
+	}
+	l.asked, l.excess = l.now, map[string]string{}
 	var questions []question
 	gone := l.gone
 	if !all {
@@ -333,9 +343,10 @@ func (l *sight) checkRights(ctx context.Context, all bool) error {
 			why = "its scope does not say so"
 		}
 		if why != "" {
-			l.lasting["right "+q.account+q.String()] = fmt.Sprintf("law 2: account %s can %s, and hop %s may not: %s", q.account, q, hop, why)
+			l.excess["right "+q.account+q.String()] = fmt.Sprintf("law 2: account %s can %s, and hop %s may not: %s", q.account, q, hop, why)
 		}
 	}
+	maps.Copy(l.lasting, l.excess)
 	return nil
 }
 

@@ -100,7 +100,7 @@ func TestRandom(t *testing.T) {
 	given := map[string]bool{}
 	flag.Visit(func(f *flag.Flag) { given[f.Name] = true })
 	for name, value := range map[string]string{
-		"rapid.checks": strconv.Itoa(int(length.Seconds())), "rapid.steps": "30", "rapid.nofailfile": "true", "rapid.shrinktime": "2m",
+		"rapid.checks": strconv.Itoa(int(length.Seconds())), "rapid.steps": "15", "rapid.nofailfile": "true", "rapid.shrinktime": "2m",
 	} {
 		if !given[name] {
 			if err := flag.Set(name, value); err != nil {
