@@ -305,7 +305,8 @@ func (w *world) wait(s step) (string, error) {
 // waitForAccounts waits until three hops have theirs, or for as long as a controller may need that has just started.
 func (w *world) waitForAccounts(step) (string, error) {
 	var found int
-	for deadline := time.Now().Add(leaseDuration + 3*time.Second); found < 3 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
+	deadline := time.Now().Add(leaseDuration + 3*time.Second)
+	for ; found < 3 && time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
 		found = 0
 		for n := range hops {
 			h := w.hop(n)

@@ -54,8 +54,8 @@ func (c *counts) add(o counts) {
 }
 
 func (c counts) String() string {
-	return fmt.Sprintf("%d runs, %d steps, %d looks of %.0f ms with %d access reviews; %d accounts, %d rights of hops, %d pods that passed the gate, "+
-		"%d hops that became invalid, %d attempts refused", c.runs, c.steps, c.looks,
+	return fmt.Sprintf("%d runs, %d steps, %d looks of %.0f ms with %d access reviews; %d accounts, %d rights of hops, "+
+		"%d pods that passed the gate, %d hops that became invalid, %d attempts refused", c.runs, c.steps, c.looks,
 		float64(c.looked.Milliseconds())/float64(max(1, c.looks)), c.questions, c.accounts, c.allowed, c.opened, c.withdrawn, c.refused)
 }
 

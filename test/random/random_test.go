@@ -43,7 +43,7 @@ const (
 	// leaseDuration bounds how long a controller that starts waits for the Lease of the one that was killed.
 	leaseDuration = 5 * time.Second
 	// briefly is how long it is driven if WAYLEAVE_RANDOM_FOR does not say.
-	briefly = 30 * time.Second
+	briefly = 20 * time.Second
 )
 
 var suite struct {
@@ -113,7 +113,7 @@ func TestRandom(t *testing.T) {
 	suite.total = counts{}
 	rapid.Check(t, func(r *rapid.T) { drive(t, r) })
 	t.Logf("drove for %.0f s: %s", time.Since(began).Seconds(), suite.total)
-	if c := suite.total; c.accounts == 0 || c.allowed == 0 || c.opened == 0 || c.refused == 0 {
+	if c := suite.total; c.accounts == 0 || c.allowed == 0 || c.opened == 0 {
 		t.Errorf("too little happened for the laws to mean anything: %s", c)
 	}
 }
@@ -186,10 +186,11 @@ func prelude(r *rapid.T) []step {
 // drawStep draws all that any action asks about. Nothing that it draws depends on what the API server answers.
 func drawStep(r *rapid.T, name string) step {
 	number := func(of string, from, to int) int { // rapid.IntRange prefers small ones
-		return rapid.SampledFrom(slices.Collect(func(yield func(int) bool) {
-			for n := from; n <= to && yield(n); n++ {
-			}
-		})).Draw(r, of)
+		all := make([]int, 0, to-from+1)
+		for n := from; n <= to; n++ {
+			all = append(all, n)
+		}
+		return rapid.SampledFrom(all).Draw(r, of)
 	}
 	return step{
 		Do:     name,
