@@ -119,8 +119,9 @@ fuzz: ## Fuzz each law for a minute; FUZZTIME=600 for ten
 
 .PHONY: nightly
 nightly: FUZZTIME = 600
-nightly: node-free cluster-ready fuzz ## Play a crash at every write in every way, fuzz each law for ten minutes, and run Kueue, JobSet and cert-manager (root)
+nightly: node-free cluster-ready fuzz ## Play a crash at every write, fuzz each law and drive at random for ten minutes, and run Kueue, JobSet and cert-manager (root)
 	WAYLEAVE_CRASH_ALL=1 go test -count=1 -timeout=90m $(TESTARGS) ./test/crash
+	WAYLEAVE_RANDOM_FOR=10m go test -count=1 -timeout=40m $(TESTARGS) ./test/random
 	cd test/queues && go test -count=1 -timeout=30m $(TESTARGS) .
 	cd test/certmanager && go test -count=1 -timeout=30m $(TESTARGS) .
 
