@@ -444,7 +444,8 @@ func TestWebhookHoldsPodSecurity(t *testing.T) {
 		return func(h *v1alpha1.DelegationHop) { h.Spec.Workload.PodSecurity = level }
 	}
 	_, h := f.chain()
-	open, strict := f.hop("open", "contain", "", runs, level("privileged")), f.hop("strict", "contain", "isolate", runs, level("restricted"))
+	open := f.hop("open", "contain", "", runs, level("privileged"))
+	strict := f.hop("strict", "contain", "isolate", runs, level("restricted"))
 	f.apply(f.by, open, strict)
 	f.valid(open)
 	f.valid(strict)

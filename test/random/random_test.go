@@ -43,7 +43,7 @@ const (
 	// leaseDuration bounds how long a controller that starts waits for the Lease of the one that was killed.
 	leaseDuration = 5 * time.Second
 	// briefly is how long it is driven if WAYLEAVE_RANDOM_FOR does not say.
-	briefly = 20 * time.Second
+	briefly = 12 * time.Second
 )
 
 var suite struct {
