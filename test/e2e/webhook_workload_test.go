@@ -465,7 +465,8 @@ func TestWebhookHoldsPodSecurity(t *testing.T) {
 	f.wantDenied(create(f.job("plain", "strict")), `the hop allows pods of Pod Security "restricted": allowPrivilegeEscalation != false`)
 	c, warnings := f.warned(f.by)
 	f.wantAllowed(c.Create(f.Context(), f.hop("weak", "contain", "strict", runs), client.DryRunAll))
-	if !strings.Contains(warnings.all(), `PodSecurityViolated: spec.workload.podSecurity: "baseline" is weaker than "restricted" of hop `+f.ns+"/strict") {
+	weaker := `PodSecurityViolated: spec.workload.podSecurity: "baseline" is weaker than "restricted" of hop ` + f.ns + "/strict"
+	if !strings.Contains(warnings.all(), weaker) {
 		t.Errorf("the warnings are %q", warnings.all())
 	}
 
