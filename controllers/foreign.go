@@ -19,8 +19,8 @@ import (
 // mapForeign leads from a binding to the hops whose accounts it gives something: to those that it names, and from one of all accounts of
 // a namespace to the hops there. A tenant who binds a group in a namespace of their own leads to no hop.
 func (r *HopReconciler) mapForeign(ctx context.Context, o client.Object) []reconcile.Request {
-	if o.GetLabels()[v1alpha1.LabelHopUID] != "" && strings.HasPrefix(o.GetName(), v1alpha1.AccountPrefix) {
-		return nil // a part of a grant, which leads to its hop
+	if rbac.IsGrant(o) {
+		return nil // it leads to its hop
 	}
 	switch o := o.(type) {
 	case *rbacv1.RoleBinding:

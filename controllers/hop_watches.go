@@ -48,6 +48,12 @@ func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int, found ...<-chan
 	if r.floor != nil {
 		b = b.WatchesRawSource(source.Channel(r.floor, handler.EnqueueRequestsFromMapFunc(r.mapToAll)))
 	}
+	if r.gather.Isolation != nil {
+		b = b.WatchesRawSource(source.Channel(r.gather.Isolation.Changed(), handler.EnqueueRequestsFromMapFunc(
+			func(ctx context.Context, o client.Object) []reconcile.Request {
+				return r.mapToHopsIn(ctx, o.GetNamespace())
+			})))
+	}
 	for _, hops := range append(found, r.unbinding.over) {
 		b = b.WatchesRawSource(source.Channel(hops, &handler.EnqueueRequestForObject{}))
 	}

@@ -13,6 +13,7 @@ import (
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/controller"
+	"sigs.k8s.io/controller-runtime/pkg/event"
 	"sigs.k8s.io/controller-runtime/pkg/manager"
 	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
@@ -65,7 +66,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	record := &recorder{status: c.Status(), objects: c, events: events, audit: o.Audit, metrics: served}
 	unbinding := newUnbinding()
-	ofHops, ofPaths, err := o.Floor.setup(mgr, o.Gather)
+	ofHops, ofPaths, err := o.watches(mgr)
 	if err != nil {
 		return err
 	}
@@ -96,6 +97,17 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		}
 	}
 	return nil
+}
+
+// watches has a manager run what looks at the policies, and at who can act as hops. The channels get something when a policy came or
+// went, for hops and for paths.
+func (o Options) watches(mgr ctrl.Manager) (hops, paths <-chan event.GenericEvent, err error) {
+	if o.Gather.Isolation != nil {
+		if err := mgr.Add(o.Gather.Isolation); err != nil {
+			return nil, nil, fmt.Errorf("setting up the watch of RBAC: %w", err)
+		}
+	}
+	return o.Floor.setup(mgr, o.Gather)
 }
 
 // metricsOf are the metrics of the controllers, registered if they are to be served.

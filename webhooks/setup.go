@@ -59,6 +59,11 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 			return fmt.Errorf("registering the metrics of the webhooks: %w", err)
 		}
 	}
+	if o.Gather.Isolation != nil {
+		if err := mgr.Add(o.Gather.Isolation); err != nil {
+			return fmt.Errorf("setting up the watch of RBAC: %w", err)
+		}
+	}
 	register(mgr.GetWebhookServer(), o)
 	return nil
 }

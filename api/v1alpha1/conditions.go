@@ -24,6 +24,9 @@ const (
 	// ConditionExclusive reports whether the account of a hop may do what its hop gives it alone.
 	ConditionExclusive = "Exclusive"
 
+	// ConditionIsolated reports whether nobody else can act as the account of a hop, or read its token.
+	ConditionIsolated = "Isolated"
+
 	// ConditionPodGranted is a condition of a pod that waits at the gate of its hop. It is False with the reason for which the
 	// pod waits.
 	ConditionPodGranted = GroupName + "/Granted"

@@ -33,6 +33,12 @@ type DelegationPathSpec struct {
 	// +optional
 	Hops *HopBounds `json:"hops,omitempty"`
 
+	// isolation says whether hops of this path may be granted something where others can act as them: Required means not. Others
+	// can who may impersonate accounts of the namespace of a hop, request their tokens, or read the Secret of a hop's token. If
+	// absent, they are named in the condition Isolated of each hop.
+	// +optional
+	Isolation Isolation `json:"isolation,omitempty"`
+
 	// suspend withdraws the path reversibly: any user who may patch the path may resume it. Against an adversary,
 	// revoke.
 	// +optional
@@ -42,6 +48,14 @@ type DelegationPathSpec struct {
 	// +optional
 	Revoked *Revocation `json:"revoked,omitempty"`
 }
+
+// Isolation says what becomes of hops as which others can act.
+//
+// +kubebuilder:validation:Enum=Required
+type Isolation string
+
+// IsolationRequired has hops as which others can act be granted nothing.
+const IsolationRequired Isolation = "Required"
 
 // HopBounds bounds the hops of a path.
 //

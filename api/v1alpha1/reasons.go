@@ -88,6 +88,8 @@ const (
 	ReasonNameTaken Reason = "NameTaken"
 	// ReasonGrantDenied: the API server did not accept an object of a grant: a quota, a policy or a webhook denies it.
 	ReasonGrantDenied Reason = "GrantDenied"
+	// ReasonNotIsolated: others can act as the account of a hop, or read its token.
+	ReasonNotIsolated Reason = "NotIsolated"
 	// ReasonNotExclusive: somebody bound rights to the account of a hop.
 	ReasonNotExclusive Reason = "NotExclusive"
 	// ReasonOverwritten: a client, a policy or a webhook changed an object of a grant again right after it was put back.
@@ -125,6 +127,8 @@ const (
 	ReasonGranted Reason = "Granted"
 	// ReasonIdle: the hop is valid and not in use. Its permissions exist only while it is.
 	ReasonIdle Reason = "Idle"
+	// ReasonIsolated: nobody else can act as the account of the hop, or read its token.
+	ReasonIsolated Reason = "Isolated"
 	// ReasonExclusive: the account of the hop may do what its hop gives it alone.
 	ReasonExclusive Reason = "Exclusive"
 	// ReasonOriginAuthorized: the path's origin may do all that the path allows.
@@ -162,6 +166,7 @@ var classes = map[Reason]Class{
 	ReasonSecretTaken:            ClassFixable,
 	ReasonNameTaken:              ClassFixable,
 	ReasonGrantDenied:            ClassFixable,
+	ReasonNotIsolated:            ClassFixable,
 	ReasonNotExclusive:           ClassFixable,
 	ReasonOverwritten:            ClassFixable,
 	ReasonWrongServiceAccount:    ClassFixable,
@@ -179,6 +184,7 @@ var classes = map[Reason]Class{
 	ReasonActive:           ClassGood,
 	ReasonGranted:          ClassGood,
 	ReasonIdle:             ClassGood,
+	ReasonIsolated:         ClassGood,
 	ReasonExclusive:        ClassGood,
 	ReasonOriginAuthorized: ClassGood,
 }

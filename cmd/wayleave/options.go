@@ -94,7 +94,8 @@ func (c *common) user() string {
 
 func (c *common) gatherer(mgr ctrl.Manager) *facts.Gatherer {
 	return &facts.Gatherer{
-		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Access: mgr.GetClient(),
+		Isolation: facts.NewIsolation(mgr.GetCache(), c.user()),
+		Cache:     mgr.GetCache(), Live: mgr.GetAPIReader(), Access: mgr.GetClient(),
 		Controller: c.user(), OperatorNamespace: c.namespace, Frozen: c.frozen,
 		ExclusiveStrict: c.exclusive == exclusiveStrict,
 	}

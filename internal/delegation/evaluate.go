@@ -27,6 +27,7 @@ func Evaluate(in Input) Verdict {
 	e.checkHopNamespace()
 	e.checkCeiling()
 	e.checkExclusive()
+	e.checkIsolation()
 	e.checkWorkload()
 	return e.verdict()
 }

@@ -81,6 +81,7 @@ func SetHopConditions(next *v1alpha1.DelegationHopStatus, in Input, v Verdict, a
 	}
 	s.set(v1alpha1.ConditionGranted, granted, reason, grantedMessage)
 	s.setExclusive(in.Facts.Foreign)
+	s.setIsolated(in.Facts.Isolation)
 	if reason.Class() == v1alpha1.ClassGood {
 		next.Withdrawal = nil
 	}

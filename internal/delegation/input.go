@@ -62,6 +62,8 @@ type Facts struct {
 	Made []string
 	// Foreign says what others bound to the account of the hop asked about.
 	Foreign Foreign
+	// Isolation says who else can act as the hop asked about.
+	Isolation Isolation
 	// Freeze says what is frozen.
 	Freeze Freeze
 	// FloorGap says which policy is not in effect; empty where all are, or none is required.

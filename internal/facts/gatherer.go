@@ -38,6 +38,8 @@ type Gatherer struct {
 	Frozen bool
 	// ExclusiveStrict has a hop be withdrawn to whose account somebody bound rights by a group.
 	ExclusiveStrict bool
+	// Isolation knows who can act as hops; nil where nobody looks.
+	Isolation *Isolation
 	// FloorGaps says which of the policies is not in effect; nil where none is required.
 	FloorGaps func(context.Context) string
 
@@ -116,6 +118,9 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	in.Facts.Ceiling = g.ceiling(ctx, hop, in)
 	in.Facts.GoneNamespace = g.goneNamespace(ctx, in)
 	in.Facts.Foreign = g.foreign(ctx, hop, in)
+	if g.Isolation != nil {
+		in.Facts.Isolation = g.Isolation.Of(ctx, hop)
+	}
 	in.Facts.HopNamespace = g.hopNamespace(ctx, hop.Namespace)
 	return in, nil
 }

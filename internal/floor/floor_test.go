@@ -144,7 +144,8 @@ func TestPolicies(t *testing.T) {
 		}
 		for _, rule := range p.Spec.MatchConstraints.ResourceRules {
 			if strings.Join(rule.APIGroups, "") != "delegation.wayleave.dev" &&
-				!strings.Contains(about, "dhop-") && !strings.Contains(about, "delegation.wayleave.dev") && !strings.Contains(about, "'"+controller+"'") &&
+				!strings.Contains(about, "dhop-") && !strings.Contains(about, "delegation.wayleave.dev") &&
+				!strings.Contains(about, "'"+controller+"'") &&
 				!strings.Contains(about, "'system:serviceaccount:wayleave-system:wayleave-certs'") {
 				t.Errorf("%s: a fault in it reaches what is not ours, since its first condition is %q", name, about)
 			}

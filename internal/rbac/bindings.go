@@ -3,6 +3,7 @@ package rbac
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -19,7 +20,7 @@ const maxNamed = 8
 func (r Reader) ByName(ctx context.Context, user string, isOwn func(client.Object) bool) ([]string, error) {
 	n := namer{reader: r, isOwn: isOwn}
 	err := n.ofKey(ctx, userKey(user), []string{""})
-	return n.named, err
+	return n.few(), err
 }
 
 // ByGroup returns which bindings of the cluster, and in some namespaces, give something to all accounts of a namespace, but for those that
@@ -31,7 +32,7 @@ func (r Reader) ByGroup(ctx context.Context, namespace string, in []string) ([]s
 			return nil, err
 		}
 	}
-	return n.named, nil
+	return n.few(), nil
 }
 
 // isDefault says whether an object is one that the API server makes itself.
@@ -68,7 +69,14 @@ func (n *namer) ofKey(ctx context.Context, key string, namespaces []string) erro
 }
 
 func (n *namer) add(o client.Object, name string) {
-	if len(n.named) < maxNamed && !n.isOwn(o) {
+	if !n.isOwn(o) {
 		n.named = append(n.named, name)
 	}
+}
+
+// few are the first of what was named. The cache has no order, and what is written into a status must have one.
+func (n *namer) few() []string {
+	slices.Sort(n.named)
+	n.named = slices.Compact(n.named)
+	return n.named[:min(len(n.named), maxNamed)]
 }

@@ -131,6 +131,7 @@ var notAtAdmission = map[v1alpha1.Reason]string{
 	v1alpha1.ReasonHopNamespaceNotBound: "the platform team may bind the namespace; until then the hop is not granted",
 	v1alpha1.ReasonSecretTaken:          "only the controller reads Secrets",
 	v1alpha1.ReasonNamespaceNotFound:    "the namespace may be created after the hop",
+	v1alpha1.ReasonNotIsolated:          "the rights in the namespace may change; until then the hop is not granted",
 	v1alpha1.ReasonNotExclusive:         "somebody else binds rights to the account of a hop",
 	v1alpha1.ReasonGrantDenied:          "the API server answers when the controller writes",
 	v1alpha1.ReasonOverwritten:          "who overwrites an object is seen when the controller writes it",

@@ -96,14 +96,45 @@ func TestGroupsAreNamed(t *testing.T) {
 // exclusive waits for a hop to say whether its account has what it gives alone.
 func (f *fixture) exclusive(h *v1alpha1.DelegationHop, want metav1.ConditionStatus, says string) {
 	f.Helper()
-	f.eventually("the condition Exclusive", func() error {
+	f.condition(h, v1alpha1.ConditionExclusive, want, says)
+}
+
+// condition waits for a condition of a hop.
+func (f *fixture) condition(h *v1alpha1.DelegationHop, kind string, want metav1.ConditionStatus, says string) {
+	f.Helper()
+	f.eventually("the condition "+kind, func() error {
 		if err := suite.admin.Get(f.Context(), client.ObjectKeyFromObject(h), h); err != nil {
 			return err
 		}
-		c := meta.FindStatusCondition(h.Status.Conditions, v1alpha1.ConditionExclusive)
+		c := meta.FindStatusCondition(h.Status.Conditions, kind)
 		if c == nil || c.Status != want || !strings.Contains(c.Message, says) {
 			return fmt.Errorf("it is %+v", c)
 		}
 		return nil
 	})
+}
+
+// TestIsolation: who can act as a hop is named, and where the path requires that nobody can, the hop holds nothing until that is so.
+func TestIsolation(t *testing.T) {
+	f := setup(t)
+	p, h := f.path("contain"), f.hop("isolate", "contain", "")
+	f.apply(f.by, p, h)
+	f.granted(h)
+	f.condition(h, v1alpha1.ConditionIsolated, metav1.ConditionTrue, "")
+	f.bind(f.ns, "eve", rule("", "secrets", "get", "another"))
+	binding := f.bind(f.ns, "eve", rule("", "serviceaccounts", "impersonate"))
+	named := "User eve can impersonate its accounts (RoleBinding " + f.ns + "/" + binding.Name + ")"
+	f.condition(h, v1alpha1.ConditionIsolated, metav1.ConditionFalse, named)
+	if strings.Contains(meta.FindStatusCondition(h.Status.Conditions, v1alpha1.ConditionIsolated).Message, "Secrets") {
+		t.Error("who may read another Secret is named")
+	}
+	account := f.granted(h)
+	f.change(f.by, p, `{"spec":{"isolation":"Required"}}`)
+	f.state(h, v1alpha1.ReasonNotIsolated)
+	if err := suite.admin.Delete(t.Context(), binding); err != nil {
+		t.Fatal(err)
+	}
+	f.grantedAnew(h, account)
+	f.bind(f.ns, "eve", rule("", "secrets", "list"))
+	f.state(h, v1alpha1.ReasonNotIsolated)
 }

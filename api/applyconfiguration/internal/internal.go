@@ -205,6 +205,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: hops
       type:
         namedType: com.github.wayleave.wayleave.api.v1alpha1.HopBounds
+    - name: isolation
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.Isolation
     - name: lifetime
       type:
         namedType: com.github.wayleave.wayleave.api.v1alpha1.Lifetime
@@ -304,6 +307,8 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: total
       type:
         scalar: numeric
+- name: com.github.wayleave.wayleave.api.v1alpha1.Isolation
+  scalar: string
 - name: com.github.wayleave.wayleave.api.v1alpha1.Lifetime
   map:
     fields:

@@ -2,6 +2,10 @@
 
 package v1alpha1
 
+import (
+	apiv1alpha1 "github.com/wayleave/wayleave/api/v1alpha1"
+)
+
 // DelegationPathSpecApplyConfiguration represents a declarative configuration of the DelegationPathSpec type for use
 // with apply.
 //
@@ -21,6 +25,10 @@ type DelegationPathSpecApplyConfiguration struct {
 	Scope *ScopeApplyConfiguration `json:"scope,omitempty"`
 	// hops bounds the chain: how deep it may grow and in which namespaces its hops may be.
 	Hops *HopBoundsApplyConfiguration `json:"hops,omitempty"`
+	// isolation says whether hops of this path may be granted something where others can act as them: Required means not. Others
+	// can who may impersonate accounts of the namespace of a hop, request their tokens, or read the Secret of a hop's token. If
+	// absent, they are named in the condition Isolated of each hop.
+	Isolation *apiv1alpha1.Isolation `json:"isolation,omitempty"`
 	// suspend withdraws the path reversibly: any user who may patch the path may resume it. Against an adversary,
 	// revoke.
 	Suspend *bool `json:"suspend,omitempty"`
@@ -71,6 +79,14 @@ func (b *DelegationPathSpecApplyConfiguration) WithScope(value *ScopeApplyConfig
 // If called multiple times, the Hops field is set to the value of the last call.
 func (b *DelegationPathSpecApplyConfiguration) WithHops(value *HopBoundsApplyConfiguration) *DelegationPathSpecApplyConfiguration {
 	b.Hops = value
+	return b
+}
+
+// WithIsolation sets the Isolation field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Isolation field is set to the value of the last call.
+func (b *DelegationPathSpecApplyConfiguration) WithIsolation(value apiv1alpha1.Isolation) *DelegationPathSpecApplyConfiguration {
+	b.Isolation = &value
 	return b
 }
 
