@@ -16,8 +16,12 @@ var controllerRules = map[string]tried{
 	"controller-accounts": {
 		idle: create(serviceAccount("mine"), by(eve)),
 		rows: map[string]row{
-			"another account":    {"accounts named dhop-… alone", create(serviceAccount("mine"), by(ours)), create(serviceAccount(account), by(ours))},
-			"its deletion":       {"accounts named dhop-… alone", remove(serviceAccount("mine"), by(ours)), remove(serviceAccount(account), by(ours))},
+			"another account": {
+				"accounts named dhop-… alone", create(serviceAccount("mine"), by(ours)), create(serviceAccount(account), by(ours)),
+			},
+			"its deletion": {
+				"accounts named dhop-… alone", remove(serviceAccount("mine"), by(ours)), remove(serviceAccount(account), by(ours)),
+			},
 			"a token of another": {"accounts named dhop-… alone", token("default", 600, by(ours)), token(account, 600, by(ours))},
 		},
 	},
@@ -38,11 +42,12 @@ var controllerRules = map[string]tried{
 			},
 			"who declared it": {
 				"its own annotations", update(job(), noted[*batchv1.Job](v1alpha1.AnnotationDeclaredBy, "bob"), by(ours)),
-				update(job(), noted[*batchv1.Job](v1alpha1.AnnotationDeclaredHop, "1"), by(ours)),
+				update(job(), declaredFor("1"), by(ours)),
 			},
 			"for which hop": {
-				"for which hop", update(job(noted[*batchv1.Job](v1alpha1.AnnotationDeclaredHop, "1")), noted[*batchv1.Job](v1alpha1.AnnotationDeclaredHop, "2"), by(ours)),
-				update(job(), noted[*batchv1.Job](v1alpha1.AnnotationDeclaredHop, "2"), by(ours)),
+				"for which hop",
+				update(job(declaredFor("1")), declaredFor("2"), by(ours)),
+				update(job(), declaredFor("2"), by(ours)),
 			},
 		},
 		worst: map[string]row{"a full Job": {
@@ -64,10 +69,7 @@ var controllerRules = map[string]tried{
 		},
 		worst: map[string]row{"at the bounds": {
 			"the label delegation.wayleave.dev/record", update(path(fullPath), suspended, by(ours)),
-			update(path(fullPath), func(p *v1alpha1.DelegationPath) {
-				delete(p.Labels, v1alpha1.LabelRecord)
-				p.Labels[v1alpha1.LabelRecord] = "x"
-			}, by(ours)),
+			update(path(fullPath), labelled[*v1alpha1.DelegationPath](v1alpha1.LabelRecord, "x"), by(ours)),
 		}},
 	},
 	"controller-pods": {
@@ -78,7 +80,9 @@ var controllerRules = map[string]tried{
 			"another gate": {
 				"activeDeadlineSeconds alone", update(hopPod(gatedElsewhere), allOpened, by(ours)), update(hopPod(gatedElsewhere), opened, by(ours)),
 			},
-			"a label":   {"activeDeadlineSeconds alone", update(hopPod(), labelled[*corev1.Pod]("a", "b"), by(ours)), update(hopPod(), opened, by(ours))},
+			"a label": {
+				"activeDeadlineSeconds alone", update(hopPod(), labelled[*corev1.Pod]("a", "b"), by(ours)), update(hopPod(), opened, by(ours)),
+			},
 			"a new pod": {"at its gate alone", create(hopPod(), by(ours)), update(hopPod(), opened, by(ours))},
 		},
 		worst: map[string]row{"a full pod": {
@@ -105,14 +109,27 @@ var controllerRules = map[string]tried{
 	"controller-rbac": {
 		idle: create(binding("mine", toUser("bob")), by(eve)),
 		rows: map[string]row{
-			"another Role":  {"named dhop-… alone", create(role("reader"), by(ours)), create(role(account), by(ours))},
-			"its deletion":  {"named dhop-… alone", remove(role("reader"), by(ours)), remove(role(account), by(ours))},
-			"of a ceiling":  {"binds Roles named dhop-…", create(boundTo("view"), by(ours)), create(boundTo(account), by(ours))},
-			"to another":    {"the accounts of hops alone", create(binding(account, toAccount("bot")), by(ours)), create(binding(account, toAccount(account)), by(ours))},
-			"to a user":     {"the accounts of hops alone", create(binding(account, toUser("dhop-x")), by(ours)), create(binding(account, toAccount("dhop-x")), by(ours))},
-			"a ceiling":     {"the labels of hops alone", create(roleLabelled(v1alpha1.LabelCeiling), by(ours)), create(roleLabelled(v1alpha1.LabelHopUID), by(ours))},
-			"to aggregate":  {"the labels of hops alone", create(roleLabelled("rbac.authorization.k8s.io/aggregate-to-view"), by(ours)), create(roleLabelled(v1alpha1.LabelHopUID), by(ours))},
-			"an aggregated": {"aggregates no ClusterRole", create(clusterRole(&rbacv1.AggregationRule{}), by(ours)), create(clusterRole(nil), by(ours))},
+			"another Role": {"named dhop-… alone", create(role("reader"), by(ours)), create(role(account), by(ours))},
+			"its deletion": {"named dhop-… alone", remove(role("reader"), by(ours)), remove(role(account), by(ours))},
+			"of a ceiling": {"binds Roles named dhop-…", create(boundTo("view"), by(ours)), create(boundTo(account), by(ours))},
+			"to another": {
+				"the accounts of hops alone", create(binding(account, toAccount("bot")), by(ours)),
+				create(binding(account, toAccount(account)), by(ours)),
+			},
+			"to a user": {
+				"the accounts of hops alone", create(binding(account, toUser("dhop-x")), by(ours)),
+				create(binding(account, toAccount("dhop-x")), by(ours)),
+			},
+			"a ceiling": {
+				"the labels of hops alone", create(roleLabelled(v1alpha1.LabelCeiling), by(ours)), create(roleLabelled(v1alpha1.LabelHopUID), by(ours)),
+			},
+			"to aggregate": {
+				"the labels of hops alone", create(roleLabelled("rbac.authorization.k8s.io/aggregate-to-view"), by(ours)),
+				create(roleLabelled(v1alpha1.LabelHopUID), by(ours)),
+			},
+			"an aggregated": {
+				"aggregates no ClusterRole", create(clusterRole(&rbacv1.AggregationRule{}), by(ours)), create(clusterRole(nil), by(ours)),
+			},
 		},
 		worst: map[string]row{"many subjects": {
 			"the accounts of hops alone", create(binding(account, toUsers(many(5000, 250))...), by(ours)),
@@ -122,13 +139,20 @@ var controllerRules = map[string]tried{
 	"controller-secrets": {
 		idle: create(secret(corev1.SecretTypeOpaque), by(eve)),
 		rows: map[string]row{
-			"another Secret": {"Secrets of hops alone", create(secret(corev1.SecretTypeOpaque), by(ours)), create(secret(corev1.SecretTypeOpaque, ofAHop), by(ours))},
-			"its deletion":   {"Secrets of hops alone", remove(secret(corev1.SecretTypeOpaque), by(ours)), remove(secret(corev1.SecretTypeOpaque, ownedByAHop), by(ours))},
+			"another Secret": {
+				"Secrets of hops alone", create(secret(corev1.SecretTypeOpaque), by(ours)), create(secret(corev1.SecretTypeOpaque, ofAHop), by(ours)),
+			},
+			"its deletion": {
+				"Secrets of hops alone", remove(secret(corev1.SecretTypeOpaque), by(ours)),
+				remove(secret(corev1.SecretTypeOpaque, ownedByAHop), by(ours)),
+			},
 			"one that is taken over": {
 				"Secrets of hops alone", update(secret(corev1.SecretTypeOpaque), ofAHop, by(ours)),
 				update(secret(corev1.SecretTypeOpaque, ofAHop), noted[*corev1.Secret]("a", "b"), by(ours)),
 			},
-			"of another type": {"of type Opaque", create(secret(corev1.SecretTypeServiceAccountToken, ofAHop), by(ours)), create(secret("Opaque", ofAHop), by(ours))},
+			"of another type": {
+				"of type Opaque", create(secret(corev1.SecretTypeServiceAccountToken, ofAHop), by(ours)), create(secret("Opaque", ofAHop), by(ours)),
+			},
 		},
 		worst: map[string]row{"many owners": {
 			"Secrets of hops alone", create(secret(corev1.SecretTypeOpaque, manyOwners), by(ours)),
@@ -140,6 +164,10 @@ var controllerRules = map[string]tried{
 func started(j *batchv1.Job)  { j.Spec.Suspend = new(false) }
 func swapped(j *batchv1.Job)  { j.Spec.Template.Spec.Containers[0].Image = elsewhere }
 func parallel(j *batchv1.Job) { j.Spec.Parallelism = new(int32(9)) }
+
+func declaredFor(uid string) func(*batchv1.Job) {
+	return noted[*batchv1.Job](v1alpha1.AnnotationDeclaredHop, uid)
+}
 
 func suspended(p *v1alpha1.DelegationPath) { p.Spec.Suspend = new(true) }
 
@@ -164,7 +192,9 @@ func readied(p *corev1.Pod) {
 // fullStatus has a condition for each gate of readiness that there may be, and a status for each container.
 func fullStatus(p *corev1.Pod) {
 	for _, name := range many(256, 253) {
-		p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{Type: corev1.PodConditionType(name), Message: strings.Repeat(name, 4)})
+		p.Status.Conditions = append(p.Status.Conditions, corev1.PodCondition{
+			Type: corev1.PodConditionType(name), Message: strings.Repeat(name, 4),
+		})
 		p.Status.ContainerStatuses = append(p.Status.ContainerStatuses, corev1.ContainerStatus{Name: name, Image: name, ImageID: name})
 	}
 }
@@ -191,7 +221,9 @@ func clusterRole(aggregation *rbacv1.AggregationRule) *rbacv1.ClusterRole {
 func ofAHop(s *corev1.Secret) { s.Labels = map[string]string{v1alpha1.LabelHopUID: "1"} }
 
 func ownedByAHop(s *corev1.Secret) {
-	s.OwnerReferences = append(s.OwnerReferences, metav1.OwnerReference{APIVersion: "delegation.wayleave.dev/v1alpha1", Kind: "DelegationHop", Name: "look"})
+	s.OwnerReferences = append(s.OwnerReferences, metav1.OwnerReference{
+		APIVersion: v1alpha1.SchemeGroupVersion.String(), Kind: "DelegationHop", Name: "look",
+	})
 }
 
 func manyOwners(s *corev1.Secret) {

@@ -71,7 +71,8 @@ var hopRules = map[string]tried{
 		rows: map[string]row{
 			"a volume": {"the volume of a PersistentVolumeClaim", create(claim("data"), by(hop)), create(claim(""), by(hop))},
 			"another one": {
-				"the volume of a PersistentVolumeClaim", update(claim("data"), func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "d" }, by(hop)),
+				"the volume of a PersistentVolumeClaim",
+				update(claim("data"), func(c *corev1.PersistentVolumeClaim) { c.Spec.VolumeName = "d" }, by(hop)),
 				update(claim("data"), noted[*corev1.PersistentVolumeClaim]("a", "b"), by(hop)),
 			},
 		},

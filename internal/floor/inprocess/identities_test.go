@@ -19,7 +19,8 @@ var identityRules = map[string]tried{
 				"only the controller", create(binding("mine", toUser(hop))), create(binding("mine", toUser("system:serviceaccount:team:default"))),
 			},
 			"one more subject": {
-				"only the controller", update(binding("mine", toUser("bob")), func(b *rbacv1.RoleBinding) { b.Subjects = append(b.Subjects, toAccount(account)) }),
+				"only the controller",
+				update(binding("mine", toUser("bob")), func(b *rbacv1.RoleBinding) { b.Subjects = append(b.Subjects, toAccount(account)) }),
 				update(binding("mine", toUser("bob")), func(b *rbacv1.RoleBinding) { b.Subjects = append(b.Subjects, toAccount("bot")) }),
 			},
 			"by the controller alone": {
@@ -28,8 +29,8 @@ var identityRules = map[string]tried{
 		},
 		worst: map[string]row{
 			"many short names": {
-				"only the controller", create(binding("mine", append(toUsers(many(20000, 1)), toAccount(account))...)),
-				create(binding("mine", toUsers(many(20000, 1))...)),
+				"only the controller", create(binding("mine", append(toUsers(many(8000, 1)), toAccount(account))...)),
+				create(binding("mine", toUsers(many(8000, 1))...)),
 			},
 			"many long names": {
 				"only the controller", create(binding("mine", append(toUsers(many(5000, 250)), toAccount(account))...)),
@@ -39,7 +40,9 @@ var identityRules = map[string]tried{
 	},
 	"certificates": {
 		idle: create(certificateOf("default")),
-		rows: map[string]row{"of a hop": {"no certificate is issued", create(certificateOf(account), by(node)), create(certificateOf("default"), by(node))}},
+		rows: map[string]row{"of a hop": {
+			"no certificate is issued", create(certificateOf(account), by(node)), create(certificateOf("default"), by(node)),
+		}},
 	},
 	"deletions": {
 		idle: remove(role("reader"), cascading(metav1.DeletePropagationForeground)),
@@ -52,8 +55,8 @@ var identityRules = map[string]tried{
 				"deleted at once", remove(binding(account), cascading(metav1.DeletePropagationOrphan)), remove(binding(account)),
 			},
 			"as in the oldest clients": {
-				"deleted at once", remove(role(account), func(r *request) { r.options = &metav1.DeleteOptions{OrphanDependents: new(true)} }),
-				remove(role(account), func(r *request) { r.options = &metav1.DeleteOptions{OrphanDependents: new(false)} }),
+				"deleted at once", remove(role(account), leavingOrphans(true)),
+				remove(role(account), leavingOrphans(false)),
 			},
 		},
 	},
@@ -83,7 +86,9 @@ var identityRules = map[string]tried{
 				"the controller of Wayleave alone", update(role(account, manyRules), emptied), update(role(account, manyRules), func(*rbacv1.Role) {}),
 			},
 			"many finalizers": {
-				"gets no finalizer", update(role(account, manyFinalizers), finalized, by(ours)), update(role(account, manyFinalizers), manyRules, by(ours)),
+				"gets no finalizer",
+				update(role(account, manyFinalizers), finalized, by(ours)),
+				update(role(account, manyFinalizers), manyRules, by(ours)),
 			},
 		},
 	},

@@ -28,9 +28,16 @@ var kindRules = map[string]tried{
 	"stamps": {
 		idle: create(configMap()),
 		rows: map[string]row{
-			"revoked by another": {"spec.revoked.by names another user", update(path(), revokedBy("bob"), by(eve)), update(path(), revokedBy(eve), by(eve))},
-			"who revoked stays":  {"spec.revoked.by names another user", update(path(revokedBy("bob")), revokedBy("dan"), by(eve)), update(path(revokedBy("bob")), suspended, by(eve))},
-			"changed by another": {"changed-by names another user", update(path(), changedBy("bob"), by(eve)), update(path(), changedBy(eve), by(eve))},
+			"revoked by another": {
+				"spec.revoked.by names another user", update(path(), revokedBy("bob"), by(eve)), update(path(), revokedBy(eve), by(eve)),
+			},
+			"who revoked stays": {
+				"spec.revoked.by names another user", update(path(revokedBy("bob")), revokedBy("dan"), by(eve)),
+				update(path(revokedBy("bob")), suspended, by(eve)),
+			},
+			"changed by another": {
+				"changed-by names another user", update(path(), changedBy("bob"), by(eve)), update(path(), changedBy(eve), by(eve)),
+			},
 			"who is too long for a stamp": {
 				"spec.revoked.by names another user", update(path(), revokedBy(strings.Repeat("x", 1020)+"…"), by(strings.Repeat("y", 2000))),
 				update(path(), revokedBy(strings.Repeat("y", 1020)+"…"), by(strings.Repeat("y", 2000))),
@@ -44,7 +51,9 @@ var kindRules = map[string]tried{
 	"status": {
 		idle: update(pod("x"), ran, at("status")),
 		rows: map[string]row{
-			"of a path": {"written by the controller of Wayleave alone", update(path(), active, at("status")), update(path(), active, at("status"), by(ours))},
+			"of a path": {
+				"written by the controller of Wayleave alone", update(path(), active, at("status")), update(path(), active, at("status"), by(ours)),
+			},
 			"of a hop": {
 				"written by the controller of Wayleave alone", update(aHop(), func(*v1alpha1.DelegationHop) {}, at("status"), by(eve)),
 				update(aHop(), func(*v1alpha1.DelegationHop) {}, at("status"), by(ours)),
@@ -54,25 +63,43 @@ var kindRules = map[string]tried{
 	"metadata": {
 		idle: create(configMap()),
 		rows: map[string]row{
-			"labels":                     {"metadata.labels: at most 64", create(path(labels(65))), create(path(labels(64)))},
-			"an annotation":              {"metadata.annotations: at most 64", create(path(filled("filler", 16385-len("filler")))), create(path(filled("filler", 16384-len("filler"))))},
-			"last-applied":               {"65,536 bytes", create(path(filled(lastApplied, 65537))), create(path(filled(lastApplied, 65536)))},
-			"finalizers":                 {"metadata.finalizers: at most 16", create(path(finalizers(17))), create(path(finalizers(16)))},
-			"owners":                     {"metadata.ownerReferences: at most 16", create(path(owners(17))), create(path(owners(16)))},
-			"managers":                   {"at most 8 managers", create(path(managers(9))), create(path(managers(8)))},
-			"one who changed it":         {"may have 4,128 bytes", update(path(), filled(v1alpha1.AnnotationChangedBy, 4129), by(long(4129))), update(path(), filled(v1alpha1.AnnotationChangedBy, 4128), by(long(4128)))},
-			"more than before":           {"metadata.labels: at most 64", update(path(labels(70)), labels(71)), update(path(labels(70)), labels(69))},
-			"room to suspend":            {"metadata.annotations: at most 64", update(path(), filled("filler", 20000)), update(path(), both(filled("filler", 20000), suspended))},
-			"a manager more, to revoke":  {"at most 8 managers", update(path(managers(12)), managers(13)), update(path(managers(12)), both(managers(13), revokedBy("")))},
-			"what is over, as it stands": {"metadata.finalizers: at most 16", update(path(finalizers(17)), finalizers(18)), update(path(finalizers(17)), suspended)},
+			"labels": {"metadata.labels: at most 64", create(path(labels(65))), create(path(labels(64)))},
+			"an annotation": {
+				"metadata.annotations: at most 64", create(path(filled("filler", 16385-len("filler")))),
+				create(path(filled("filler", 16384-len("filler")))),
+			},
+			"last-applied": {"65,536 bytes", create(path(filled(lastApplied, 65537))), create(path(filled(lastApplied, 65536)))},
+			"finalizers":   {"metadata.finalizers: at most 16", create(path(finalizers(17))), create(path(finalizers(16)))},
+			"owners":       {"metadata.ownerReferences: at most 16", create(path(owners(17))), create(path(owners(16)))},
+			"managers":     {"at most 8 managers", create(path(managers(9))), create(path(managers(8)))},
+			"one who changed it": {
+				"may have 4,128 bytes", update(path(), filled(v1alpha1.AnnotationChangedBy, 4129), by(long(4129))),
+				update(path(), filled(v1alpha1.AnnotationChangedBy, 4128), by(long(4128))),
+			},
+			"more than before": {
+				"metadata.labels: at most 64", update(path(labels(70)), labels(71)), update(path(labels(70)), labels(69)),
+			},
+			"room to suspend": {
+				"metadata.annotations: at most 64", update(path(), filled("filler", 20000)), update(path(), both(filled("filler", 20000), suspended)),
+			},
+			"a manager more, to revoke": {
+				"at most 8 managers", update(path(managers(12)), managers(13)), update(path(managers(12)), both(managers(13), revokedBy(""))),
+			},
+			"what is over, as it stands": {
+				"metadata.finalizers: at most 16", update(path(finalizers(17)), finalizers(18)), update(path(finalizers(17)), suspended),
+			},
 		},
 		worst: map[string]row{
-			"at all bounds":           {"metadata.labels: at most 64", update(path(fullPath), labels(65)), update(path(fullPath), both(fullPath, revokedBy(root)))},
-			"many small annotations":  {"metadata.annotations: at most 64", create(path(notes(20000))), create(path(notes(60)))},
-			"many small labels":       {"metadata.labels: at most 64", create(path(labels(7984))), create(path(labels(64)))},
-			"many long owners":        {"metadata.ownerReferences: at most 16", create(path(owners(4000))), create(path(owners(16)))},
-			"many managers":           {"at most 8 managers", create(path(managers(2000))), create(path(managers(8)))},
-			"the longest annotations": {"metadata.annotations: at most 64", create(path(filled("filler", 262000))), create(path(filled("filler", 16000)))},
+			"at all bounds": {
+				"metadata.labels: at most 64", update(path(fullPath), labels(65)), update(path(fullPath), both(fullPath, revokedBy(root))),
+			},
+			"many small annotations": {"metadata.annotations: at most 64", create(path(notes(8000))), create(path(notes(60)))},
+			"many small labels":      {"metadata.labels: at most 64", create(path(labels(7984))), create(path(labels(64)))},
+			"many long owners":       {"metadata.ownerReferences: at most 16", create(path(owners(4000))), create(path(owners(16)))},
+			"many managers":          {"at most 8 managers", create(path(managers(2000))), create(path(managers(8)))},
+			"the longest annotations": {
+				"metadata.annotations: at most 64", create(path(filled("filler", 262000))), create(path(filled("filler", 16000))),
+			},
 		},
 	},
 }
@@ -102,7 +129,8 @@ func subjectRows(declaring func(*v1alpha1.Subject, ...func(*request)) request) m
 	for i := range eight {
 		groups := append([]string{}, eight...)
 		groups[i] = "admins"
-		rows[fmt.Sprintf("group %d of 8", i)] = row{fmt.Sprintf("declares the group %q", groups[i/2*2]), as("alice", groups...), as("alice", eight...)}
+		says := fmt.Sprintf("declares the group %q", groups[i/2*2]) // the first of the two that an expression asks about
+		rows[fmt.Sprintf("group %d of 8", i)] = row{says, as("alice", groups...), as("alice", eight...)}
 	}
 	return rows
 }
@@ -111,11 +139,10 @@ func subjectRows(declaring func(*v1alpha1.Subject, ...func(*request)) request) m
 func originRows() map[string]row {
 	rows := subjectRows(func(s *v1alpha1.Subject, with ...func(*request)) request { return create(path(from(s)), with...) })
 	shorter := func(p *v1alpha1.DelegationPath) { p.Spec.Lifetime.Duration = &metav1.Duration{Duration: 60} }
-	rows["who changes it"] = row{`declares "root", and you may not act as them`, update(path(), shorter, by(eve)), update(path(), suspended, by(eve))}
-	rows["who takes it over"] = row{
-		`declares "root", and you may not act as them`, update(path(), shorter, by(eve)),
-		update(path(), both(shorter, from(&v1alpha1.Subject{User: eve})), by(eve)),
-	}
+	const says = `declares "root", and you may not act as them`
+	mine := from(&v1alpha1.Subject{User: eve})
+	rows["who changes it"] = row{says, update(path(), shorter, by(eve)), update(path(), suspended, by(eve))}
+	rows["who takes it over"] = row{says, update(path(), shorter, by(eve)), update(path(), both(shorter, mine), by(eve))}
 	return rows
 }
 

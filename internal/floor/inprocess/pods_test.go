@@ -22,10 +22,12 @@ var podRules = map[string]tried{
 	"gate": {
 		idle: update(pod("x"), imageSwapped),
 		rows: map[string]row{
-			"opened":    {"opened by the controller", update(hopPod(), opened), update(hopPod(), opened, by(ours))},
-			"a stamp":   {"stamped at its creation", update(hopPod(), podNoted(v1alpha1.AnnotationDeclaredBy)), update(hopPod(), podNoted("note"))},
-			"its hop":   {"stay as they are", update(hopPod(), podLabelled(v1alpha1.LabelHop)), update(hopPod(), podLabelled("team"))},
-			"by status": {"stay as they are", update(hopPod(), podLabelled(v1alpha1.LabelHop), at("status")), update(hopPod(), podLabelled("team"), at("status"))},
+			"opened":  {"opened by the controller", update(hopPod(), opened), update(hopPod(), opened, by(ours))},
+			"a stamp": {"stamped at its creation", update(hopPod(), podNoted(v1alpha1.AnnotationDeclaredBy)), update(hopPod(), podNoted("note"))},
+			"its hop": {"stay as they are", update(hopPod(), podLabelled(v1alpha1.LabelHop)), update(hopPod(), podLabelled("team"))},
+			"by status": {
+				"stay as they are", update(hopPod(), podLabelled(v1alpha1.LabelHop), at("status")), update(hopPod(), podLabelled("team"), at("status")),
+			},
 			"no label": {
 				"stay as they are", update(hopPod(podLabelled("team")), func(p *corev1.Pod) { p.Labels = nil }),
 				update(hopPod(podLabelled("team")), func(p *corev1.Pod) { delete(p.Labels, "team") }),
@@ -33,12 +35,16 @@ var podRules = map[string]tried{
 			"what it requires": {"stay as they are", update(hopPod(), podNoted(v1alpha1.AnnotationRequires)), update(hopPod(), podNoted("note"))},
 			"an image":         {"the images of a pod", update(hopPod(), imageSwapped, by(eve)), update(pod("x"), imageSwapped, by(eve))},
 			"its Job":          {"ownerReferences of a pod", update(hopPod(), ownedBy("1")), update(hopPod(), podOwnedByNobodyInControl)},
-			"another Job":      {"ownerReferences of a pod", update(hopPod(ownedBy("1")), ownedBy("2")), update(hopPod(ownedBy("1")), podLabelled("team"))},
+			"another Job": {
+				"ownerReferences of a pod", update(hopPod(ownedBy("1")), ownedBy("2")), update(hopPod(ownedBy("1")), podLabelled("team")),
+			},
 		},
 		worst: map[string]row{
 			"a full pod, opened":   {"opened by the controller", update(hopPod(full), opened), update(hopPod(full), opened, by(ours))},
 			"a full pod, an image": {"the images of a pod", update(hopPod(full), imageSwapped), update(hopPod(full), podLabelled("team"))},
-			"a full pod, its Job":  {"ownerReferences of a pod", update(hopPod(full, ownedBy("1")), ownedBy("2")), update(hopPod(full, ownedBy("1")), podNoted("note"))},
+			"a full pod, its Job": {
+				"ownerReferences of a pod", update(hopPod(full, ownedBy("1")), ownedBy("2")), update(hopPod(full, ownedBy("1")), podNoted("note")),
+			},
 		},
 	},
 	"hop-pods": {
@@ -69,10 +75,14 @@ var podRules = map[string]tried{
 				"no ephemeral container", update(hopPod(), debugged, at("ephemeralcontainers")), update(pod("x"), debugged, at("ephemeralcontainers")),
 			},
 			"in a namesake": {
-				"no ephemeral container", update(hopPod(), debugged, at("ephemeralcontainers")), update(pod("dhop-x"), debugged, at("ephemeralcontainers")),
+				"no ephemeral container",
+				update(hopPod(), debugged, at("ephemeralcontainers")),
+				update(pod("dhop-x"), debugged, at("ephemeralcontainers")),
 			},
-			"its size":  {"is not resized", update(hopPod(), activeFor, at("resize")), update(pod("dhop-x"), activeFor, at("resize"))},
-			"a binding": {"a binding brings no labels", create(bound(v1alpha1.AnnotationDeclaredBy), at("binding")), create(bound("note"), at("binding"))},
+			"its size": {"is not resized", update(hopPod(), activeFor, at("resize")), update(pod("dhop-x"), activeFor, at("resize"))},
+			"a binding": {
+				"a binding brings no labels", create(bound(v1alpha1.AnnotationDeclaredBy), at("binding")), create(bound("note"), at("binding")),
+			},
 		},
 		worst: map[string]row{"many annotations": {
 			"a binding brings no labels", create(bound(append(many(2048, 63), v1alpha1.AnnotationDeclaredBy)...), at("binding")),
@@ -135,7 +145,9 @@ func certified(p *corev1.Pod) {
 }
 
 func debugged(p *corev1.Pod) {
-	p.Spec.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "d", Image: elsewhere}}}
+	p.Spec.EphemeralContainers = []corev1.EphemeralContainer{
+		{EphemeralContainerCommon: corev1.EphemeralContainerCommon{Name: "d", Image: elsewhere}},
+	}
 }
 
 // bound is what binds a pod to a node, and brings annotations.

@@ -101,6 +101,13 @@ func cascading(policy metav1.DeletionPropagation) func(*request) {
 	return func(r *request) { r.options = &metav1.DeleteOptions{PropagationPolicy: &policy} }
 }
 
+// leavingOrphans asks for it as the oldest clients do.
+func leavingOrphans(orphans bool) func(*request) {
+	return func(r *request) {
+		r.options = &metav1.DeleteOptions{OrphanDependents: &orphans} //nolint:staticcheck // the API server still takes it
+	}
+}
+
 // Authorize answers what RBAC would: this is not what is tested.
 func (r request) Authorize(_ context.Context, a authorizer.Attributes) (authorizer.Decision, string, error) {
 	if slices.Contains(r.groups, masters) || slices.Contains(r.may, a.GetVerb()+" "+a.GetResource()+"/"+a.GetName()) {
@@ -162,7 +169,8 @@ func (r request) asks(t *testing.T, objectsAsMaps bool) question {
 
 // forPod binds a token to a pod; late asks a second before the account has ten minutes left.
 func forPod(r *request) {
-	r.object.(*authenticationv1.TokenRequest).Spec.BoundObjectRef = &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: "dhop-x"}
+	bound := &authenticationv1.BoundObjectReference{Kind: "Pod", APIVersion: "v1", Name: "dhop-x"}
+	r.object.(*authenticationv1.TokenRequest).Spec.BoundObjectRef = bound
 }
 
 func late(r *request) {

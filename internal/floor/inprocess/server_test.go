@@ -95,7 +95,9 @@ func (r release) compile(p *admissionregistrationv1.ValidatingAdmissionPolicy) (
 			messages[i] = &validating.MessageExpressionCondition{MessageExpression: v.MessageExpression}
 		}
 	}
-	compiled := &rule{ValidatingAdmissionPolicy: p, conditions: &meter{compiler.Compiler, nil, 0, 0}, rest: &meter{compiler.Compiler, nil, 0, 0}}
+	compiled := &rule{
+		ValidatingAdmissionPolicy: p, conditions: &meter{Compiler: compiler.Compiler}, rest: &meter{Compiler: compiler.Compiler},
+	}
 	withAuthorizer := plugincel.OptionalVariableDeclarations{HasAuthorizer: true}
 	compiler.Compiler, compiler.ConditionCompiler = compiled.rest, compiled.conditions
 	compiler.CompileAndStoreVariables(variables, withAuthorizer, r.mode)
@@ -160,7 +162,8 @@ func (p metered) ContextEval(ctx context.Context, input any) (ref.Val, *celgo.Ev
 type verdict struct {
 	// endedAt is where the policy left the request alone: at its resource rules, or at a match condition. Otherwise it is empty.
 	endedAt string
-	refused []string // its messages
+	// refused has the message of each validation that refuses, by its place in the policy.
+	refused map[int]string
 	errors  []string
 	cost    cost
 }
@@ -173,7 +176,7 @@ const atRules = "the resource rules"
 // judge asks a policy about a request.
 func (r *rule) judge(t *testing.T, q question) verdict {
 	t.Helper()
-	var v verdict
+	v := verdict{refused: map[int]string{}}
 	if !r.concerns(q.VersionedAttributes) {
 		return verdict{endedAt: atRules}
 	}
@@ -184,10 +187,10 @@ func (r *rule) judge(t *testing.T, q question) verdict {
 		m.total, m.dearest = 0, 0
 	}
 	result := r.validator.Validate(t.Context(), q.GetResource(), q.VersionedAttributes, nil, nil, celconfig.RuntimeCELCostBudget, q.request)
-	for _, d := range result.Decisions {
+	for i, d := range result.Decisions {
 		switch d.Evaluation {
 		case validating.EvalDeny:
-			v.refused = append(v.refused, d.Message)
+			v.refused[i] = d.Message
 		case validating.EvalError:
 			v.errors = append(v.errors, d.Message)
 		case validating.EvalAdmit:

@@ -20,7 +20,9 @@ var workloadRules = map[string]tried{
 			"another user": {"names another user", create(job(stamped("bob"))), create(job(stamped(root, masters)))},
 			"nobody":       {"names another user", create(job(stamped(""))), create(job(stamped(root, masters)))},
 			"a pod":        {"names another user", create(hopPod(podNoted(v1alpha1.AnnotationDeclaredBy))), create(hopPod(podNoted("note")))},
-			"more groups":  {"other groups than yours", create(job(stamped(eve, "team", masters)), byTeam), create(job(stamped(eve, "team")), byTeam)},
+			"more groups": {
+				"other groups than yours", create(job(stamped(eve, "team", masters)), byTeam), create(job(stamped(eve, "team")), byTeam),
+			},
 			"fewer groups": {"other groups than yours", create(job(stamped(eve)), byTeam), create(job(stamped(eve, "team")), byTeam)},
 			"odd groups": {
 				"other groups than yours", create(job(stamped(eve, odd[0], odd[1])), by(eve, odd...), may(mayUse)),
@@ -62,7 +64,9 @@ var workloadRules = map[string]tried{
 		rows: map[string]row{
 			"of a Job": {"the ServiceAccount belongs to a hop", create(job(runsAs(account))), create(job(runsAs("default")))},
 			"of a CronJob": {
-				"the ServiceAccount belongs to a hop", create(cronJob(func(c *batchv1.CronJob) { c.Spec.JobTemplate.Spec.Template.Spec.ServiceAccountName = account })), create(cronJob()),
+				"the ServiceAccount belongs to a hop",
+				create(cronJob(func(c *batchv1.CronJob) { c.Spec.JobTemplate.Spec.Template.Spec.ServiceAccountName = account })),
+				create(cronJob()),
 			},
 			"of others": {"the ServiceAccount belongs to a hop", create(podTemplate(account)), create(podTemplate("default"))},
 		},
@@ -73,11 +77,19 @@ var workloadRules = map[string]tried{
 			"a user": {
 				`hop "look" may not be used: NotPermittedToUse: you do not hold`, create(hopPod(), by(eve)), create(hopPod(), by(eve), may(mayUse)),
 			},
-			"who claims an owner":       {"you do not hold", create(hopPod(ownedBy("1")), by(eve)), create(hopPod(ownedBy("1")), by(server))},
-			"a controller without one":  {`its author "` + server + `" does not hold`, create(hopPod(), by(server)), create(hopPod(ownedBy("1")), by(server))},
-			"who may use another":       {"you do not hold", create(hopPod(), by(eve), may("use delegationhops/other")), create(hopPod(), by(eve), may(mayUse))},
-			"an owner without control":  {"does not hold", create(hopPod(podOwnedByNobodyInControl), by(server)), create(hopPod(ownedBy("1")), by(server))},
-			"who may do something else": {"you do not hold", create(hopPod(), by(eve), may("get delegationhops/look")), create(hopPod(), by(eve), may(mayUse))},
+			"who claims an owner": {"you do not hold", create(hopPod(ownedBy("1")), by(eve)), create(hopPod(ownedBy("1")), by(server))},
+			"a controller without one": {
+				`its author "` + server + `" does not hold`, create(hopPod(), by(server)), create(hopPod(ownedBy("1")), by(server)),
+			},
+			"who may use another": {
+				"you do not hold", create(hopPod(), by(eve), may("use delegationhops/other")), create(hopPod(), by(eve), may(mayUse)),
+			},
+			"an owner without control": {
+				"does not hold", create(hopPod(podOwnedByNobodyInControl), by(server)), create(hopPod(ownedBy("1")), by(server)),
+			},
+			"who may do something else": {
+				"you do not hold", create(hopPod(), by(eve), may("get delegationhops/look")), create(hopPod(), by(eve), may(mayUse)),
+			},
 		},
 		worst: map[string]row{"a full pod": {"does not hold", create(hopPod(full), by(longHop)), create(hopPod(full), by(longHop), may(mayUse))}},
 	},
@@ -87,17 +99,23 @@ var workloadRules = map[string]tried{
 			"a user":           {"you do not hold the verb use", create(job(), by(eve)), create(job(), by(eve), may(mayUse))},
 			"what runs":        {"you do not hold the verb use", update(job(), swapped, by(eve)), update(job(), scheduled, by(eve))},
 			"what it requires": {"you do not hold the verb use", update(job(), requiring, by(eve)), update(job(), requiring, by(eve), may(mayUse))},
-			"a hop for a Job":  {"you do not hold the verb use", update(plainJob(), declared, by(eve)), update(plainJob(), declared, by(eve), may(mayUse))},
-			"by a controller":  {"does not hold", create(job(), by(server)), create(job(jobOwnedBy("1")), by(server))},
+			"a hop for a Job": {
+				"you do not hold the verb use", update(plainJob(), declared, by(eve)), update(plainJob(), declared, by(eve), may(mayUse)),
+			},
+			"by a controller": {"does not hold", create(job(), by(server)), create(job(jobOwnedBy("1")), by(server))},
 		},
-		worst: map[string]row{"a full Job": {"does not hold", update(job(fullJob), swapped, by(longHop)), update(job(fullJob), scheduled, by(longHop))}},
+		worst: map[string]row{"a full Job": {
+			"does not hold", update(job(fullJob), swapped, by(longHop)),
+			update(job(fullJob), scheduled, by(longHop)),
+		}},
 	},
 	"use-by-cronjobs": {
 		idle: create(cronJob(func(c *batchv1.CronJob) { c.Spec.JobTemplate.Spec.Template.Labels = nil }), by(eve)),
 		rows: map[string]row{
 			"a user": {"you do not hold the verb use", create(cronJob(), by(eve)), create(cronJob(), by(eve), may(mayUse))},
 			"what runs": {
-				"you do not hold the verb use", update(cronJob(), func(c *batchv1.CronJob) { c.Spec.JobTemplate.Spec.Template.Spec.Containers[0].Image = elsewhere }, by(eve)),
+				"you do not hold the verb use",
+				update(cronJob(), func(c *batchv1.CronJob) { c.Spec.JobTemplate.Spec.Template.Spec.Containers[0].Image = elsewhere }, by(eve)),
 				update(cronJob(), func(c *batchv1.CronJob) { c.Spec.Suspend = new(true) }, by(eve)),
 			},
 		},
