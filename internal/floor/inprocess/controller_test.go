@@ -40,6 +40,14 @@ var controllerRules = map[string]tried{
 				"its own annotations", update(job(), noted[*batchv1.Job]("a", "b"), by(ours)),
 				update(job(), noted[*batchv1.Job]("delegation.wayleave.dev/suspended-for", "b"), by(ours)),
 			},
+			"an annotation that goes": {
+				"its own annotations", update(job(noted[*batchv1.Job]("a", "b")), func(j *batchv1.Job) { j.Annotations = nil }, by(ours)),
+				update(job(declaredFor("1")), noted[*batchv1.Job]("delegation.wayleave.dev/use-ended", "b"), by(ours)),
+			},
+			"for no hop": {
+				"for which hop", update(job(declaredFor("1")), func(j *batchv1.Job) { j.Annotations = nil }, by(ours)),
+				update(job(declaredFor("1")), started, by(ours)),
+			},
 			"who declared it": {
 				"its own annotations", update(job(), noted[*batchv1.Job](v1alpha1.AnnotationDeclaredBy, "bob"), by(ours)),
 				update(job(), declaredFor("1"), by(ours)),
@@ -150,6 +158,7 @@ var controllerRules = map[string]tried{
 				"Secrets of hops alone", update(secret(corev1.SecretTypeOpaque), ofAHop, by(ours)),
 				update(secret(corev1.SecretTypeOpaque, ofAHop), noted[*corev1.Secret]("a", "b"), by(ours)),
 			},
+			"of no type": {"of type Opaque", create(secret(corev1.SecretTypeTLS, ofAHop), by(ours)), create(secret("", ofAHop), by(ours))},
 			"of another type": {
 				"of type Opaque", create(secret(corev1.SecretTypeServiceAccountToken, ofAHop), by(ours)), create(secret("Opaque", ofAHop), by(ours)),
 			},

@@ -18,6 +18,9 @@ var identityRules = map[string]tried{
 			"an account by its user name": {
 				"only the controller", create(binding("mine", toUser(hop))), create(binding("mine", toUser("system:serviceaccount:team:default"))),
 			},
+			"a user who is no account": {
+				"only the controller", create(binding("mine", toUser(hop))), create(binding("mine", toUser("team:dhop-look"))),
+			},
 			"one more subject": {
 				"only the controller",
 				update(binding("mine", toUser("bob")), func(b *rbacv1.RoleBinding) { b.Subjects = append(b.Subjects, toAccount(account)) }),

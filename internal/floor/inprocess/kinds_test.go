@@ -15,7 +15,7 @@ const lastApplied = "kubectl.kubernetes.io/last-applied-configuration"
 var kindRules = map[string]tried{
 	"author": {
 		idle:  create(configMap()),
-		rows:  subjectRows(func(s *v1alpha1.Subject, with ...func(*request)) request { return create(aHop(writtenBy(s)), with...) }),
+		rows:  authorRows(),
 		worst: worstSubjects(func(s *v1alpha1.Subject, with ...func(*request)) request { return create(aHop(writtenBy(s)), with...) }),
 	},
 	"origin": {
@@ -37,6 +37,18 @@ var kindRules = map[string]tried{
 			},
 			"changed by another": {
 				"changed-by names another user", update(path(), changedBy("bob"), by(eve)), update(path(), changedBy(eve), by(eve)),
+			},
+			"who changed it stays": {
+				"changed-by names another user", update(path(changedBy("bob")), changedBy("dan"), by(eve)),
+				update(path(changedBy("bob")), labels(1), by(eve)),
+			},
+			"a short beginning": {
+				"spec.revoked.by names another user", update(path(), revokedBy("yyy…"), by(strings.Repeat("y", 2000))),
+				update(path(), revokedBy(strings.Repeat("y", 100)+"…"), by(strings.Repeat("y", 2000))),
+			},
+			"no ellipsis": {
+				"changed-by names another user", update(path(), changedBy(strings.Repeat("y", 100)), by(strings.Repeat("y", 2000))),
+				update(path(), changedBy(strings.Repeat("y", 100)+"…"), by(strings.Repeat("y", 2000))),
 			},
 			"who is too long for a stamp": {
 				"spec.revoked.by names another user", update(path(), revokedBy(strings.Repeat("x", 1020)+"…"), by(strings.Repeat("y", 2000))),
@@ -78,6 +90,30 @@ var kindRules = map[string]tried{
 			},
 			"more than before": {
 				"metadata.labels: at most 64", update(path(labels(70)), labels(71)), update(path(labels(70)), labels(69)),
+			},
+			"more notes than before": {"metadata.annotations: at most 64", update(path(notes(70)), notes(71)), update(path(notes(70)), notes(69))},
+			"more finalizers than before": {
+				"metadata.finalizers: at most 16", update(path(finalizers(20)), finalizers(21)), update(path(finalizers(20)), finalizers(19)),
+			},
+			"more owners than before": {
+				"metadata.ownerReferences: at most 16", update(path(owners(20)), owners(21)), update(path(owners(20)), owners(19)),
+			},
+			"as many owners, of longer names": {
+				"metadata.ownerReferences: at most 16", update(path(owners(20)), longerOwners), update(path(owners(20)), suspended),
+			},
+			"long keys": {"metadata.annotations: at most 64", create(path(keyed(33))), create(path(keyed(32)))},
+			"room to suspend, once": {
+				"metadata.annotations: at most 64", update(path(suspended), both(filled("filler", 20000), suspended)),
+				update(path(), both(filled("filler", 20000), suspended)),
+			},
+			"room to suspend, not to resume": {
+				"metadata.annotations: at most 64", update(path(), both(filled("filler", 20000), resumed)),
+				update(path(), both(filled("filler", 20000), suspended)),
+			},
+			"room to revoke": {
+				"metadata.annotations: at most 64",
+				update(path(), filled("filler", 20000)),
+				update(path(), both(filled("filler", 20000), revokedBy(""))),
 			},
 			"room to suspend": {
 				"metadata.annotations: at most 64", update(path(), filled("filler", 20000)), update(path(), both(filled("filler", 20000), suspended)),
@@ -135,6 +171,18 @@ func subjectRows(declaring func(*v1alpha1.Subject, ...func(*request)) request) m
 	return rows
 }
 
+// authorRows are those of subjects, and who answers for a hop that another user changes.
+func authorRows() map[string]row {
+	rows := subjectRows(func(s *v1alpha1.Subject, with ...func(*request)) request { return create(aHop(writtenBy(s)), with...) })
+	const says = `declares "root", and you may not act as them`
+	revoked := func(h *v1alpha1.DelegationHop) { h.Spec.Revoked = &v1alpha1.Revocation{Reason: "enough"} }
+	moved := func(h *v1alpha1.DelegationHop) { h.Spec.PathRef.Name = "q" }
+	dropped := func(h *v1alpha1.DelegationHop) { h.Spec.InheritScope = nil }
+	rows["who changes it"] = row{says, update(aHop(), moved, by(eve)), update(aHop(), revoked, by(eve))}
+	rows["who drops a field"] = row{says, update(aHop(), dropped, by(eve)), update(aHop(), labelled[*v1alpha1.DelegationHop]("a", "b"), by(eve))}
+	return rows
+}
+
 // originRows are those of subjects, and who answers for a path that another user changes.
 func originRows() map[string]row {
 	rows := subjectRows(func(s *v1alpha1.Subject, with ...func(*request)) request { return create(path(from(s)), with...) })
@@ -142,6 +190,9 @@ func originRows() map[string]row {
 	const says = `declares "root", and you may not act as them`
 	mine := from(&v1alpha1.Subject{User: eve})
 	rows["who changes it"] = row{says, update(path(), shorter, by(eve)), update(path(), suspended, by(eve))}
+	bounded := path(func(p *v1alpha1.DelegationPath) { p.Spec.Hops = &v1alpha1.HopBounds{MaxDepth: 1} })
+	dropped := func(p *v1alpha1.DelegationPath) { p.Spec.Hops = nil }
+	rows["who drops a field"] = row{says, update(bounded, dropped, by(eve)), update(bounded, suspended, by(eve))}
 	rows["who takes it over"] = row{says, update(path(), shorter, by(eve)), update(path(), both(shorter, mine), by(eve))}
 	return rows
 }
@@ -205,6 +256,19 @@ func labels(n int) func(*v1alpha1.DelegationPath) {
 
 func notes(n int) func(*v1alpha1.DelegationPath) {
 	return func(p *v1alpha1.DelegationPath) { p.Annotations = byKey(many(n, 1)) }
+}
+
+// keyed has annotations with keys of 256 bytes.
+func keyed(n int) func(*v1alpha1.DelegationPath) {
+	return func(p *v1alpha1.DelegationPath) { p.Annotations = byKey(many(n, 256)) }
+}
+
+func resumed(p *v1alpha1.DelegationPath) { p.Spec.Suspend = new(false) }
+
+func longerOwners(p *v1alpha1.DelegationPath) {
+	for i := range p.OwnerReferences {
+		p.OwnerReferences[i].Name += "x"
+	}
 }
 
 func byKey(keys []string) map[string]string {

@@ -34,7 +34,13 @@ var podRules = map[string]tried{
 			},
 			"what it requires": {"stay as they are", update(hopPod(), podNoted(v1alpha1.AnnotationRequires)), update(hopPod(), podNoted("note"))},
 			"an image":         {"the images of a pod", update(hopPod(), imageSwapped, by(eve)), update(pod("x"), imageSwapped, by(eve))},
-			"its Job":          {"ownerReferences of a pod", update(hopPod(), ownedBy("1")), update(hopPod(), podOwnedByNobodyInControl)},
+			"an image, past the gate": {
+				"the images of a pod", update(hopPod(allOpened), imageSwapped), update(hopPod(allOpened), podLabelled("team")),
+			},
+			"an image, at the gate": {
+				"the images of a pod", update(hopPod(of("default")), imageSwapped), update(hopPod(of("default")), podLabelled("team")),
+			},
+			"its Job": {"ownerReferences of a pod", update(hopPod(), ownedBy("1")), update(hopPod(), podOwnedByNobodyInControl)},
 			"another Job": {
 				"ownerReferences of a pod", update(hopPod(ownedBy("1")), ownedBy("2")), update(hopPod(ownedBy("1")), podLabelled("team")),
 			},

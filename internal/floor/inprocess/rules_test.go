@@ -36,6 +36,11 @@ var policies = func() map[string]tried {
 	for _, some := range []map[string]tried{controllerRules, hopRules, identityRules, kindRules, podRules, workloadRules} {
 		maps.Copy(all, some)
 	}
+	for policy, some := range fieldRows {
+		for _, rows := range some {
+			maps.Copy(all[policy].rows, rows)
+		}
+	}
 	return all
 }()
 

@@ -32,6 +32,18 @@ var workloadRules = map[string]tried{
 				"other groups than yours", create(job(stamped(eve, "system:serviceaccounts:a")), by(eve, "system:serviceaccounts:a"), may(mayUse)),
 				create(job(stamped(eve)), by(eve, "system:serviceaccounts:a"), may(mayUse)),
 			},
+			"which hop, later": {
+				"names another user", update(job(stamped(root, masters)), declaredFor("2"), by(eve)),
+				update(job(noted[*batchv1.Job](v1alpha1.AnnotationDeclaredBy, root)), declaredFor("1"), by(ours)),
+			},
+			"gone": {
+				"or is gone", update(job(stamped(root, masters)), func(j *batchv1.Job) { j.Annotations = nil }, by(eve)),
+				update(job(stamped(root, masters)), func(j *batchv1.Job) { j.Annotations, j.Spec.Template.Labels = nil, nil }, by(eve)),
+			},
+			"gone from a CronJob": {
+				"or is gone", update(cronJob(noted[*batchv1.CronJob](v1alpha1.AnnotationDeclaredBy, root)), unnoted, by(eve)),
+				update(cronJob(noted[*batchv1.CronJob]("note", "x")), unnoted, by(eve)),
+			},
 			"later": {
 				"names another user", update(job(stamped(root, masters)), stamped("bob", masters), by(eve)),
 				update(job(stamped(root, masters)), noted[*batchv1.Job]("note", "x"), by(eve)),
@@ -102,7 +114,15 @@ var workloadRules = map[string]tried{
 			"a hop for a Job": {
 				"you do not hold the verb use", update(plainJob(), declared, by(eve)), update(plainJob(), declared, by(eve), may(mayUse)),
 			},
-			"by a controller": {"does not hold", create(job(), by(server)), create(job(jobOwnedBy("1")), by(server))},
+			"what it drops": {
+				"you do not hold the verb use", update(job(hosted), func(j *batchv1.Job) { j.Spec.Template.Spec.HostAliases = nil }, by(eve)),
+				update(job(hosted), scheduled, by(eve)),
+			},
+			"what runs, by a controller": {
+				"does not hold", update(job(jobOwnedBy("1")), swapped, by(server)), update(job(jobOwnedBy("1")), started, by(server)),
+			},
+			"who claims an owner": {"you do not hold", create(job(jobOwnedBy("1")), by(eve)), create(job(jobOwnedBy("1")), by(server))},
+			"by a controller":     {"does not hold", create(job(), by(server)), create(job(jobOwnedBy("1")), by(server))},
 		},
 		worst: map[string]row{"a full Job": {
 			"does not hold", update(job(fullJob), swapped, by(longHop)),
@@ -112,7 +132,15 @@ var workloadRules = map[string]tried{
 	"use-by-cronjobs": {
 		idle: create(cronJob(func(c *batchv1.CronJob) { c.Spec.JobTemplate.Spec.Template.Labels = nil }), by(eve)),
 		rows: map[string]row{
-			"a user": {"you do not hold the verb use", create(cronJob(), by(eve)), create(cronJob(), by(eve), may(mayUse))},
+			"what it requires": {"you do not hold the verb use", update(cronJob(), cronRequiring, by(eve)), update(cronJob(), cronRequiring)},
+			"another hop":      {"you do not hold the verb use", update(cronJob(), cronOther, by(eve)), update(cronJob(), cronNone, by(eve))},
+			"by a controller":  {"does not hold", create(cronJob(), by(server)), create(cronJob(cronOwned), by(server))},
+			"what it drops": {
+				"you do not hold the verb use", update(cronJob(cronHosted), func(c *batchv1.CronJob) { *c = *cronJob() }, by(eve)),
+				update(cronJob(cronHosted), cronElsewhere, by(eve)),
+			},
+			"who claims an owner": {"you do not hold", create(cronJob(cronOwned), by(eve)), create(cronJob(cronOwned), by(server))},
+			"a user":              {"you do not hold the verb use", create(cronJob(), by(eve)), create(cronJob(), by(eve), may(mayUse))},
 			"what runs": {
 				"you do not hold the verb use",
 				update(cronJob(), func(c *batchv1.CronJob) { c.Spec.JobTemplate.Spec.Template.Spec.Containers[0].Image = elsewhere }, by(eve)),
@@ -172,6 +200,28 @@ func requiring(j *batchv1.Job) {
 func declared(j *batchv1.Job) {
 	j.Spec.Template.Labels = added(j.Spec.Template.Labels, v1alpha1.LabelHop, "look")
 }
+
+func hosted(j *batchv1.Job) { j.Spec.Template.Spec.HostAliases = []corev1.HostAlias{{IP: "192.0.2.1"}} }
+
+// inTemplate changes the template of a CronJob like that of a Job.
+func inTemplate(change func(*batchv1.Job)) func(*batchv1.CronJob) {
+	return func(c *batchv1.CronJob) {
+		j := &batchv1.Job{Spec: c.Spec.JobTemplate.Spec}
+		change(j)
+		c.Spec.JobTemplate.Spec = j.Spec
+	}
+}
+
+var (
+	cronRequiring, cronHosted, cronElsewhere = inTemplate(requiring), inTemplate(hosted), inTemplate(scheduled)
+
+	cronOther = inTemplate(func(j *batchv1.Job) { j.Spec.Template.Labels = map[string]string{v1alpha1.LabelHop: "other"} })
+	cronNone  = inTemplate(func(j *batchv1.Job) { j.Spec.Template.Labels = nil })
+)
+
+func unnoted(c *batchv1.CronJob) { c.Annotations = nil }
+
+func cronOwned(c *batchv1.CronJob) { c.OwnerReferences = append(c.OwnerReferences, controlledBy("1")) }
 
 func podTemplate(account string) *corev1.PodTemplate {
 	p := &corev1.PodTemplate{ObjectMeta: named("t"), Template: template()}
