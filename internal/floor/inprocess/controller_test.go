@@ -135,6 +135,12 @@ var controllerRules = map[string]tried{
 				"the labels of hops alone", create(roleLabelled("rbac.authorization.k8s.io/aggregate-to-view"), by(ours)),
 				create(roleLabelled(v1alpha1.LabelHopUID), by(ours)),
 			},
+			"by a label of its own": {
+				"the labels of hops alone", create(roleLabelled("team"), by(ours)), create(roleLabelled("app.kubernetes.io/managed-by"), by(ours)),
+			},
+			"another binding's deletion": {
+				"named dhop-… alone", remove(binding("mine", toUser("bob")), by(ours)), remove(binding(account, toAccount(account)), by(ours)),
+			},
 			"an aggregated": {
 				"aggregates no ClusterRole", create(clusterRole(&rbacv1.AggregationRule{}), by(ours)), create(clusterRole(nil), by(ours)),
 			},

@@ -32,8 +32,8 @@ var identityRules = map[string]tried{
 		},
 		worst: map[string]row{
 			"many short names": {
-				"only the controller", create(binding("mine", append(toUsers(many(8000, 1)), toAccount(account))...)),
-				create(binding("mine", toUsers(many(8000, 1))...)),
+				"only the controller", create(binding("mine", append(toUsers(many(5000, 1)), toAccount(account))...)),
+				create(binding("mine", toUsers(many(5000, 1))...)),
 			},
 			"many long names": {
 				"only the controller", create(binding("mine", append(toUsers(many(5000, 250)), toAccount(account))...)),

@@ -115,6 +115,18 @@ var kindRules = map[string]tried{
 				update(path(), filled("filler", 20000)),
 				update(path(), both(filled("filler", 20000), revokedBy(""))),
 			},
+			"fewer labels, of more bytes": {
+				"metadata.labels: at most 64", update(path(labels(70)), longLabels), update(path(labels(70)), both(labels(70), suspended)),
+			},
+			"a longer last-applied": {
+				"65,536 bytes", update(path(filled(lastApplied, 70000)), filled(lastApplied, 70001)),
+				update(path(filled(lastApplied, 70000)), filled(lastApplied, 69999)),
+			},
+			"no room once it is revoked": {
+				"metadata.annotations: at most 64",
+				update(path(revokedBy("")), filled("filler", 20000)),
+				update(path(revokedBy("")), filled("filler", 16000)),
+			},
 			"room to suspend": {
 				"metadata.annotations: at most 64", update(path(), filled("filler", 20000)), update(path(), both(filled("filler", 20000), suspended)),
 			},
@@ -129,7 +141,7 @@ var kindRules = map[string]tried{
 			"at all bounds": {
 				"metadata.labels: at most 64", update(path(fullPath), labels(65)), update(path(fullPath), both(fullPath, revokedBy(root))),
 			},
-			"many small annotations": {"metadata.annotations: at most 64", create(path(notes(8000))), create(path(notes(60)))},
+			"many small annotations": {"metadata.annotations: at most 64", create(path(notes(5000))), create(path(notes(60)))},
 			"many small labels":      {"metadata.labels: at most 64", create(path(labels(7984))), create(path(labels(64)))},
 			"many long owners":       {"metadata.ownerReferences: at most 16", create(path(owners(4000))), create(path(owners(16)))},
 			"many managers":          {"at most 8 managers", create(path(managers(2000))), create(path(managers(8)))},
@@ -179,7 +191,8 @@ func authorRows() map[string]row {
 	moved := func(h *v1alpha1.DelegationHop) { h.Spec.PathRef.Name = "q" }
 	dropped := func(h *v1alpha1.DelegationHop) { h.Spec.InheritScope = nil }
 	rows["who changes it"] = row{says, update(aHop(), moved, by(eve)), update(aHop(), revoked, by(eve))}
-	rows["who drops a field"] = row{says, update(aHop(), dropped, by(eve)), update(aHop(), labelled[*v1alpha1.DelegationHop]("a", "b"), by(eve))}
+	marked := labelled[*v1alpha1.DelegationHop]("a", "b")
+	rows["who drops a field"] = row{says, update(aHop(), dropped, by(eve)), update(aHop(), marked, by(eve))}
 	return rows
 }
 
@@ -257,6 +270,9 @@ func labels(n int) func(*v1alpha1.DelegationPath) {
 func notes(n int) func(*v1alpha1.DelegationPath) {
 	return func(p *v1alpha1.DelegationPath) { p.Annotations = byKey(many(n, 1)) }
 }
+
+// longLabels are fewer than 70, with more bytes than are allowed.
+func longLabels(p *v1alpha1.DelegationPath) { p.Labels = byKey(many(69, 128)) }
 
 // keyed has annotations with keys of 256 bytes.
 func keyed(n int) func(*v1alpha1.DelegationPath) {
