@@ -89,8 +89,8 @@ func asked(r request, o client.Object, with []func(*request)) request {
 	return r
 }
 
-func by(user string, groups ...string) func(*request) {
-	return func(r *request) { r.user, r.groups = user, append(groups, "system:authenticated") }
+func by(name string, groups ...string) func(*request) {
+	return func(r *request) { r.user, r.groups = name, slices.Concat(groups, []string{"system:authenticated"}) }
 }
 
 func may(what ...string) func(*request) { return func(r *request) { r.may = append(r.may, what...) } }

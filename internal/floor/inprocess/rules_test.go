@@ -100,7 +100,7 @@ func TestCosts(t *testing.T) {
 	}
 }
 
-func share(cost uint64, of uint64) string {
+func share(cost, of uint64) string {
 	return fmt.Sprintf("%d (%.1f %%)", cost, 100*float64(cost)/float64(of))
 }
 
