@@ -121,7 +121,6 @@ func TestMadeFromTemplates(t *testing.T) {
 			p.OwnerReferences = []metav1.OwnerReference{*metav1.NewControllerRef(job, batchv1.SchemeGroupVersion.WithKind("Job"))}
 		})
 	}
-	const jobController = "system:serviceaccount:kube-system:job-controller"
 	c, err := client.New(suite.cluster.UserConfig(jobController), client.Options{Scheme: operator.Scheme()})
 	f.must(err)
 	f.allowed(c.Create(t.Context(), owned("dhop-a"), client.DryRunAll))
