@@ -23,7 +23,7 @@ import (
 // cluster are built.
 type sizes struct {
 	revocations, tokens, grants, cascades, cascadeHops, strangers, hops, pods, algebra int
-	uses, idle, burstHops, burstPods, withdrawn, answers                               int
+	uses, idle, burstHops, burstPods, withdrawn, answers, writes                       int
 }
 
 // options are the flags. The bench starts itself again with the last two, which are hidden; see allow.go.
@@ -52,9 +52,11 @@ func parse(args []string) options {
 	flags.IntVar(&n.withdrawn, "withdrawn", 500, "hops in use of the path that is revoked; 1000 take many minutes to be in use")
 	flags.IntVar(&n.hops, "hops", 10_000, "hops in the cache of the webhook while pods are admitted")
 	flags.IntVar(&n.idle, "idle", 1000, "idle hops in the cluster while gates are opened; 10000 take many minutes to become idle")
+	flags.IntVar(&n.writes, "writes", 400, "writes of each kind, with the policies and without")
 	flags.IntVar(&n.pods, "pods", 200, "pods of each kind to admit")
 	flags.StringVar(&o.only, "only", "",
-		"regular expression of what to measure: algebra, revocation, tokens, grant, cascade, strangers, answer, gate, admission; empty means all")
+		"regular expression of what to measure: algebra, floor, answer, revocation, tokens, grant, cascade, strangers, gate, admission; "+
+			"empty means all")
 	flags.StringVar(&o.allow, "allow", "", "")
 	flags.IntVar(&o.port, "port", 0, "")
 	flags.Usage = func() {
@@ -134,19 +136,8 @@ func runStages(ctx context.Context, n sizes, chosen *regexp.Regexp, found *resul
 			stages = append(stages, st)
 		}
 	}
-	if chosen.MatchString("algebra") { // first, while nothing else runs here
-		rows, err := algebra(ctx, n.algebra)
-		found.rows = append(found.rows, rows...)
-		if err != nil {
-			return fmt.Errorf("algebra: %w", err)
-		}
-	}
-	if chosen.MatchString("answer") {
-		rows, err := answers(ctx, n)
-		found.rows = append(found.rows, rows...)
-		if err != nil {
-			return fmt.Errorf("answer: %w", err)
-		}
+	if err := runAlone(ctx, n, chosen, found); err != nil {
+		return err
 	}
 	if len(stages) == 0 {
 		return nil
@@ -164,6 +155,28 @@ func runStages(ctx context.Context, n sizes, chosen *regexp.Regexp, found *resul
 			return fmt.Errorf("%s: %w", st.name, err)
 		}
 		progress("%s took %s", st.name, time.Since(began).Round(100*time.Millisecond))
+	}
+	return nil
+}
+
+// runAlone runs the stages that need no site, or one of their own.
+func runAlone(ctx context.Context, n sizes, chosen *regexp.Regexp, found *results) error {
+	for _, st := range []struct {
+		name string
+		run  func() ([]row, error)
+	}{
+		{"algebra", func() ([]row, error) { return algebra(ctx, n.algebra) }}, // first, while nothing else runs here
+		{"floor", func() ([]row, error) { return policies(ctx, n, &found.notes) }},
+		{"answer", func() ([]row, error) { return answers(ctx, n) }},
+	} {
+		if !chosen.MatchString(st.name) {
+			continue
+		}
+		rows, err := st.run()
+		found.rows = append(found.rows, rows...)
+		if err != nil {
+			return fmt.Errorf("%s: %w", st.name, err)
+		}
 	}
 	return nil
 }
