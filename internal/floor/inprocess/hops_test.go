@@ -10,6 +10,9 @@ import (
 // longHop is a hop of the longest name.
 var longHop = "system:serviceaccount:" + strings.Repeat("n", 63) + ":dhop-" + strings.Repeat("x", 200) + ".5f0d.1767229200"
 
+// longAccount is another account of a name as long.
+var longAccount = strings.Replace(longHop, ":dhop-", ":xhop-", 1)
+
 // hopRules are about what the identity of a hop may not do, whatever its scope.
 var hopRules = map[string]tried{
 	"hop-kubernetes": {

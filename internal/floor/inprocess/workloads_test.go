@@ -125,8 +125,8 @@ var workloadRules = map[string]tried{
 			"by a controller":     {"does not hold", create(job(), by(server)), create(job(jobOwnedBy("1")), by(server))},
 		},
 		worst: map[string]row{"a full Job": {
-			"does not hold", update(job(fullJob), swapped, by(longHop)),
-			update(job(fullJob), scheduled, by(longHop)),
+			"does not hold", update(job(fullJob), swapped, by(longAccount)),
+			update(job(fullJob), scheduled, by(longAccount)),
 		}},
 	},
 	"use-by-cronjobs": {
