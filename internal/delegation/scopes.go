@@ -119,6 +119,15 @@ func Places(hop *v1alpha1.DelegationHop, written v1alpha1.Scope) []string {
 	return slices.Compact(places)
 }
 
+// Binds says whether a hop has a binding in a namespace; the empty one means the whole cluster.
+func Binds(hop *v1alpha1.DelegationHop, written v1alpha1.Scope, namespace string) bool {
+	if namespace == "" {
+		return len(written.Cluster) > 0
+	}
+	inScope := slices.ContainsFunc(written.Namespaced, func(s v1alpha1.NamespacedScope) bool { return slices.Contains(s.Namespaces, namespace) })
+	return inScope || hop.Spec.Delegation != nil && namespace == hop.Namespace
+}
+
 // NamespaceNotFound is the finding about a namespace of a scope that does not exist.
 func NamespaceNotFound(which string) Finding {
 	return Finding{

@@ -353,12 +353,14 @@ func (g *Gatherer) foreign(ctx context.Context, hop *v1alpha1.DelegationHop, in 
 		return delegation.Foreign{}
 	}
 	reader, f := rbac.Reader{Cache: g.Cache}, delegation.Foreign{Strict: g.ExclusiveStrict}
+	written, _ := delegation.WrittenScope(in)
+	// What has the name of the account where the hop has bindings is one of those, whatever became of it: it is put back.
 	isOwn := func(o client.Object) bool {
-		return o.GetName() == account && o.GetLabels()[v1alpha1.LabelHopUID] == string(hop.UID)
+		labelled := o.GetLabels()[v1alpha1.LabelHopUID] == string(hop.UID)
+		return o.GetName() == account && (labelled || delegation.Binds(hop, written, o.GetNamespace()))
 	}
 	var err error
 	if f.ByName, err = reader.ByName(ctx, rbac.ServiceAccountUser(hop.Namespace, account), isOwn); err == nil {
-		written, _ := delegation.WrittenScope(in)
 		f.ByGroup, err = reader.ByGroup(ctx, hop.Namespace, delegation.Places(hop, written))
 	}
 	if err != nil {

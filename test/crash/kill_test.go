@@ -37,7 +37,7 @@ func TestKill(t *testing.T) {
 	start := func() *cluster.Program {
 		// Without an election there is no Lease of the dead to wait for. Two never run at the same time.
 		p, err := suite.cluster.StartProgram("wayleave-controller", binary, "controller", "--kubeconfig="+kubeconfig(t),
-			"--leader-elect=false", "--health-probe-bind-address=0", "--sweep-interval=24h")
+			"--leader-elect=false", "--health-probe-bind-address=0", "--sweep-interval=24h", "--require-floor=false")
 		r.must(t, err)
 		return p
 	}

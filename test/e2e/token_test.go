@@ -111,7 +111,7 @@ func TestOrphanedSecret(t *testing.T) {
 	f.remove(f.by, h)
 	f.gone(orphan.DeepCopy())
 	orphan.OwnerReferences, orphan.ResourceVersion, orphan.UID = nil, "", ""
-	f.make(orphan)
+	f.eventually("the Secret to be made", func() error { return suite.admin.Create(t.Context(), orphan.DeepCopy()) })
 
 	next := f.hop("isolate", "contain", "")
 	f.apply(f.by, next)
