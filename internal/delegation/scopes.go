@@ -124,7 +124,9 @@ func Binds(hop *v1alpha1.DelegationHop, written v1alpha1.Scope, namespace string
 	if namespace == "" {
 		return len(written.Cluster) > 0
 	}
-	inScope := slices.ContainsFunc(written.Namespaced, func(s v1alpha1.NamespacedScope) bool { return slices.Contains(s.Namespaces, namespace) })
+	inScope := slices.ContainsFunc(written.Namespaced, func(s v1alpha1.NamespacedScope) bool {
+		return slices.Contains(s.Namespaces, namespace)
+	})
 	return inScope || hop.Spec.Delegation != nil && namespace == hop.Namespace
 }
 
