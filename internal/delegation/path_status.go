@@ -45,13 +45,13 @@ func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop, unbound tim
 		next.History = latest(next.History)
 	}
 	s := conditionSetter{conditions: &next.Conditions, generation: path.Generation, now: now}
-	setOriginAuthorized(s, in.Facts.Origin, v)
+	setOriginAuthorized(s, in.Facts.Origin, v, path.Spec.Scope.AcceptedRisks)
 	s.setSummary(reason, v.Message())
 	return next
 }
 
 // setOriginAuthorized states what was answered about the origin, and what a verdict says about it.
-func setOriginAuthorized(s conditionSetter, answer Answer, v Verdict) {
+func setOriginAuthorized(s conditionSetter, answer Answer, v Verdict, risks []v1alpha1.Risk) {
 	set := func(status metav1.ConditionStatus, f Finding) {
 		s.set(v1alpha1.ConditionOriginAuthorized, status, f.Reason, f.BoundedString())
 	}
@@ -74,7 +74,7 @@ func setOriginAuthorized(s conditionSetter, answer Answer, v Verdict) {
 	}
 	s.set(
 		v1alpha1.ConditionOriginAuthorized, metav1.ConditionTrue, v1alpha1.ReasonOriginAuthorized,
-		"the origin may do all that the path allows",
+		"the origin may do all that the path allows"+accepted(risks),
 	)
 }
 

@@ -17,6 +17,14 @@ func acceptsRisk(p *v1alpha1.DelegationPath, risk v1alpha1.Risk) bool {
 	return slices.Contains(p.Spec.Scope.AcceptedRisks, risk)
 }
 
+// accepted says which risks a path accepts, for its status; empty where it accepts none.
+func accepted(risks []v1alpha1.Risk) string {
+	if len(risks) == 0 {
+		return ""
+	}
+	return "; it accepts the risks " + join(risks)
+}
+
 // AsksToAccept says whether the verdict depends on whether the path's origin may accept risks.
 func AsksToAccept(p *v1alpha1.DelegationPath) bool {
 	return p.Spec.Origin != nil && len(toAccept(p)) > 0

@@ -1,10 +1,12 @@
 package delegation
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
@@ -118,6 +120,11 @@ func TestEvaluateRisks(t *testing.T) {
 		in: with(Deny, v1alpha1.RiskStreams, v1alpha1.RiskExec), twin: with(Deny, v1alpha1.RiskStreams), want: notAccepted,
 	}
 	checkDenials(t, denials)
+	in := with(Allow, v1alpha1.RiskStreams, v1alpha1.RiskExec)
+	conditions := PathStatus(in, Evaluate(in), nil, noon).Conditions
+	if c := meta.FindStatusCondition(conditions, v1alpha1.ConditionOriginAuthorized); !strings.HasSuffix(c.Message, "Streams, Exec") {
+		t.Errorf("the status does not say what the path accepts: %s", c.Message)
+	}
 	if v := Evaluate(with(Undetermined, v1alpha1.RiskExec)); v.Outcome != Undetermined {
 		t.Errorf("where nobody knows who may accept, the verdict is %+v", v)
 	}
