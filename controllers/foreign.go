@@ -24,37 +24,46 @@ func (r *HopReconciler) mapForeign(ctx context.Context, o client.Object) []recon
 	}
 	switch o := o.(type) {
 	case *rbacv1.RoleBinding:
-		return append(requestsFor(hopsNamed(o.Subjects, o.Namespace)), r.mapGroups(ctx, o.Subjects, o.Namespace)...)
+		return append(r.mapNamed(ctx, o.Subjects, o.Namespace), r.mapGroups(ctx, o.Subjects, o.Namespace)...)
 	case *rbacv1.ClusterRoleBinding:
-		return append(requestsFor(hopsNamed(o.Subjects, "")), r.mapGroups(ctx, o.Subjects, "")...)
+		return append(r.mapNamed(ctx, o.Subjects, ""), r.mapGroups(ctx, o.Subjects, "")...)
 	}
 	return nil
 }
 
 // mapGroups leads to the hops in whose groups are among some subjects, and that live or work in a namespace; the empty one means the
-// whole cluster.
+// whole cluster. However many subjects there are, the hops are gone through once.
 func (r *HopReconciler) mapGroups(ctx context.Context, subjects []rbacv1.Subject, place string) []reconcile.Request {
-	var requests []reconcile.Request
+	of, all := map[string]bool{}, false
 	for _, s := range subjects {
-		namespace, one := strings.CutPrefix(s.Name, "system:serviceaccounts:")
-		all := s.Name == "system:serviceaccounts" || s.Name == "system:authenticated"
-		if s.Kind != rbacv1.GroupKind || !one && !all {
+		if s.Kind != rbacv1.GroupKind {
 			continue
 		}
-		if all {
-			namespace = ""
+		all = all || s.Name == "system:serviceaccounts" || s.Name == "system:authenticated"
+		if namespace, ok := strings.CutPrefix(s.Name, "system:serviceaccounts:"); ok {
+			of[namespace] = true
 		}
-		hops, err := r.hops.All(ctx, client.InNamespace(namespace))
-		if err != nil {
-			ctrl.LoggerFrom(ctx).Error(err, "cannot list the hops that a binding of a group concerns")
-		}
-		for _, hop := range hops {
-			if place == "" || slices.Contains(delegation.Places(hop, r.mostOf(ctx, hop)), place) {
-				requests = append(requests, reconcile.Request{NamespacedName: delegation.HopKey(hop)})
-			}
+	}
+	if !all && len(of) == 0 {
+		return nil
+	}
+	hops, err := r.hops.All(ctx)
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot list the hops that a binding of a group concerns")
+	}
+	var requests []reconcile.Request
+	for _, hop := range hops {
+		if (all || of[hop.Namespace]) && (place == "" || place == hop.Namespace || r.worksIn(ctx, hop, place)) {
+			requests = append(requests, reconcile.Request{NamespacedName: delegation.HopKey(hop)})
 		}
 	}
 	return requests
+}
+
+// worksIn says whether a hop, or its path where it inherits a scope, names a namespace.
+func (r *HopReconciler) worksIn(ctx context.Context, hop *v1alpha1.DelegationHop, place string) bool {
+	scope := r.mostOf(ctx, hop)
+	return slices.ContainsFunc(scope.Namespaced, func(s v1alpha1.NamespacedScope) bool { return slices.Contains(s.Namespaces, place) })
 }
 
 // mostOf is the scope of a hop, or that of its path where it inherits one.
@@ -69,16 +78,22 @@ func (r *HopReconciler) mostOf(ctx context.Context, hop *v1alpha1.DelegationHop)
 	return path.Spec.Scope
 }
 
-// hopsNamed are the hops whose accounts a binding in a namespace names, by the part of the name that says which hop it is.
-func hopsNamed(subjects []rbacv1.Subject, namespace string) []types.NamespacedName {
-	var hops []types.NamespacedName
+// mapNamed leads to the hops whose accounts a binding in a namespace names, by the part of the name that says which hop it is.
+func (r *HopReconciler) mapNamed(ctx context.Context, subjects []rbacv1.Subject, namespace string) []reconcile.Request {
+	named := map[types.NamespacedName]bool{}
 	for _, user := range rbac.UsersNamed(subjects, namespace) {
 		account, ok := rbac.ServiceAccountOf(user)
 		name, isHop := strings.CutPrefix(account.Name, v1alpha1.AccountPrefix)
 		if ok && isHop {
 			hop, _, _ := strings.Cut(name, ".")
-			hops = append(hops, types.NamespacedName{Namespace: account.Namespace, Name: hop})
+			named[types.NamespacedName{Namespace: account.Namespace, Name: hop}] = true
 		}
 	}
-	return hops
+	var requests []reconcile.Request
+	for key := range named {
+		if err := r.hops.Get(ctx, key, &v1alpha1.DelegationHop{}, client.UnsafeDisableDeepCopy); err == nil {
+			requests = append(requests, reconcile.Request{NamespacedName: key})
+		}
+	}
+	return requests
 }

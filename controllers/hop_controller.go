@@ -141,7 +141,7 @@ func (r *HopReconciler) apply(ctx context.Context, p *pass) delegation.Applied {
 	ended := r.endUses(ctx, p)
 	switch {
 	case p.v.Outcome == delegation.Deny, delegation.FactsTooOld(p.next, p.in.Now, r.maxFactAge):
-		if why := p.v.Findings[0]; why.Reason == v1alpha1.ReasonNotExclusive { // the next account is bound as fast as somebody likes
+		if why := p.v.Findings[0]; bindable[why.Reason] { // the next account is bound as fast as somebody likes
 			r.waits.deny(p.hop(), why)
 		}
 		applied := r.withdrawHop(ctx, p.hop(), p.next, p.v.Findings[0], p.v.Cascades())
@@ -156,6 +156,9 @@ func (r *HopReconciler) apply(ctx context.Context, p *pass) delegation.Applied {
 	applied.Again = p.again
 	return applied
 }
+
+// bindable are the reasons that somebody can cause for one account by its name, and for the next one again.
+var bindable = map[v1alpha1.Reason]bool{v1alpha1.ReasonNotExclusive: true, v1alpha1.ReasonNotIsolated: true}
 
 // inEffect says whether the grant of a hop exists, all of it.
 func (r *HopReconciler) inEffect(ctx context.Context, p *pass) metav1.ConditionStatus {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/rbac"
 )
 
 // upstreamChanges passes what changes the verdict on hops below a path or a hop. The rest of the status, such as how many
@@ -32,12 +33,16 @@ func verdictStatus(o client.Object) []any {
 	return nil
 }
 
-// comesOrGoes passes what was created or deleted, or has another author.
+// comesOrGoes passes what was created or deleted, or has another author or parent.
 var comesOrGoes = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {
 	before, ok := e.ObjectOld.(*v1alpha1.DelegationHop)
 	after, alsoHop := e.ObjectNew.(*v1alpha1.DelegationHop)
-	return ok && alsoHop && !equality.Semantic.DeepEqual(before.Spec.Author, after.Spec.Author)
+	return ok && alsoHop &&
+		(before.Status.ParentUID != after.Status.ParentUID || !equality.Semantic.DeepEqual(before.Spec.Author, after.Spec.Author))
 }}
+
+// bindsOthers passes bindings that came or went, or give something to others than before.
+var bindsOthers = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool { return !rbac.SameRights(e.ObjectOld, e.ObjectNew) }}
 
 // tokenMoves passes hops that begin or end to keep their token in a Secret.
 var tokenMoves = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool {

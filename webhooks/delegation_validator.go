@@ -83,7 +83,7 @@ func (v *delegationValidator) path(ctx context.Context, req admission.Request, p
 // opens says what a risk opens, for the warning to who accepts it.
 var opens = map[v1alpha1.Risk]string{
 	v1alpha1.RiskStreams:         "a watch or a followed log that is open when the path is revoked goes on until the API server ends it",
-	v1alpha1.RiskExec:            "its hops may do what the pods may that they enter, as long as the connection is open",
+	v1alpha1.RiskExec:            "its hops may do what the pods may that they enter, until the connection or the added container ends",
 	v1alpha1.RiskWorkloads:       "its hops may make pods with any account and Secret of the scope's namespaces, which outlive the path",
 	v1alpha1.RiskCustomResources: "controllers of others do with their own permissions what its hops write",
 }

@@ -34,6 +34,7 @@ func (e *evaluation) checkBounds(h *v1alpha1.DelegationHop, n node) {
 	}
 	if IsHopAccount(authorOf(h)) {
 		if above != nil {
+			e.checkNarrower(w, above, n)
 			images = append(images, bound{nodeName(above), above.Spec.Workload.Images})
 		} else if len(images) == 0 {
 			images = append(images, bound{"the path, in hops.images,", nil})
@@ -42,6 +43,25 @@ func (e *evaluation) checkBounds(h *v1alpha1.DelegationHop, n node) {
 	e.checkListed(w.Images, images, covers, Finding{Reason: v1alpha1.ReasonImageNotAllowed, Node: n.name, Field: "spec.workload.images"})
 	e.checkListed(w.Secrets, secrets, func(a, b string) bool { return a == b },
 		Finding{Reason: v1alpha1.ReasonSecretNotInScope, Node: n.name, Field: "spec.workload.secrets"})
+}
+
+// checkNarrower checks that what the identity of a hop made runs what that hop may, and each use no longer.
+func (e *evaluation) checkNarrower(w *v1alpha1.Workload, above *v1alpha1.DelegationHop, n node) {
+	for _, kind := range w.Kinds {
+		if !slices.Contains(above.Spec.Workload.Kinds, kind) {
+			e.report(Finding{
+				Reason: v1alpha1.ReasonWorkloadNotAllowed, Node: n.name, Field: "spec.workload.kinds",
+				Message: fmt.Sprintf("%s, which made the hop, does not allow kind %s: leave it out", nodeName(above), kind),
+			})
+			return
+		}
+	}
+	if most := above.Spec.Workload.MaxDuration; most != nil && (w.MaxDuration == nil || w.MaxDuration.Duration > most.Duration) {
+		e.report(Finding{
+			Reason: v1alpha1.ReasonLifetimeExceedsParent, Node: n.name, Field: "spec.workload.maxDuration",
+			Message: fmt.Sprintf("a use of %s, which made the hop, lasts %s at most: name that or less", nodeName(above), most.Duration),
+		})
+	}
 }
 
 // checkListed reports what is on a list of a hop and not on one above, the first of them.

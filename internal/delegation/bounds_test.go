@@ -2,6 +2,9 @@ package delegation
 
 import (
 	"testing"
+	"time"
+
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
@@ -10,6 +13,14 @@ func listing(images []string, secrets ...string) hopOption {
 	return hopSpec(func(s *v1alpha1.DelegationHopSpec) {
 		s.Workload = &v1alpha1.Workload{Kinds: []v1alpha1.WorkloadKind{v1alpha1.WorkloadJob}, Images: images, Secrets: secrets}
 	})
+}
+
+func ofKind(kind v1alpha1.WorkloadKind) hopOption {
+	return hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Workload.Kinds = []v1alpha1.WorkloadKind{kind} })
+}
+
+func lastingAtMost(d time.Duration) hopOption {
+	return hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Workload.MaxDuration = &metav1.Duration{Duration: d} })
 }
 
 func running(images []string, secrets ...string) pathOption {
@@ -56,6 +67,16 @@ func TestEvaluateBounds(t *testing.T) {
 		"an image that the parent, which made the hop, does not list": {
 			in:   ask(path(), hop("triage", delegating(1), listing([]string{"r/a:1"})), child(true, listing([]string{"r/b:1"}))),
 			twin: ask(path(), hop("triage", delegating(1), listing([]string{"r/a:1"})), child(false, listing([]string{"r/b:1"}))), want: images,
+		},
+		"a kind that the maker does not allow": {
+			in:   ask(path(), hop("triage", delegating(1)), child(true, ofKind(v1alpha1.WorkloadPod))),
+			twin: ask(path(), hop("triage", delegating(1)), child(false, ofKind(v1alpha1.WorkloadPod))),
+			want: fault(v1alpha1.ReasonWorkloadNotAllowed, "spec.workload.kinds"),
+		},
+		"uses that last longer than the maker's": {
+			in:   ask(path(), hop("triage", delegating(1), lastingAtMost(time.Minute)), child(true)),
+			twin: ask(path(), hop("triage", delegating(1), lastingAtMost(time.Minute)), child(true, lastingAtMost(time.Minute))),
+			want: fault(v1alpha1.ReasonLifetimeExceedsParent, "spec.workload.maxDuration"),
 		},
 		"an image that nobody above lists, of a hop that was made": {
 			in: ask(path(), idle, child(true)), twin: ask(path(running([]string{image})), idle, child(true)), want: images,

@@ -25,14 +25,17 @@ func levelOf(w *v1alpha1.Workload) v1alpha1.PodSecurityLevel {
 // checkLevel checks that a hop names no weaker level of Pod Security than the nearest hop above it that runs workloads.
 func (e *evaluation) checkLevel(h *v1alpha1.DelegationHop, n node) {
 	above := e.runsAbove(n)
-	if h.Spec.Workload == nil || above == nil {
+	if h.Spec.Workload == nil || above == nil && !IsHopAccount(authorOf(h)) {
 		return
 	}
-	own, least := levelOf(h.Spec.Workload), levelOf(above.Spec.Workload)
+	own, least, of := levelOf(h.Spec.Workload), v1alpha1.PodSecurityBaseline, "a hop that made it without a workload"
+	if above != nil {
+		least, of = levelOf(above.Spec.Workload), nodeName(above)
+	}
 	if slices.Index(levels, own) < slices.Index(levels, least) {
 		e.report(Finding{
 			Reason: v1alpha1.ReasonPodSecurityViolated, Node: n.name, Field: "spec.workload.podSecurity", Message: fmt.Sprintf(
-				"%q is weaker than %q of %s: name that level or a stronger one, or change it there", own, least, nodeName(above)),
+				"%q is weaker than %q of %s: name that level or a stronger one, or change it there", own, least, of),
 		})
 	}
 }

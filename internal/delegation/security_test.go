@@ -28,6 +28,11 @@ func TestEvaluatePodSecurity(t *testing.T) {
 	chain := func(above, below v1alpha1.PodSecurityLevel) Input {
 		return ask(path(), hop("triage", at(above)), hop("isolate", withParent("triage"), at(below)))
 	}
+	madeBelow := func(level v1alpha1.PodSecurityLevel) Input {
+		idle := hop("triage", delegating(1), hopSpec(func(s *v1alpha1.DelegationHopSpec) { s.Workload = nil }))
+		below := hop("isolate", withParent("triage"), authoredBy(identityOf("triage")), at(level))
+		return ask(path(running([]string{image})), idle, below)
+	}
 	violated := []fault{{Reason: v1alpha1.ReasonPodSecurityViolated}}
 	weaker := []fault{{Reason: v1alpha1.ReasonPodSecurityViolated, Field: "spec.workload.podSecurity"}}
 	checkDenials(t, map[string]denial{
@@ -36,6 +41,9 @@ func TestEvaluatePodSecurity(t *testing.T) {
 		"restricted":             {in: under(restricted, restricted), twin: under(restricted), want: violated},
 		"a level of the future":  {in: under("strict", restricted), twin: under(privileged, baseline, restricted), want: violated},
 		"weaker than the parent": {in: chain(restricted, baseline), twin: chain(restricted, restricted), want: weaker},
-		"weaker than a default":  {in: chain("", privileged), twin: chain(privileged, ""), want: weaker},
+		"of who has no workload, weaker than the default": {
+			in: madeBelow(privileged), twin: madeBelow(baseline), want: weaker,
+		},
+		"weaker than a default": {in: chain("", privileged), twin: chain(privileged, ""), want: weaker},
 	})
 }

@@ -146,7 +146,7 @@ func (g *Gatherer) made(ctx context.Context, hop *v1alpha1.DelegationHop) ([]str
 	}
 	var names []string
 	for _, child := range below {
-		if delegation.MadeBy(hop, child) {
+		if delegation.MadeBy(hop, child) && child.Status.ParentUID == string(hop.UID) {
 			names = append(names, child.Name)
 		}
 	}

@@ -5,9 +5,11 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/util/wait"
 	toolscache "k8s.io/client-go/tools/cache"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -28,10 +30,13 @@ type Isolation struct {
 
 	mu sync.Mutex
 	of map[string]actors
+	// dirty are the namespaces to look at again.
+	dirty map[string]bool
 }
 
 // actors is what is known of a namespace.
 type actors struct {
+	looked   bool
 	found    []rbac.Actor
 	complete bool
 	err      error
@@ -45,7 +50,9 @@ func (a actors) same(b actors) bool {
 
 // NewIsolation reads from a cache. The controller, a user name, acts as each hop, and is not told of.
 func NewIsolation(c cache.Cache, controller string) *Isolation {
-	return &Isolation{cache: c, controller: controller, changed: make(chan event.GenericEvent, 1024), of: map[string]actors{}}
+	return &Isolation{
+		cache: c, controller: controller, changed: make(chan event.GenericEvent, 1024), of: map[string]actors{}, dirty: map[string]bool{},
+	}
 }
 
 // Changed has an object of each namespace of which something else is known than before.
@@ -54,46 +61,70 @@ func (i *Isolation) Changed() <-chan event.GenericEvent { return i.changed }
 // NeedLeaderElection says that each replica looks.
 func (i *Isolation) NeedLeaderElection() bool { return false }
 
-// Start looks again when something changes.
+// lookEvery bounds how often a namespace is looked at, however fast somebody changes its RBAC.
+const lookEvery = 200 * time.Millisecond
+
+// Start looks again at what has changed.
 func (i *Isolation) Start(ctx context.Context) error {
-	look := func(o any) {
-		if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
-			o = gone.Obj
-		}
-		if changed, ok := o.(client.Object); ok && !rbac.IsGrant(changed) {
-			i.lookAgain(ctx, changed.GetNamespace())
-		}
-	}
 	for _, o := range []client.Object{&rbacv1.Role{}, &rbacv1.RoleBinding{}, &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{}} {
 		informer, err := i.cache.GetInformer(ctx, o)
 		if err != nil {
 			return fmt.Errorf("watching RBAC: %w", err)
 		}
 		if _, err := informer.AddEventHandler(toolscache.ResourceEventHandlerFuncs{
-			AddFunc: look, DeleteFunc: look, UpdateFunc: func(_, o any) { look(o) },
+			AddFunc: i.mark, DeleteFunc: i.mark, UpdateFunc: i.markUpdate,
 		}); err != nil {
 			return fmt.Errorf("watching RBAC: %w", err)
 		}
 	}
-	<-ctx.Done()
+	wait.UntilWithContext(ctx, i.lookAgain, lookEvery)
 	return nil
 }
 
-// lookAgain looks at a namespace that somebody has asked about; at each of them, if it is empty.
-func (i *Isolation) lookAgain(ctx context.Context, namespace string) {
+func (i *Isolation) markUpdate(before, after any) {
+	old, ok := before.(client.Object)
+	if changed, also := after.(client.Object); !ok || !also || !rbac.SameRights(old, changed) {
+		i.mark(after)
+	}
+}
+
+// mark remembers that the RBAC of a namespace has changed, or that of the cluster.
+func (i *Isolation) mark(o any) {
+	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
+		o = gone.Obj
+	}
+	changed, ok := o.(client.Object)
+	if !ok || rbac.IsGrant(changed) {
+		return
+	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	for ns, before := range i.of {
-		if namespace != "" && ns != namespace {
-			continue
+	for namespace := range i.of {
+		if ns := changed.GetNamespace(); ns == "" || ns == namespace {
+			i.dirty[namespace] = true
 		}
-		now := i.look(ctx, ns)
-		i.of[ns] = now
+	}
+}
+
+// lookAgain looks at the namespaces whose RBAC has changed, and that somebody has asked about.
+func (i *Isolation) lookAgain(ctx context.Context) {
+	i.mu.Lock()
+	dirty := i.dirty
+	i.dirty = map[string]bool{}
+	i.mu.Unlock()
+	for namespace := range dirty {
+		now := i.look(ctx, namespace)
+		i.mu.Lock()
+		before := i.of[namespace]
+		if i.of[namespace] = now; now.err != nil {
+			delete(i.of, namespace) // whoever asks looks again
+		}
+		i.mu.Unlock()
 		if before.same(now) {
 			continue
 		}
 		select {
-		case i.changed <- event.GenericEvent{Object: &v1alpha1.DelegationHop{ObjectMeta: inNamespace(ns)}}:
+		case i.changed <- event.GenericEvent{Object: &v1alpha1.DelegationHop{ObjectMeta: inNamespace(namespace)}}:
 		default: // a replica that does not lead
 		}
 	}
@@ -101,7 +132,7 @@ func (i *Isolation) lookAgain(ctx context.Context, namespace string) {
 
 func (i *Isolation) look(ctx context.Context, namespace string) actors {
 	found, complete, err := rbac.Reader{Cache: i.cache}.Actors(ctx, namespace, i.controller)
-	return actors{found, complete, err}
+	return actors{true, found, complete, err}
 }
 
 // Of says who can act as a hop.
@@ -109,12 +140,18 @@ func (i *Isolation) Of(ctx context.Context, hop *v1alpha1.DelegationHop) delegat
 	i.mu.Lock()
 	known, ok := i.of[hop.Namespace]
 	if !ok {
-		known = i.look(ctx, hop.Namespace)
-		if known.err == nil {
-			i.of[hop.Namespace] = known
-		}
+		i.of[hop.Namespace] = actors{} // so that what changes from now on is looked at again
 	}
 	i.mu.Unlock()
+	if !ok || !known.looked {
+		known = i.look(ctx, hop.Namespace)
+		i.mu.Lock()
+		i.of[hop.Namespace], i.dirty[hop.Namespace] = known, true // somebody may have looked later, and been first
+		if known.err != nil {
+			delete(i.of, hop.Namespace)
+		}
+		i.mu.Unlock()
+	}
 	if known.err != nil {
 		return delegation.Isolation{Asked: true, Unknown: delegation.APIMessage(known.err, "there was no answer")}
 	}

@@ -7,13 +7,14 @@ import (
 	"strings"
 
 	rbacv1 "k8s.io/api/rbac/v1"
+	"k8s.io/apimachinery/pkg/api/equality"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// maxActors bounds how many are found: no one reads more, and the answer is no after the first.
-const maxActors = 64
+// maxActors bounds how many are found.
+const maxActors = 4096
 
 // Actor is who can act as accounts of a namespace, or read Secrets there.
 type Actor struct {
@@ -32,12 +33,15 @@ func (a Actor) String() string { return a.Who + " can " + a.Can + " (" + a.By + 
 // and by those of the whole cluster, but for those that every cluster has, and for administrators of the whole cluster, who can give
 // themselves anything. A user who is trusted is left out. It is incomplete where reading it all would cost too much.
 func (r Reader) Actors(ctx context.Context, namespace, trusted string) (actors []Actor, complete bool, err error) {
-	f := actorFinder{reader: r, namespace: namespace, trusted: userKey(trusted)}
+	f := actorFinder{
+		rules:     collector{reader: r.Cache, counts: func(*rbacv1.ClusterRole) bool { return true }, complete: true},
+		namespace: namespace, trusted: trusted,
+	}
 	var list rbacv1.RoleBindingList
 	if err := r.Cache.List(ctx, &list, client.InNamespace(namespace), client.UnsafeDisableDeepCopy); err != nil {
 		return nil, false, fmt.Errorf("listing RoleBindings in namespace %s: %w", namespace, err)
 	}
-	list.Items = slices.DeleteFunc(list.Items, func(b rbacv1.RoleBinding) bool { return IsGrant(&b) })
+	list.Items = slices.DeleteFunc(list.Items, func(b rbacv1.RoleBinding) bool { return IsGrant(&b) && onlyHops(b.Subjects) })
 	for i := range list.Items[:min(len(list.Items), maxBindings)] {
 		b := &list.Items[i]
 		if err := f.binding(ctx, b, "RoleBinding "+b.Namespace+"/"+b.Name, b.RoleRef, b.Subjects); err != nil {
@@ -55,7 +59,26 @@ func (r Reader) Actors(ctx context.Context, namespace, trusted string) (actors [
 		}
 	}
 	slices.SortFunc(f.actors, func(a, b Actor) int { return strings.Compare(a.String(), b.String()) }) // the cache has no order
-	return f.actors, len(list.Items) <= maxBindings && len(f.actors) < maxActors, nil
+	return f.actors, len(list.Items) <= maxBindings && f.rules.complete, nil
+}
+
+// SameRights says whether two versions of an object of RBAC give the same to the same.
+func SameRights(before, after client.Object) bool {
+	switch a := before.(type) {
+	case *rbacv1.Role:
+		b, ok := after.(*rbacv1.Role)
+		return ok && equality.Semantic.DeepEqual(a.Rules, b.Rules)
+	case *rbacv1.ClusterRole:
+		b, ok := after.(*rbacv1.ClusterRole)
+		return ok && equality.Semantic.DeepEqual(a.Rules, b.Rules)
+	case *rbacv1.RoleBinding:
+		b, ok := after.(*rbacv1.RoleBinding)
+		return ok && a.RoleRef == b.RoleRef && equality.Semantic.DeepEqual(a.Subjects, b.Subjects) && IsGrant(a) == IsGrant(b)
+	case *rbacv1.ClusterRoleBinding:
+		b, ok := after.(*rbacv1.ClusterRoleBinding)
+		return ok && a.RoleRef == b.RoleRef && equality.Semantic.DeepEqual(a.Subjects, b.Subjects) && isDefault(a) == isDefault(b)
+	}
+	return false
 }
 
 // IsGrant says whether an object is part of what a hop was granted. No scope lets a hop act as another one.
@@ -63,41 +86,88 @@ func IsGrant(o client.Object) bool {
 	return o.GetLabels()[v1alpha1.LabelHopUID] != "" && strings.HasPrefix(o.GetName(), v1alpha1.AccountPrefix)
 }
 
-// actorFinder finds who can act as the accounts of a namespace.
-type actorFinder struct {
-	reader             Reader
-	namespace, trusted string
-	actors             []Actor
+// onlyHops says whether some subjects are accounts of hops alone.
+func onlyHops(subjects []rbacv1.Subject) bool {
+	return !slices.ContainsFunc(subjects, func(s rbacv1.Subject) bool {
+		return s.Kind != rbacv1.ServiceAccountKind || !strings.HasPrefix(s.Name, v1alpha1.AccountPrefix)
+	})
 }
 
+// actorFinder finds who can act as the accounts of a namespace.
+type actorFinder struct {
+	rules              collector
+	namespace, trusted string
+	actors             []Actor
+	subjects           int
+}
+
+// binding adds those whom a binding lets act as an account. Its rules are read once, and so are its subjects.
 func (f *actorFinder) binding(ctx context.Context, b client.Object, by string, ref rbacv1.RoleRef, subjects []rbacv1.Subject) error {
 	if isDefault(b) || b.GetName() == "cluster-admin" && b.GetNamespace() == "" || len(subjects) == 0 {
 		return nil
 	}
-	c := &collector{reader: f.reader.Cache, counts: func(*rbacv1.ClusterRole) bool { return true }}
-	rules, err := c.read(ctx, ref, b.GetNamespace())
+	f.rules.seen = map[roleKey]bool{} // each binding counts, also of a role that was read before
+	rules, err := f.rules.rules(ctx, ref, b.GetNamespace())
 	if err != nil || b.GetNamespace() == "" && slices.ContainsFunc(rules, isEverything) {
 		return err
 	}
-	for i := range rules {
-		for _, can := range powersOf(&rules[i]) {
-			for _, s := range subjects {
-				f.add(s, by, can, rules[i].ResourceNames)
+	given := givenBy(rules)
+	if len(given) == 0 {
+		return nil
+	}
+	for _, who := range f.distinct(subjects) {
+		for _, a := range given {
+			if len(f.actors) >= maxActors {
+				f.rules.complete = false
+				return nil
 			}
+			a.Who, a.By = who, by
+			f.actors = append(f.actors, a)
 		}
 	}
 	return nil
 }
 
-func (f *actorFinder) add(s rbacv1.Subject, by string, can power, names []string) {
-	if len(f.actors) >= maxActors || slices.Contains(subjectKeys([]rbacv1.Subject{s}, f.namespace), f.trusted) {
-		return
+// givenBy is what some rules give to whomever they are bound to, each power once for each list of names.
+func givenBy(rules []rbacv1.PolicyRule) []Actor {
+	var given []Actor
+	for i := range rules {
+		for _, p := range powersOf(&rules[i]) {
+			a := Actor{Can: p.words, Secrets: p.secrets, Names: rules[i].ResourceNames}
+			covered := slices.ContainsFunc(given, func(g Actor) bool {
+				return g.Can == a.Can && (len(g.Names) == 0 || slices.Equal(g.Names, a.Names))
+			})
+			if !covered && len(given) < maxNamed*maxNamed {
+				given = append(given, a)
+			}
+		}
 	}
-	who := s.Kind + " " + s.Name
-	if s.Kind == rbacv1.ServiceAccountKind && s.Namespace != "" {
-		who = s.Kind + " " + s.Namespace + "/" + s.Name
+	return given
+}
+
+// distinct are the subjects whom nobody trusts, each once and as they are told.
+func (f *actorFinder) distinct(subjects []rbacv1.Subject) []string {
+	f.subjects += len(subjects)
+	if f.subjects > maxRuleStrings {
+		f.rules.complete = false
+		return nil
 	}
-	f.actors = append(f.actors, Actor{Who: who, By: by, Can: can.words, Secrets: can.secrets, Names: names})
+	var names []string
+	for _, s := range subjects {
+		in, who := s.Namespace, s.Kind+" "+s.Name
+		if s.Kind == rbacv1.ServiceAccountKind && in != "" {
+			who = s.Kind + " " + in + "/" + s.Name
+		}
+		if in == "" {
+			in = f.namespace
+		}
+		isUser, isAccount := s.Kind == rbacv1.UserKind, s.Kind == rbacv1.ServiceAccountKind
+		if !(isUser && s.Name == f.trusted || isAccount && ServiceAccountUser(in, s.Name) == f.trusted) {
+			names = append(names, who)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 // power is what lets somebody act as an account.

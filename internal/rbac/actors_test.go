@@ -19,12 +19,17 @@ func TestActors(t *testing.T) {
 			{APIGroups: []string{group}, Resources: []string{resource}, Verbs: []string{verb}, ResourceNames: names},
 		}}
 	}
+	const can = "User eve can "
 	eve := user("eve")
 	labelled := func(o client.Object, key, value string) client.Object {
 		o.SetLabels(map[string]string{key: value})
 		return o
 	}
-	own := labelled(bindingTo("a", "dhop-x.5f0d.1", "impersonate", eve), v1alpha1.LabelHopUID, "u")
+	grant := func(s rbacv1.Subject) client.Object {
+		return labelled(bindingTo("a", "dhop-x.5f0d.1", "lists", s), v1alpha1.LabelHopUID, "u")
+	}
+	own, notOwn := grant(account("a", "dhop-x.5f0d.1")), []string{can + "read its Secrets (RoleBinding a/dhop-x.5f0d.1)"}
+	tenants := labelled(bindingTo("a", "system:x", "lists", eve), "kubernetes.io/bootstrapping", "rbac-defaults")
 	roles := []client.Object{
 		may("impersonate", "", "serviceaccounts", "impersonate"),
 		may("constrained", "authentication.k8s.io", "serviceaccounts", "impersonate:serviceaccount"),
@@ -32,7 +37,6 @@ func TestActors(t *testing.T) {
 		may("one", "", "secrets", "get", "s"), may("writes", "", "secrets", "create"), may("pods", "", "pods", "get"),
 		may("others", "", "users", "impersonate"),
 	}
-	const can = "User eve can "
 	inNamespace, inCluster := []string{can + "read its Secrets (RoleBinding a/x)"}, []string{can + "read its Secrets (ClusterRoleBinding x)"}
 	all := []string{
 		can + "impersonate its accounts (RoleBinding a/x)", can + "read its Secrets (RoleBinding a/x)",
@@ -63,6 +67,8 @@ func TestActors(t *testing.T) {
 		"one of the namespace":       {bindingTo("a", "x", "any", eve), all},
 		"what a hop was granted":     {own, nil},
 		"what every cluster has":     {isSo, nil},
+		"what only looks granted":    {grant(eve), notOwn},
+		"what a tenant calls so":     {tenants, []string{can + "read its Secrets (RoleBinding a/system:x)"}},
 		"what only looks so":         {looksSo, inCluster},
 		"a role that does not exist": {bindingTo("a", "x", "nosuch", eve), nil},
 	} {

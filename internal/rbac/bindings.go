@@ -23,8 +23,8 @@ func (r Reader) ByName(ctx context.Context, user string, isOwn func(client.Objec
 	return n.few(), err
 }
 
-// ByGroup returns which bindings of the cluster, and in some namespaces, give something to all accounts of a namespace, but for those that
-// every cluster has. At most a few are named.
+// ByGroup returns which bindings of the cluster, and in some namespaces, give something to all accounts of a
+// namespace, but for those that every cluster has. At most a few are named.
 func (r Reader) ByGroup(ctx context.Context, namespace string, in []string) ([]string, error) {
 	n := namer{reader: r, isOwn: isDefault}
 	for _, group := range Groups(v1alpha1.Subject{User: ServiceAccountUser(namespace, "any")}) {
@@ -35,9 +35,11 @@ func (r Reader) ByGroup(ctx context.Context, namespace string, in []string) ([]s
 	return n.few(), nil
 }
 
-// isDefault says whether an object is one that the API server makes itself.
+// isDefault says whether an object is one that the API server makes itself. In a namespace, a tenant could give theirs such a name and
+// label.
 func isDefault(o client.Object) bool {
-	return o.GetLabels()["kubernetes.io/bootstrapping"] == "rbac-defaults" && strings.HasPrefix(o.GetName(), "system:")
+	labelled := o.GetLabels()["kubernetes.io/bootstrapping"] == "rbac-defaults"
+	return o.GetNamespace() == "" && labelled && strings.HasPrefix(o.GetName(), "system:")
 }
 
 // namer names bindings.

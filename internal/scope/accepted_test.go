@@ -36,7 +36,7 @@ func TestAcceptedRisks(t *testing.T) {
 	}
 	for _, of := range []Risk{v1alpha1.RiskStreams, exec} {
 		if of == exec {
-			scopes[of] = scopeOf(inOne("a", may("create", "", "pods/exec")))
+			scopes[of] = scopeOf(inOne("a", may("patch", "", "pods/ephemeralcontainers")))
 		}
 		if len(EscalationRisks(scopes[of], Bearer{Token: true, Accepted: AcceptableRisks})) == 0 {
 			t.Errorf("for a hop with a token, what takes %s fits", of)

@@ -95,7 +95,7 @@ var escalationRisks = []escalationRisk{
 		blame: inVerbs, meets: all(withToken, onResource, verb("watch")),
 		attack: outlives, remedy: "poll with list, or " + inPod,
 	}, {
-		blame: inResources, meets: all(withToken, kind("", "pods/log", "pods/exec", "pods/attach", "pods/portforward")),
+		blame: inResources, meets: all(withToken, not(all(not(kind("", "pods/log")), not(entersPods)))),
 		attack: outlives, remedy: inPod,
 	},
 
