@@ -307,4 +307,17 @@ func TestReportOnlyLetsNoHopOut(t *testing.T) {
 	if got := w.judge(request(t, jobController, "Pod", evil, nil), "ImageNotAllowed"); got.Decision != "Deny" {
 		t.Errorf("a pod of a Job of a hop: %+v", got)
 	}
+	w = newWorld(t, stamped) // the hop that it declares is gone, and so is its path
+	w.allowed[identity+" use delegationhops/isolate"] = true
+	if got := w.judge(request(t, jobController, "Pod", made(), nil), "HopNotFound"); got.Decision != "Deny" {
+		t.Errorf("a pod of a Job of a hop, whose hop is gone: %+v", got)
+	}
+	recreated := declared(func(j *batchv1.Job) {
+		j.Annotations[v1alpha1.AnnotationDeclaredBy], j.Annotations[v1alpha1.AnnotationDeclaredHop] = identity, "another"
+	})
+	w = newWorld(t, append(granted(), recreated)...)
+	w.allowed[identity+" use delegationhops/isolate"] = true
+	if got := w.judge(request(t, jobController, "Pod", made(), nil), "NotPermittedToUse"); got.Decision != "Deny" {
+		t.Errorf("a pod of a Job of a hop, whose hop was recreated: %+v", got)
+	}
 }

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	admissionv1 "k8s.io/api/admission/v1"
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/webhook/admission"
 
@@ -207,8 +208,14 @@ func (v *workloadValidator) input(
 			return in, err
 		}
 	}
-	if v.reportOnly && made && !w.Template && hop != nil {
-		in.Workload, err = v.facts.QuestionOfMade(ctx, w, hop)
+	if v.reportOnly && made && !w.Template {
+		exists := hop != nil
+		if !exists { // what a hop made does not run outside its path because that is gone
+			hop = &v1alpha1.DelegationHop{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}}
+		}
+		if in.Workload, err = v.facts.QuestionOfMade(ctx, w, hop); err == nil && !exists {
+			in.Workload.Use = use // nobody needs a right to what does not exist
+		}
 		return in, err
 	}
 	in.Workload = w.Question(made, use)

@@ -81,8 +81,8 @@ const (
 	// ReasonSecretNotInScope: a workload reads a Secret that its hop does not list, or a hop lists one that its path, a hop above
 	// it or its author may not.
 	ReasonSecretNotInScope Reason = "SecretNotInScope"
-	// ReasonSecretTaken: the Secret that a hop names for its token exists and does not belong to the hop, or the scope of a path
-	// names it.
+	// ReasonSecretTaken: the Secret that a hop names for its token exists and does not belong to the hop, or a path names
+	// it, in its scope or in hops.secrets.
 	ReasonSecretTaken Reason = "SecretTaken"
 	// ReasonNameTaken: an object that the controller did not create has a name that the grant needs.
 	ReasonNameTaken Reason = "NameTaken"

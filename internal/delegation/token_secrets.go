@@ -9,13 +9,22 @@ import (
 	"github.com/wayleave/wayleave/internal/scope"
 )
 
-// NamedSecrets are the permissions of a scope on Secrets that it names; none for a scope that cannot be parsed.
-func NamedSecrets(s v1alpha1.Scope) []scope.Permission {
-	set, _ := scope.Parse(s)
+// NamedSecrets are the permissions of a path on Secrets that it names: those of its scope, unless that cannot be parsed, and what its
+// hops may list for their pods to read.
+func NamedSecrets(path *v1alpha1.DelegationPath) []scope.Permission {
+	set, _ := scope.Parse(path.Spec.Scope)
 	var secrets []scope.Permission
 	for _, p := range set.Permissions() {
 		if p.APIGroup == "" && p.Resource == "secrets" && p.Name != "" {
 			secrets = append(secrets, p)
+		}
+	}
+	if path.Spec.Hops == nil {
+		return secrets
+	}
+	for _, namespace := range HopNamespaces(path) {
+		for _, name := range path.Spec.Hops.Secrets {
+			secrets = append(secrets, scope.Permission{Namespace: namespace, Resource: "secrets", Verb: "get", Name: name})
 		}
 	}
 	return secrets
@@ -57,7 +66,8 @@ func (e *evaluation) checkTokenName() {
 	}
 	e.reportAnswer(e.in.Facts.TokenName, Finding{
 		Reason: v1alpha1.ReasonSecretTaken, Field: "spec.token.secretName",
-		Message: fmt.Sprintf("the scope of a path names Secret %q, which would hold the token: name another one", hop.Spec.Token.SecretName),
+		Message: fmt.Sprintf("a path names Secret %q, which would hold the token, in its scope or in hops.secrets: name another one",
+			hop.Spec.Token.SecretName),
 	}, "whether a path names the Secret")
 }
 
@@ -65,7 +75,7 @@ func (e *evaluation) checkTokenName() {
 func (e *evaluation) checkTokenSecrets(n node) {
 	e.reportAnswer(e.in.Facts.TokenSecrets, Finding{
 		Reason: v1alpha1.ReasonScopeAmplifies, Node: n.name, Field: "spec.scope", Message: fmt.Sprintf(
-			"%s does not fit in a scope: a hop keeps its token there, and the bearer would act as that hop; leave it out",
+			"%s does not fit in a path: a hop keeps its token there, and the bearer would act as that hop; leave it out",
 			scope.Describe(e.in.Facts.TokenSecrets.Missing)),
 	}, "whether a hop of another path keeps its token in a Secret of the scope")
 }

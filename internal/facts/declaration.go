@@ -95,7 +95,7 @@ func (f *Declarations) OfOwner(ctx context.Context, pod *corev1.Pod) (Declaratio
 }
 
 // QuestionOfMade is a pod that a built-in controller makes as the gate of a hop looks at it: on the right of whoever declared the
-// hop on its Job, or on the CronJob of that.
+// hop on its Job, or on the CronJob of that. The hop need not exist.
 func (g *Gatherer) QuestionOfMade(ctx context.Context, w *workload.Workload, hop *v1alpha1.DelegationHop) (*delegation.Workload, error) {
 	pod := &corev1.Pod{ObjectMeta: metav1.ObjectMeta{
 		Namespace: hop.Namespace, Labels: w.Meta.Labels, OwnerReferences: []metav1.OwnerReference{*w.Owner},
@@ -110,8 +110,10 @@ func (g *Gatherer) QuestionOfMade(ctx context.Context, w *workload.Workload, hop
 	if problem == nil {
 		problem = d.Outdated(&hop.Status)
 	}
-	if problem != nil { // nobody is known who may use the hop
-		d.Stamp.Author.User = delegation.Unknown
+	if problem != nil {
+		if d.Stamp.Author.User == "" {
+			d.Stamp.Author.User = delegation.Unknown
+		}
 		return d.Question(w, delegation.Answer{Outcome: delegation.Deny}), nil
 	}
 	question := d.Question(w, g.StillMayUse(ctx, d.Stamp.Author, delegation.HopKey(hop)))

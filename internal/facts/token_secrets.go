@@ -13,7 +13,7 @@ import (
 	"github.com/wayleave/wayleave/internal/scope"
 )
 
-// secretIndex is the field index, a namespace/name, of paths by the Secrets that their scope names.
+// secretIndex is the field index, a namespace/name, of paths by the Secrets that they name.
 const secretIndex = "secret"
 
 func indexSecrets(ctx context.Context, indexer client.FieldIndexer) error {
@@ -23,7 +23,7 @@ func indexSecrets(ctx context.Context, indexer client.FieldIndexer) error {
 			return nil
 		}
 		var keys []string
-		for _, p := range delegation.NamedSecrets(path.Spec.Scope) {
+		for _, p := range delegation.NamedSecrets(path) {
 			keys = append(keys, secretOf(p).String())
 		}
 		slices.Sort(keys)
@@ -45,7 +45,7 @@ func (g *Gatherer) tokenSecrets(ctx context.Context, path *v1alpha1.DelegationPa
 	if origin.Outcome != delegation.Allow {
 		return answer
 	}
-	for _, p := range delegation.NamedSecrets(path.Spec.Scope) {
+	for _, p := range delegation.NamedSecrets(path) {
 		holders, err := Hops{Reader: g.Cache}.All(ctx, client.MatchingFields{tokenIndex: secretOf(p).String()})
 		if err != nil {
 			return delegation.Answer{Detail: err.Error()}
@@ -80,10 +80,10 @@ func (l Hops) WithToken(ctx context.Context) ([]*v1alpha1.DelegationHop, error) 
 	return slices.DeleteFunc(hops, func(h *v1alpha1.DelegationHop) bool { return !delegation.HasToken(h) }), err
 }
 
-// NamingSecretsOf returns the hops that name for their token a Secret which the scope of a path names.
+// NamingSecretsOf returns the hops that name for their token a Secret which a path names.
 func (l Hops) NamingSecretsOf(ctx context.Context, path *v1alpha1.DelegationPath) ([]*v1alpha1.DelegationHop, error) {
 	var hops []*v1alpha1.DelegationHop
-	for _, p := range delegation.NamedSecrets(path.Spec.Scope) {
+	for _, p := range delegation.NamedSecrets(path) {
 		some, err := l.All(ctx, client.MatchingFields{nameIndex: secretOf(p).String()})
 		if err != nil {
 			return nil, err
@@ -93,7 +93,7 @@ func (l Hops) NamingSecretsOf(ctx context.Context, path *v1alpha1.DelegationPath
 	return hops, nil
 }
 
-// PathsNaming returns the paths whose scope names a Secret.
+// PathsNaming returns the paths that name a Secret.
 func (l Hops) PathsNaming(ctx context.Context, secret types.NamespacedName) ([]types.NamespacedName, error) {
 	var list v1alpha1.DelegationPathList
 	if err := l.List(ctx, &list, client.MatchingFields{secretIndex: secret.String()}, client.UnsafeDisableDeepCopy); err != nil {
