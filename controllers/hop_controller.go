@@ -35,10 +35,13 @@ type HopReconciler struct {
 	clock      clock.PassiveClock
 	maxFactAge time.Duration
 	waits      waits
+	declarers  declarers
 	unbinding  *unbinding
 	deleted    deletedHops
 	// floor gets something when a policy came or went; nil where none is required.
 	floor <-chan event.GenericEvent
+	// recheck is how often a hop is looked at again.
+	recheck time.Duration
 }
 
 // hopDeleted is why everything is withdrawn from a hop that does not exist any more.
@@ -86,7 +89,8 @@ func (r *HopReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.R
 		return requeueOnConflict(ctx, err)
 	}
 	due := delegation.NextDue(hop, p.in.Now)
-	return ctrl.Result{RequeueAfter: delegation.RequeueHopAfter(p.v, applied, due, p.in.Now, r.clock.Now(), r.maxFactAge)}, nil
+	again := delegation.RequeueHopAfter(p.v, applied, due, p.in.Now, r.clock.Now(), r.maxFactAge)
+	return ctrl.Result{RequeueAfter: delegation.Sooner(again, recheckAfter(p.v, r.recheck))}, nil
 }
 
 // gatherFor gathers what the verdict depends on; live where a pod waits at the gate, since what begins now must not begin on what was

@@ -22,8 +22,12 @@ import (
 func (r *HopReconciler) grant(ctx context.Context, p *pass) delegation.Applied {
 	hop := p.hop()
 	before, uses := hop.Status.DeepCopy(), p.next.Uses.DeepCopy()
+	unknown := r.judgeUses(ctx, p)
 	r.judgeAll(ctx, p)
 	err := r.applyGrant(ctx, p)
+	if err == nil {
+		err = errors.Join(r.stopUses(ctx, p), unknown)
+	}
 	if err == nil && (delegation.ComesBack(before, p.next) || r.resumes(p)) { // before the status says so: what fails is tried again
 		err = r.stopper.resume(ctx, hop)
 	}

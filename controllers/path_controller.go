@@ -9,6 +9,7 @@ import (
 	corev1 "k8s.io/api/core/v1"
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	"k8s.io/apimachinery/pkg/types"
+	"k8s.io/apimachinery/pkg/util/wait"
 	"k8s.io/client-go/util/workqueue"
 	"k8s.io/utils/clock"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -34,6 +35,10 @@ type PathReconciler struct {
 	clock  clock.PassiveClock
 	// floor gets something when a policy came or went; nil where none is required.
 	floor <-chan event.GenericEvent
+	// authority gets the paths that rest on rights which have changed.
+	authority <-chan event.GenericEvent
+	// recheck is how often a path is looked at again.
+	recheck time.Duration
 	// unbinding has this path while all its bindings are being removed.
 	unbinding *unbinding
 }
@@ -63,7 +68,8 @@ func (r *PathReconciler) setup(mgr ctrl.Manager) error {
 		}).
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapTokenSecret), builder.WithPredicates(tokenMoves)).
 		Watches(&v1alpha1.DelegationPath{}, r.record.deletions(kindPath)).
-		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.mapToAll))
+		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.mapToAll)).
+		WatchesRawSource(source.Channel(r.authority, &handler.EnqueueRequestForObject{}))
 	if r.floor != nil {
 		b = b.WatchesRawSource(source.Channel(r.floor, handler.EnqueueRequestsFromMapFunc(r.mapToAll)))
 	}
@@ -133,7 +139,17 @@ func (r *PathReconciler) Reconcile(ctx context.Context, req ctrl.Request) (ctrl.
 	if err := r.record.keep(ctx, path, delegation.PathRecord(path, next)); err != nil {
 		return requeueOnConflict(ctx, err)
 	}
-	return ctrl.Result{RequeueAfter: delegation.RequeuePathAfter(v, in.Now, r.clock.Now())}, nil
+	again := delegation.RequeuePathAfter(v, in.Now, r.clock.Now())
+	return ctrl.Result{RequeueAfter: delegation.Sooner(again, recheckAfter(v, r.recheck))}, nil
+}
+
+// recheckAfter is when to look again although nothing has changed that is watched; zero where nothing can change any more. Not all are
+// looked at in the same moment.
+func recheckAfter(v delegation.Verdict, every time.Duration) time.Duration {
+	if every == 0 || v.Class() == v1alpha1.ClassFinal {
+		return 0
+	}
+	return wait.Jitter(every, 0.1)
 }
 
 // unbind removes the bindings of the hops of a path, all at the same time.

@@ -35,6 +35,9 @@ type Options struct {
 	Kubeconfig grants.Kubeconfig
 	// MaxFactAge is how long a grant exists while a fact that decides cannot be determined.
 	MaxFactAge time.Duration
+	// RecheckEvery is how often paths and hops are looked at again although nothing has changed that is watched: authorizers other than
+	// RBAC tell nobody when they change their mind.
+	RecheckEvery time.Duration
 	// SweepEvery is how often grants whose hop no longer exists are looked for.
 	SweepEvery time.Duration
 	// Concurrency is how many hops are reconciled at the same time.
@@ -65,20 +68,22 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	record := &recorder{status: c.Status(), objects: c, events: events, audit: o.Audit, metrics: served}
-	unbinding := newUnbinding()
+	unbinding, rights := newUnbinding(), newAuthority(mgr.GetCache(), o.Gather.Accounts)
 	ofHops, ofPaths, err := o.watches(mgr)
 	if err != nil {
 		return err
 	}
 	path := &PathReconciler{
 		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: granter, record: record, clock: o.Clock, unbinding: unbinding, floor: ofPaths,
+		authority: rights.toPaths, recheck: o.RecheckEvery,
 	}
 	if err := path.setup(mgr); err != nil {
 		return fmt.Errorf("setting up the path controller: %w", err)
 	}
 	hop := &HopReconciler{
 		hops: facts.Hops{Reader: c}, live: live, gather: o.Gather, grants: granter, record: record, clock: o.Clock, maxFactAge: o.MaxFactAge,
-		stopper: newWorkloadStopper(c, live, events, o.ReportOnly), waits: newWaits(), unbinding: unbinding, floor: ofHops,
+		stopper: newWorkloadStopper(c, live, events, o.ReportOnly), waits: newWaits(), declarers: newDeclarers(),
+		unbinding: unbinding, floor: ofHops, recheck: o.RecheckEvery,
 	}
 	standby := &Standby{
 		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: granter, clock: o.Clock, elected: mgr.Elected(), stopper: hop.stopper,
@@ -88,10 +93,14 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	tokens := newTokenChecker(facts.Hops{Reader: c}, granter)
 	superseded := newSupersededJobs(facts.Hops{Reader: c}, live, hop.waits)
-	if err := hop.setup(mgr, o.Concurrency, tokens.lost, superseded.found); err != nil {
+	if err := hop.setup(mgr, o.Concurrency, tokens.lost, superseded.found, rights.toHops); err != nil {
 		return fmt.Errorf("setting up the hop controller: %w", err)
 	}
-	for _, r := range []manager.Runnable{superseded, tokens, &Sweeper{cache: c, live: live, grants: granter, every: o.SweepEvery}} {
+	return addAll(mgr, rights, superseded, tokens, &Sweeper{cache: c, live: live, grants: granter, every: o.SweepEvery})
+}
+
+func addAll(mgr ctrl.Manager, runnables ...manager.Runnable) error {
+	for _, r := range runnables {
 		if err := mgr.Add(r); err != nil {
 			return fmt.Errorf("setting up %T: %w", r, err)
 		}

@@ -27,7 +27,7 @@ const (
 // endUses removes from the next status the uses that have ended, ends those that have lasted as long as the hop allows, and what
 // runs outside of any use.
 func (r *HopReconciler) endUses(ctx context.Context, p *pass) error {
-	if delegation.InUse(&p.hop().Status) {
+	if delegation.HasLiveUse(&p.hop().Status) {
 		ended := map[string]bool{}
 		for _, use := range p.next.Uses.Live {
 			over, err := r.endUse(ctx, p, use)

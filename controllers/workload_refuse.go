@@ -81,7 +81,11 @@ func (r *HopReconciler) refuse(ctx context.Context, p *pass, g gatedPod) error {
 	}
 	text := note(fmt.Sprintf("not started under hop %s: %s", hop, why))
 	if g.Job != nil {
-		err := r.stopper.suspendJob(ctx, g.Job, suspension{text: text, why: why})
+		of := suspension{text: text, why: why}
+		if use := delegation.LiveUse(p.next, g.Use.UID); use != nil && use.SuspendedFor != "" { // it goes on once they may
+			of.returns = p.hop()
+		}
+		err := r.stopper.suspendJob(ctx, g.Job, of)
 		if err != nil && !isDenied(err) {
 			return err
 		}

@@ -99,9 +99,15 @@ func (m *delegationMutator) stamp(
 			return fmt.Errorf("reading the old spec: %w", err)
 		}
 	}
-	if err := m.stampSubject(ctx, kind, requester(req.UserInfo), spec, oldSpec, old == nil); err != nil {
+	who := requester(req.UserInfo)
+	if delegation.AsksForAccount(&who) {
+		who.UID = req.UserInfo.UID
+	}
+	keepUID(spec[kind.subject], oldSpec[kind.subject])
+	if err := m.stampSubject(ctx, kind, who, spec, oldSpec, old == nil); err != nil {
 		return err
 	}
+	m.stampUID(ctx, who, spec[kind.subject], oldSpec[kind.subject])
 	by := nameToNote(req)
 	m.stampRevocation(by, spec, oldSpec)
 	stampChange(by, object, old, !equality.Semantic.DeepEqual(spec, oldSpec))
@@ -145,7 +151,7 @@ func (m *delegationMutator) mayActAs(ctx context.Context, who v1alpha1.Subject, 
 	if err != nil {
 		return false, err
 	}
-	return isSelf(who, subject) || m.facts.MayImpersonate(ctx, who, subject).Outcome == delegation.Allow, nil
+	return m.actsAs(ctx, who, subject), nil
 }
 
 // matters says whether a change touches more than the fields that may pass without a new subject.

@@ -29,6 +29,7 @@ type hopFacts interface {
 // impersonation answers whether the requester may act as another subject.
 type impersonation interface {
 	MayImpersonate(ctx context.Context, who, subject v1alpha1.Subject) delegation.Answer
+	AccountUID(ctx context.Context, user string) (string, error)
 }
 
 // requester is the subject that makes a request, without the groups that its name implies.

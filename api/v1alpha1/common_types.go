@@ -20,6 +20,13 @@ type Subject struct {
 	// +kubebuilder:validation:items:MinLength=1
 	// +kubebuilder:validation:items:MaxLength=1024
 	Groups []string `json:"groups,omitempty"`
+
+	// uid is the UID of a ServiceAccount. It is stamped at admission, so that another account made under the name of one that was
+	// deleted is not taken for it. Of other users it says nothing.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	UID string `json:"uid,omitempty"`
 }
 
 // Lifetime bounds how long an object is valid. If both duration and notAfter are set, the earlier end wins.

@@ -225,6 +225,12 @@ type DelegationHopStatus struct {
 	// +kubebuilder:validation:MaxLength=64
 	ParentUID string `json:"parentUID,omitempty"`
 
+	// authorUID is the UID of the ServiceAccount that is the author, as it was first found, where spec.author does not say it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	AuthorUID string `json:"authorUID,omitempty"`
+
 	// activeSince is when the hop was first allowed. Its duration counts from here. It is written once.
 	// +optional
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
@@ -328,6 +334,12 @@ type Use struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024
 	By string `json:"by,omitempty"`
+
+	// suspendedFor is why the use is suspended while the hop is not: that user may no longer use the hop. It goes on once they may.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=64
+	SuspendedFor Reason `json:"suspendedFor,omitempty"`
 }
 
 // Ended says why and since when a hop has ended.

@@ -117,6 +117,12 @@ type DelegationPathStatus struct {
 	// +kubebuilder:validation:Minimum=1
 	ObservedGeneration int64 `json:"observedGeneration,omitempty"`
 
+	// originUID is the UID of the ServiceAccount that is the origin, as it was first found, where spec.origin does not say it.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=128
+	OriginUID string `json:"originUID,omitempty"`
+
 	// activeSince is when the path first became active. Durations count from here. It is written once.
 	// +optional
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`

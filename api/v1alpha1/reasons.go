@@ -67,6 +67,8 @@ const (
 	ReasonChainBroken Reason = "ChainBroken"
 	// ReasonOriginUnauthorized: a path has no origin, or declares one that its author may not act as.
 	ReasonOriginUnauthorized Reason = "OriginUnauthorized"
+	// ReasonOriginGone: the ServiceAccount that is the origin of a path, or the author of a hop, was deleted or recreated.
+	ReasonOriginGone Reason = "OriginGone"
 	// ReasonNotPermittedToDelegate: the author of a hop is neither the path's origin nor has delegate on the path.
 	ReasonNotPermittedToDelegate Reason = "NotPermittedToDelegate"
 	// ReasonNotPermittedToUse: the author of a workload does not have use on the hop.
@@ -133,6 +135,8 @@ const (
 	ReasonExclusive Reason = "Exclusive"
 	// ReasonOriginAuthorized: the path's origin may do all that the path allows.
 	ReasonOriginAuthorized Reason = "OriginAuthorized"
+	// ReasonUnbounded: the path's origin may do everything, so that it bounds nothing.
+	ReasonUnbounded Reason = "Unbounded"
 )
 
 var classes = map[Reason]Class{
@@ -157,6 +161,7 @@ var classes = map[Reason]Class{
 	ReasonNamespaceNotAllowed:    ClassFixable,
 	ReasonChainBroken:            ClassFixable,
 	ReasonOriginUnauthorized:     ClassFixable,
+	ReasonOriginGone:             ClassFixable,
 	ReasonNotPermittedToDelegate: ClassFixable,
 	ReasonNotPermittedToUse:      ClassFixable,
 	ReasonWorkloadNotAllowed:     ClassFixable,
@@ -187,6 +192,7 @@ var classes = map[Reason]Class{
 	ReasonIsolated:         ClassGood,
 	ReasonExclusive:        ClassGood,
 	ReasonOriginAuthorized: ClassGood,
+	ReasonUnbounded:        ClassGood,
 }
 
 // Class returns the class of a reason. A reason outside the vocabulary is fixable, so that it is never

@@ -29,6 +29,7 @@ type controllerOptions struct {
 	server      string
 	caFile      string
 	maxFactAge  time.Duration
+	recheck     time.Duration
 	sweepEvery  time.Duration
 	concurrency int
 	floor       bool
@@ -50,6 +51,7 @@ replicas may run, of which one works; the others withdraw what was revoked or ha
 	o.bind(flags)
 	o.bindFrozen(flags)
 	o.bindExclusive(flags)
+	o.bindOrigins(flags)
 	o.bindEnforce(flags)
 	o.election.bind(flags)
 	flags.StringVar(&o.server, "api-server", "",
@@ -58,6 +60,8 @@ replicas may run, of which one works; the others withdraw what was revoked or ha
 		"PEM file with the certificates that sign --api-server's (default: those that this process trusts)")
 	flags.DurationVar(&o.maxFactAge, "max-fact-age", 10*time.Minute, "how long a grant stays in effect while a fact that "+
 		"decides cannot be determined")
+	flags.DurationVar(&o.recheck, "recheck-interval", 10*time.Minute, "how often to ask again what every path and hop rests on, although "+
+		"no RBAC object has changed: other authorizers of the API server tell nobody when they change their mind")
 	flags.DurationVar(&o.sweepEvery, "sweep-interval", 10*time.Minute, "how often to look for grants whose hop no longer exists")
 	flags.IntVar(&o.concurrency, "concurrency", 16, "how many hops to reconcile at the same time")
 	flags.BoolVar(&o.floor, "require-floor", true, "grant nothing new, and be not ready, while one of the policies of this release is "+
@@ -68,6 +72,9 @@ replicas may run, of which one works; the others withdraw what was revoked or ha
 func (o *controllerOptions) validate() error {
 	if o.maxFactAge <= 0 {
 		return fmt.Errorf("--max-fact-age is %s: it must be longer than zero", o.maxFactAge)
+	}
+	if o.recheck <= 0 {
+		return fmt.Errorf("--recheck-interval is %s: it must be longer than zero", o.recheck)
 	}
 	if o.sweepEvery <= 0 {
 		return fmt.Errorf("--sweep-interval is %s: it must be longer than zero", o.sweepEvery)
@@ -101,7 +108,34 @@ func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error
 	if err := sameKinds(ctx, cfg, kindsPatience); err != nil {
 		return err
 	}
-	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
+	mgr, err := ctrl.NewManager(cfg, o.manager())
+	if err != nil {
+		return fmt.Errorf("setting up the controller: %w", err)
+	}
+	watch, err := o.floorWatch(mgr)
+	if err != nil {
+		return err
+	}
+	gather, err := o.gatherer(mgr)
+	if err != nil {
+		return err
+	}
+	if err := controllers.Setup(ctx, mgr, controllers.Options{
+		Gather: gather, Audit: audit.New(os.Stdout), Kubeconfig: kubeconfig,
+		MaxFactAge: o.maxFactAge, RecheckEvery: o.recheck, SweepEvery: o.sweepEvery, Concurrency: o.concurrency,
+		ReportOnly: o.reportOnly(), Registry: ctrlmetrics.Registry, Floor: watch,
+	}); err != nil {
+		return err
+	}
+	if err := addChecks(mgr, floorChecks(watch)); err != nil {
+		return err
+	}
+	return mgr.Start(ctx)
+}
+
+// manager are the options of the manager.
+func (o *controllerOptions) manager() ctrl.Options {
+	return ctrl.Options{
 		Scheme:                        newScheme(),
 		Cache:                         controllers.CacheOptions(o.namespace, o.reportOnly()),
 		Metrics:                       o.metrics(),
@@ -113,25 +147,7 @@ func (o *controllerOptions) run(ctx context.Context, flags *pflag.FlagSet) error
 		LeaderElectionID:              "wayleave-controller",
 		LeaderElectionNamespace:       o.namespace,
 		LeaderElectionReleaseOnCancel: true,
-	})
-	if err != nil {
-		return fmt.Errorf("setting up the controller: %w", err)
 	}
-	watch, err := o.floorWatch(mgr)
-	if err != nil {
-		return err
-	}
-	if err := controllers.Setup(ctx, mgr, controllers.Options{
-		Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout), Kubeconfig: kubeconfig,
-		MaxFactAge: o.maxFactAge, SweepEvery: o.sweepEvery, Concurrency: o.concurrency,
-		ReportOnly: o.reportOnly(), Registry: ctrlmetrics.Registry, Floor: watch,
-	}); err != nil {
-		return err
-	}
-	if err := addChecks(mgr, floorChecks(watch)); err != nil {
-		return err
-	}
-	return mgr.Start(ctx)
 }
 
 // floorWatch watches for the policies that this program has; nil where none is required.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"time"
 
 	"github.com/spf13/pflag"
 	ctrl "sigs.k8s.io/controller-runtime"
@@ -24,6 +25,8 @@ type common struct {
 	controllerUser string
 	frozen         bool
 	exclusive      string
+	userLifetime   time.Duration
+	refuseAll      bool
 	enforces       bool // it has the flag --enforce
 	enforce        string
 	metricsAddress string
@@ -62,6 +65,15 @@ func (c *common) bindExclusive(flags *pflag.FlagSet) {
 		"Rights that are bound to the account by name always do. Set it on controller and webhook")
 }
 
+// bindOrigins is for the processes that judge paths.
+func (c *common) bindOrigins(flags *pflag.FlagSet) {
+	flags.DurationVar(&c.userLifetime, "max-user-lifetime", 30*24*time.Hour, "how long a path lives at most whose origin is a user and no "+
+		"ServiceAccount, counted from when it became active: whether a user still exists, and is still in their groups, nobody can be "+
+		"asked. 0 lets it live as long as it says. Set it on controller and webhook")
+	flags.BoolVar(&c.refuseAll, "refuse-unbounded-origin", false, "refuse paths whose origin may do everything (* on *), which bounds "+
+		"nothing; by default the condition OriginAuthorized says so. Set it on controller and webhook")
+}
+
 // The values of --enforce.
 const (
 	enforceDeny = "deny"
@@ -92,19 +104,27 @@ func (c *common) user() string {
 	return cmp.Or(c.controllerUser, rbac.ServiceAccountUser(c.namespace, "wayleave-controller"))
 }
 
-func (c *common) gatherer(mgr ctrl.Manager) *facts.Gatherer {
+func (c *common) gatherer(mgr ctrl.Manager) (*facts.Gatherer, error) {
+	accounts, err := facts.NewAccounts(mgr)
+	if err != nil {
+		return nil, err
+	}
 	return &facts.Gatherer{
+		Accounts: accounts, MaxUserLifetime: c.userLifetime, RefuseUnbounded: c.refuseAll,
 		Isolation: facts.NewIsolation(mgr.GetCache(), c.user()),
 		Cache:     mgr.GetCache(), Live: mgr.GetAPIReader(), Access: mgr.GetClient(),
 		Controller: c.user(), OperatorNamespace: c.namespace, Frozen: c.frozen,
 		ExclusiveStrict: c.exclusive == exclusiveStrict,
-	}
+	}, nil
 }
 
 // validate says which flag cannot be meant, before anything is connected to.
 func (c *common) validate() error {
 	if c.namespace == "" {
 		return errors.New("--namespace is empty: name the namespace that Wayleave runs in")
+	}
+	if c.userLifetime < 0 {
+		return fmt.Errorf("--max-user-lifetime is %s: it must not be negative; 0 means no limit", c.userLifetime)
 	}
 	if c.exclusive != "" && c.exclusive != exclusiveReport && c.exclusive != exclusiveStrict {
 		return fmt.Errorf("--exclusive is %q: use report or strict", c.exclusive)

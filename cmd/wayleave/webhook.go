@@ -48,6 +48,7 @@ cluster, and any number of replicas may run.`,
 	o.bind(flags)
 	o.bindFrozen(flags)
 	o.bindExclusive(flags)
+	o.bindOrigins(flags)
 	o.bindEnforce(flags)
 	flags.StringVar(&o.host, "host", "", "address to listen on; empty means all")
 	flags.IntVar(&o.port, "port", 9443, "port to listen on")
@@ -90,21 +91,16 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 		Server:  webhook.NewServer(webhook.Options{Host: o.host, Port: o.port, CertDir: o.certDir, ClientCAName: clientCA}),
 		certDir: o.certDir, patience: certificatePatience,
 	}
-	mgr, err := ctrl.NewManager(cfg, ctrl.Options{
-		Scheme: newScheme(),
-		Cache: cache.Options{
-			DefaultTransform: cache.TransformStripManagedFields(),
-			ByObject:         map[client.Object]cache.ByObject{&corev1.ConfigMap{}: facts.FreezeCache(o.namespace)},
-		},
-		Metrics:                o.metrics(),
-		HealthProbeBindAddress: o.healthAddress,
-		WebhookServer:          server,
-	})
+	mgr, err := ctrl.NewManager(cfg, o.manager(server))
 	if err != nil {
 		return fmt.Errorf("setting up the webhook: %w", err)
 	}
+	gather, err := o.gatherer(mgr)
+	if err != nil {
+		return err
+	}
 	if err := webhooks.Setup(ctx, mgr, webhooks.Options{
-		Gather: o.gatherer(mgr), Audit: audit.New(os.Stdout), Strict: o.strict, ReportOnly: o.reportOnly(),
+		Gather: gather, Audit: audit.New(os.Stdout), Strict: o.strict, ReportOnly: o.reportOnly(),
 		Registry: ctrlmetrics.Registry,
 	}); err != nil {
 		return err
@@ -116,6 +112,20 @@ func (o *webhookOptions) run(ctx context.Context, flags *pflag.FlagSet) error {
 		return err
 	}
 	return mgr.Start(ctx)
+}
+
+// manager are the options of the manager.
+func (o *webhookOptions) manager(server webhook.Server) ctrl.Options {
+	return ctrl.Options{
+		Scheme: newScheme(),
+		Cache: cache.Options{
+			DefaultTransform: cache.TransformStripManagedFields(),
+			ByObject:         map[client.Object]cache.ByObject{&corev1.ConfigMap{}: facts.FreezeCache(o.namespace)},
+		},
+		Metrics:                o.metrics(),
+		HealthProbeBindAddress: o.healthAddress,
+		WebhookServer:          server,
+	}
 }
 
 // clientCAName is --client-ca-file as controller-runtime takes it, by its way from --cert-dir.

@@ -24,6 +24,9 @@ func (e *evaluation) checkAuthor(h *v1alpha1.DelegationHop, n node) {
 		return
 	}
 	e.reportAnswer(e.in.Facts.author(n.depth-1), notPermitted(who, n), whetherPermitted(who))
+	e.checkOwner(h.Spec.Author, h.Status.AuthorUID, e.in.Facts.authorAccount(n.depth-1), Finding{
+		Reason: v1alpha1.ReasonOriginGone, Node: n.name, Field: "spec.author",
+	})
 }
 
 func notPermitted(author string, n node) Finding {

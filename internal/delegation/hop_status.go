@@ -21,6 +21,7 @@ func PinReferences(in Input, v Verdict) *v1alpha1.DelegationHopStatus {
 	if hops := in.Chain.Hops; next.ParentUID == "" && len(hops) > 1 {
 		next.ParentUID = string(hops[len(hops)-2].UID)
 	}
+	next.AuthorUID = pinAccount(next.AuthorUID, hop.Spec.Author, in.Facts.authorAccount(len(in.Chain.Hops)-1))
 	begin(&next.ActiveSince, v, in.Now)
 	recordEnd(&next.ExpiresAt, v, next.ActiveSince, in.Now)
 	latchEnd(&next.Ended, v, in.Now)

@@ -40,6 +40,10 @@ type Answer struct {
 type Facts struct {
 	// Origin: may the path's origin do now all that the path's scope says?
 	Origin Answer
+	// OriginAccount is the ServiceAccount that the path's origin is, where AsksForAccount says so.
+	OriginAccount Account
+	// Unbounded: may the path's origin do everything, so that it bounds nothing?
+	Unbounded Answer
 	// Risks: may the path's origin accept the risks that the path accepts? It is asked where AsksToAccept says so.
 	Risks Answer
 	// TokenSecrets: are the Secrets that the path names free of the tokens of hops? A Deny has as missing the permissions on
@@ -53,6 +57,8 @@ type Facts struct {
 	KnowsPath Answer
 	// Authors: may the author of each hop of the chain, in the chain's order, delegate on the path?
 	Authors []Answer
+	// AuthorAccounts are the ServiceAccounts that those authors are, where AsksForAccount says so.
+	AuthorAccounts []Account
 	// Ceiling: may the controller grant the scope of the hop asked about?
 	Ceiling Answer
 	// GoneNamespace is a namespace of the scope of the hop asked about that does not exist, where the ceiling lacks something
@@ -77,6 +83,13 @@ func (f Facts) author(i int) Answer {
 		return f.Authors[i]
 	}
 	return Answer{Detail: "the author's rights were not looked up"}
+}
+
+func (f Facts) authorAccount(i int) Account {
+	if i < len(f.AuthorAccounts) {
+		return f.AuthorAccounts[i]
+	}
+	return Account{}
 }
 
 // Workload is a pod, or a pod template, that declares the last hop of the chain.
@@ -124,6 +137,10 @@ type Input struct {
 	OperatorNamespace string
 	// Controller is the user name of the controller, for messages that say whom to bind; empty means its default.
 	Controller string
+	// MaxUserLifetime is how long a path lives at most whose origin is a user, after it became active; zero means as long as it says.
+	MaxUserLifetime time.Duration
+	// RefuseUnbounded has a path not be valid whose origin may do everything.
+	RefuseUnbounded bool
 	// Workload is what wants to run under the hop; nil where the question is about the hop itself.
 	Workload *Workload
 }

@@ -13,7 +13,8 @@ import (
 
 // checkPathLifetime checks that the path has an end and that it has not passed.
 func (e *evaluation) checkPathLifetime(p *v1alpha1.DelegationPath, n node) {
-	e.checkEnd(&p.Spec.Lifetime, p.Status.ActiveSince, p.Status.ExpiresAt, n)
+	e.lifetimes = append(e.lifetimes, namedLifetime{&p.Spec.Lifetime, e.lifetimeOwner(n)})
+	e.checkEnd(e.userLifetime(p), p.Status.ActiveSince, p.Status.ExpiresAt, n)
 	if p.Spec.Lifetime.Duration == nil && p.Spec.Lifetime.NotAfter == nil {
 		// The schema requires one. Without it nothing granted below this path would ever be deleted.
 		e.report(Finding{
@@ -21,6 +22,19 @@ func (e *evaluation) checkPathLifetime(p *v1alpha1.DelegationPath, n node) {
 			Message: "could not determine when the path ends: give it a duration, or notAfter",
 		})
 	}
+}
+
+// userLifetime is the lifetime of a path, cut where its origin is a user: nobody can be asked whether they are still who they were.
+func (e *evaluation) userLifetime(p *v1alpha1.DelegationPath) *v1alpha1.Lifetime {
+	most := e.in.MaxUserLifetime
+	if most == 0 || p.Spec.Origin == nil || IsServiceAccount(p.Spec.Origin.User) {
+		return &p.Spec.Lifetime
+	}
+	cut := p.Spec.Lifetime
+	if cut.Duration == nil || cut.Duration.Duration > most {
+		cut.Duration = &metav1.Duration{Duration: most}
+	}
+	return &cut
 }
 
 // checkHopLifetime checks that a hop declares no more than the nodes above it, and that its end has not passed.
@@ -35,6 +49,7 @@ func (e *evaluation) checkHopLifetime(h *v1alpha1.DelegationHop, n node) {
 		}
 	}
 	e.checkMaxDuration(h, n)
+	e.lifetimes = append(e.lifetimes, namedLifetime{h.Spec.Lifetime, e.lifetimeOwner(n)})
 	e.checkEnd(h.Spec.Lifetime, h.Status.ActiveSince, h.Status.ExpiresAt, n)
 }
 
@@ -57,7 +72,6 @@ func (e *evaluation) checkMaxDuration(h *v1alpha1.DelegationHop, n node) {
 // checkEnd checks the end of a node and passes it down the chain. The object asked about begins with an Allow, so its
 // duration counts from now if it has not begun.
 func (e *evaluation) checkEnd(l *v1alpha1.Lifetime, since, recorded *metav1.Time, n node) {
-	e.lifetimes = append(e.lifetimes, namedLifetime{l, e.lifetimeOwner(n)})
 	e.begun = earlier(e.end, end(l, since))
 	e.end = e.begun
 	if since == nil && n.asked {

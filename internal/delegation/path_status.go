@@ -2,6 +2,7 @@ package delegation
 
 import (
 	"encoding/json"
+	"fmt"
 	"slices"
 	"strconv"
 	"time"
@@ -32,6 +33,7 @@ func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop, unbound tim
 	path, now := in.Path, metav1.NewTime(in.Now)
 	next := path.Status.DeepCopy()
 	next.ObservedGeneration = path.Generation
+	next.OriginUID = pinAccount(next.OriginUID, path.Spec.Origin, in.Facts.OriginAccount)
 	begin(&next.ActiveSince, v, in.Now)
 	recordEnd(&next.ExpiresAt, v, next.ActiveSince, in.Now)
 	next.Hops = countHops(path, hops)
@@ -45,18 +47,18 @@ func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop, unbound tim
 		next.History = latest(next.History)
 	}
 	s := conditionSetter{conditions: &next.Conditions, generation: path.Generation, now: now}
-	setOriginAuthorized(s, in.Facts.Origin, v, path.Spec.Scope.AcceptedRisks)
+	setOriginAuthorized(s, in, v)
 	s.setSummary(reason, v.Message())
 	return next
 }
 
 // setOriginAuthorized states what was answered about the origin, and what a verdict says about it.
-func setOriginAuthorized(s conditionSetter, answer Answer, v Verdict, risks []v1alpha1.Risk) {
+func setOriginAuthorized(s conditionSetter, in Input, v Verdict) {
 	set := func(status metav1.ConditionStatus, f Finding) {
 		s.set(v1alpha1.ConditionOriginAuthorized, status, f.Reason, f.BoundedString())
 	}
 	for _, reason := range []v1alpha1.Reason{
-		v1alpha1.ReasonOriginUnauthorized, v1alpha1.ReasonScopeExceedsOrigin, v1alpha1.ReasonRiskNotAccepted,
+		v1alpha1.ReasonOriginUnauthorized, v1alpha1.ReasonOriginGone, v1alpha1.ReasonScopeExceedsOrigin, v1alpha1.ReasonRiskNotAccepted,
 	} {
 		if f, found := v.Find(reason); found {
 			set(metav1.ConditionFalse, f)
@@ -67,15 +69,33 @@ func setOriginAuthorized(s conditionSetter, answer Answer, v Verdict, risks []v1
 		set(metav1.ConditionUnknown, f)
 		return
 	}
-	if answer.Outcome != Allow {
+	if in.Facts.Origin.Outcome != Allow {
 		s.set(v1alpha1.ConditionOriginAuthorized, metav1.ConditionUnknown, v.Reason(v1alpha1.ReasonActive),
 			"the path has ended, so what its origin may do is not asked any more")
 		return
 	}
-	s.set(
-		v1alpha1.ConditionOriginAuthorized, metav1.ConditionTrue, v1alpha1.ReasonOriginAuthorized,
-		"the origin may do all that the path allows"+accepted(risks),
-	)
+	reason, message := v1alpha1.ReasonOriginAuthorized, "the origin may do all that the path allows"
+	if in.Facts.Unbounded.Outcome == Allow {
+		reason, message = v1alpha1.ReasonUnbounded, "the origin may do everything, so it bounds nothing"
+	}
+	message += accepted(in.Path.Spec.Scope.AcceptedRisks) + notAsked(in.Path.Spec.Origin, in.MaxUserLifetime)
+	s.set(v1alpha1.ConditionOriginAuthorized, metav1.ConditionTrue, reason, clip(message, maxMessage))
+}
+
+// notAsked says what cannot be asked about an origin, and what bounds that.
+func notAsked(origin *v1alpha1.Subject, most time.Duration) string {
+	if IsServiceAccount(origin.User) {
+		return ""
+	}
+	said := "; whether the user still exists"
+	if len(origin.Groups) > 0 {
+		said += fmt.Sprintf(" and is still in %s", quoteSome(origin.Groups))
+	}
+	said += " cannot be asked: it is as when the path was applied"
+	if most > 0 {
+		said += fmt.Sprintf(", and the path ends %s after it became active at the latest", brief(most))
+	}
+	return said
 }
 
 // latest are the last transitions that a status has room for, at least one.

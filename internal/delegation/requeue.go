@@ -7,8 +7,8 @@ import (
 )
 
 const (
-	// undeterminedRetry is how long an open question waits until it is asked again.
-	undeterminedRetry = 10 * time.Second
+	// UndeterminedRetry is how long an open question waits until it is asked again.
+	UndeterminedRetry = 10 * time.Second
 	// DeniedRetry is how long a grant that the API server denied waits for its next try. Most of what a denial depends on is
 	// watched; this is for what is not, such as a quota, or the Secret of another owner.
 	DeniedRetry = 15 * time.Second
@@ -44,7 +44,7 @@ func requeueAfter(v Verdict, tokenDue, asked, now time.Time) time.Duration {
 func RequeuePathAfter(v Verdict, asked, now time.Time) time.Duration {
 	retry := time.Duration(0)
 	if v.Outcome == Undetermined {
-		retry = undeterminedRetry
+		retry = UndeterminedRetry
 	}
 	return Sooner(requeueAfter(v, time.Time{}, asked, now), retry)
 }
@@ -54,11 +54,11 @@ func RequeueHopAfter(v Verdict, applied Applied, tokenDue, asked, now time.Time,
 	retry := time.Duration(0)
 	switch {
 	case applied.Denied != nil && applied.Denied.Reason.Class() == v1alpha1.ClassWaiting:
-		retry = undeterminedRetry
+		retry = UndeterminedRetry
 	case applied.Denied != nil, applied.Overwritten != nil:
 		retry = DeniedRetry
 	case v.Outcome == Undetermined:
-		retry = min(maxFactAge, undeterminedRetry)
+		retry = min(maxFactAge, UndeterminedRetry)
 	}
 	return Sooner(applied.Again, Sooner(requeueAfter(v, tokenDue, asked, now), retry))
 }

@@ -72,11 +72,11 @@ func TestRequeueHopAfter(t *testing.T) {
 		want        time.Duration
 	}{
 		"a valid hop until its end":       {verdict: allow, want: time.Hour + time.Millisecond},
-		"an open question is asked again": {verdict: Verdict{NotAfter: noon.Add(time.Hour)}, want: undeterminedRetry},
+		"an open question is asked again": {verdict: Verdict{NotAfter: noon.Add(time.Hour)}, want: UndeterminedRetry},
 		"an open question of a hop that is about to go": {
 			verdict: Verdict{NotAfter: noon.Add(time.Second)}, want: time.Second + time.Millisecond,
 		},
-		"a denial that passes":                 {verdict: allow, denied: v1alpha1.ReasonNotYetValid, want: undeterminedRetry},
+		"a denial that passes":                 {verdict: allow, denied: v1alpha1.ReasonNotYetValid, want: UndeterminedRetry},
 		"a denial that a user has to fix":      {verdict: allow, denied: v1alpha1.ReasonSecretTaken, want: DeniedRetry},
 		"what is overwritten is put back":      {verdict: allow, overwritten: true, want: DeniedRetry},
 		"a hop that has ended is not requeued": {verdict: deniedFor(v1alpha1.ReasonRevoked)},

@@ -11,9 +11,14 @@ import (
 // maxLiveUses is how many uses of a hop may be live at a time, as the schema bounds them.
 const maxLiveUses = 64
 
-// InUse says whether a use of a hop is live.
-func InUse(status *v1alpha1.DelegationHopStatus) bool {
+// HasLiveUse says whether a use of a hop is live, be it suspended or not.
+func HasLiveUse(status *v1alpha1.DelegationHopStatus) bool {
 	return status.Uses != nil && len(status.Uses.Live) > 0
+}
+
+// InUse says whether a use of a hop is live and not suspended: then the hop needs its permissions.
+func InUse(status *v1alpha1.DelegationHopStatus) bool {
+	return HasLiveUse(status) && slices.ContainsFunc(status.Uses.Live, func(u v1alpha1.Use) bool { return u.SuspendedFor == "" })
 }
 
 // IsSpent says whether the present identity of a hop has been used and no use is live: then it is to be replaced, so that no
@@ -45,6 +50,7 @@ func BeginUse(next *v1alpha1.DelegationHopStatus, hop *v1alpha1.DelegationHop, u
 			return &f
 		}
 		next.Uses.Incarnation = next.Incarnation // it may have begun as an earlier identity
+		live.SuspendedFor = ""
 		return nil
 	}
 	if hop.Spec.Workload == nil {
@@ -121,6 +127,16 @@ func DurationExceeded(hop *v1alpha1.DelegationHop) Finding {
 	return Finding{Reason: v1alpha1.ReasonDurationExceeded, Field: "spec.workload.maxDuration", Message: fmt.Sprintf(
 		"a use of the hop may last %s: create a new Job; if it needs longer, raise workload.maxDuration of the hop first",
 		brief(hop.Spec.Workload.MaxDuration.Duration))}
+}
+
+// MayNotUseAnyMore is why a live use is suspended while its hop is valid.
+func MayNotUseAnyMore(use v1alpha1.Use) Finding {
+	message := fmt.Sprintf("its author %q does not hold the verb %s on the hop any more: it goes on when they do again",
+		use.By, v1alpha1.VerbUse)
+	if use.SuspendedFor == v1alpha1.ReasonUndetermined {
+		message = fmt.Sprintf("could not determine for too long whether its author %q may still use the hop", use.By)
+	}
+	return Finding{Reason: use.SuspendedFor, Actor: use.By, Message: message}
 }
 
 // usesExhausted says why no other use of a hop may begin; nil if one may.

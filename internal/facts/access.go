@@ -31,8 +31,12 @@ const (
 )
 
 // May answers whether a subject may do all that a set names. RBAC is read from the cache first; what it does not cover
-// is asked of the API server, whose other authorizers may allow it. Audiences are no RBAC right and are left out.
+// is asked of the API server, whose other authorizers may allow it. A fresh gatherer asks the API server alone. Audiences are no
+// RBAC right and are left out.
 func (g *Gatherer) May(ctx context.Context, who v1alpha1.Subject, set scope.Set) delegation.Answer {
+	if g.fresh {
+		return g.review(ctx, who, set.MissingFrom(scope.Rights{}))
+	}
 	held, _, err := rbac.Reader{Cache: g.Cache}.Of(ctx, who, set.Namespaces())
 	if err != nil {
 		return delegation.Answer{Detail: err.Error()}

@@ -94,6 +94,27 @@ func (f *Declarations) OfOwner(ctx context.Context, pod *corev1.Pod) (Declaratio
 	return d, problem, err
 }
 
+// OfUse is who declared a live use of a hop; nil where what it is of is gone, or does not say.
+func (f *Declarations) OfUse(ctx context.Context, hop *v1alpha1.DelegationHop, use v1alpha1.Use) (*v1alpha1.Subject, error) {
+	pod := &corev1.Pod{}
+	if use.Kind == v1alpha1.WorkloadPod {
+		key := types.NamespacedName{Namespace: hop.Namespace, Name: use.Name}
+		if found, err := Exists(ctx, f.Live, key, types.UID(use.UID), pod); err != nil || !found {
+			return nil, err
+		}
+	} else {
+		pod.Namespace, pod.Labels = hop.Namespace, map[string]string{v1alpha1.LabelHop: hop.Name}
+		pod.OwnerReferences = []metav1.OwnerReference{{
+			APIVersion: batchv1.SchemeGroupVersion.String(), Kind: string(use.Kind), Name: use.Name, UID: types.UID(use.UID), Controller: new(true),
+		}}
+	}
+	d, problem, err := f.Of(ctx, pod)
+	if err != nil || problem != nil {
+		return nil, err
+	}
+	return &d.Stamp.Author, nil
+}
+
 // QuestionOfMade is a pod that a built-in controller makes as the gate of a hop looks at it: on the right of whoever declared the
 // hop on its Job, or on the CronJob of that. The hop need not exist.
 func (g *Gatherer) QuestionOfMade(ctx context.Context, w *workload.Workload, hop *v1alpha1.DelegationHop) (*delegation.Workload, error) {

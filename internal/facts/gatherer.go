@@ -13,6 +13,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
@@ -40,6 +41,12 @@ type Gatherer struct {
 	ExclusiveStrict bool
 	// Isolation knows who can act as hops; nil where nobody looks.
 	Isolation *Isolation
+	// Accounts holds the metadata of all ServiceAccounts; nil means that they are read from the API server.
+	Accounts cache.Cache
+	// MaxUserLifetime is how long a path lives at most whose origin is a user; zero means as long as it says.
+	MaxUserLifetime time.Duration
+	// RefuseUnbounded has a path not be valid whose origin may do everything.
+	RefuseUnbounded bool
 	// FloorGaps says which of the policies is not in effect; nil where none is required.
 	FloorGaps func(context.Context) string
 
@@ -58,12 +65,22 @@ func (g *Gatherer) Fresh() *Gatherer {
 	return &fresh
 }
 
+// input is what all inputs have.
+func (g *Gatherer) input(now time.Time) delegation.Input {
+	return delegation.Input{
+		Now: now, OperatorNamespace: g.OperatorNamespace, Controller: g.Controller,
+		MaxUserLifetime: g.MaxUserLifetime, RefuseUnbounded: g.RefuseUnbounded,
+	}
+}
+
 // Path gathers what the verdict on a path depends on.
 func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input {
-	in := delegation.Input{Now: now, Path: path, OperatorNamespace: g.OperatorNamespace}
+	in := g.input(now)
+	in.Path = path
 	if !delegation.HasEnded(in) {
 		in.Facts.Freeze, in.Facts.FloorGap = g.Freeze(ctx), g.floorGap(ctx)
 		in.Facts.Origin, in.Facts.Risks = g.origin(ctx, path), g.risks(ctx, path)
+		in.Facts.OriginAccount, in.Facts.Unbounded = g.account(ctx, path.Spec.Origin), g.unbounded(ctx, path.Spec.Origin)
 		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
 	}
 	return in
@@ -71,7 +88,7 @@ func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now 
 
 // Chain gathers the objects of a hop's chain, and no other fact.
 func (g *Gatherer) Chain(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error) {
-	in := delegation.Input{Now: now, OperatorNamespace: g.OperatorNamespace, Controller: g.Controller}
+	in := g.input(now)
 	group, ctx := errgroup.WithContext(ctx) // a gate waits for what is read from the API server
 	group.Go(func() (err error) {
 		in.Path, err = g.findPath(ctx, delegation.PathKey(hop))
@@ -105,13 +122,8 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 		return in, nil // a final fact needs no other, and must not wait for any
 	}
 	in.Facts.Freeze, in.Facts.FloorGap = <-freeze, g.floorGap(ctx)
-	if path := in.Path; path != nil {
-		in.Facts.Origin, in.Facts.Risks = g.origin(ctx, path), g.risks(ctx, path)
-		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
-	}
-	g.authors(ctx, &in)
+	g.authority(ctx, hop, &in)
 	in.Facts.TokenName = g.tokenName(ctx, hop)
-	in.Facts.Secrets = g.secrets(ctx, hop)
 	if in.Facts.Made, err = g.made(ctx, hop); err != nil {
 		return delegation.Input{}, err
 	}
@@ -123,6 +135,26 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 	}
 	in.Facts.HopNamespace = g.hopNamespace(ctx, hop.Namespace)
 	return in, nil
+}
+
+// authority asks on whose rights a hop rests, of all of them at the same time: a gate waits for the answers.
+func (g *Gatherer) authority(ctx context.Context, hop *v1alpha1.DelegationHop, in *delegation.Input) {
+	var group errgroup.Group
+	if path := in.Path; path != nil {
+		group.Go(func() error {
+			in.Facts.OriginAccount = g.account(ctx, path.Spec.Origin)
+			if g.RefuseUnbounded {
+				in.Facts.Unbounded = g.unbounded(ctx, path.Spec.Origin)
+			}
+			in.Facts.Origin = g.origin(ctx, path)
+			in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
+			return nil
+		})
+		group.Go(func() error { in.Facts.Risks = g.risks(ctx, path); return nil })
+	}
+	group.Go(func() error { g.authors(ctx, in); return nil })
+	group.Go(func() error { in.Facts.Secrets = g.secrets(ctx, hop); return nil })
+	_ = group.Wait() // each question has an answer of its own
 }
 
 // ToBeAdmitted gathers what the verdict on a hop in a request depends on. Who may not delegate on its path must not learn by
@@ -160,6 +192,7 @@ func (g *Gatherer) authors(ctx context.Context, in *delegation.Input) {
 	if in.Path != nil {
 		for _, h := range in.Chain.Hops {
 			in.Facts.Authors = append(in.Facts.Authors, g.author(ctx, h, in.Path))
+			in.Facts.AuthorAccounts = append(in.Facts.AuthorAccounts, g.account(ctx, h.Spec.Author))
 		}
 	}
 	if delegation.AsksToKnowPath(*in) {

@@ -42,6 +42,9 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 			return fmt.Errorf("indexing hops by %s: %w", name, err)
 		}
 	}
+	if err := indexAuthority(ctx, indexer); err != nil {
+		return err
+	}
 	return indexSecrets(ctx, indexer)
 }
 

@@ -19,7 +19,7 @@ const maxNamed = 8
 // few are named.
 func (r Reader) ByName(ctx context.Context, user string, isOwn func(client.Object) bool) ([]string, error) {
 	n := namer{reader: r, isOwn: isOwn}
-	err := n.ofKey(ctx, userKey(user), []string{""})
+	err := n.ofKey(ctx, UserKey(user), []string{""})
 	return n.few(), err
 }
 

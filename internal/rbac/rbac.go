@@ -39,7 +39,7 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	}); err != nil {
 		return fmt.Errorf("indexing ClusterRoleBindings by subject: %w", err)
 	}
-	return nil
+	return indexRoles(ctx, indexer)
 }
 
 // Reader reads rights from a cache that has the indexes of Index.
@@ -50,14 +50,14 @@ type Reader struct {
 // Of returns what RBAC allows a subject in some namespaces and on the cluster, by all bindings and all forms in which they
 // can name it. Other authorizers may allow more. It is incomplete where reading it all would cost too much.
 func (r Reader) Of(ctx context.Context, s v1alpha1.Subject, namespaces []string) (rights scope.Rights, complete bool, err error) {
-	return r.collect(ctx, keysOf(s), namespaces, func(*rbacv1.ClusterRole) bool { return true })
+	return r.collect(ctx, Keys(s), namespaces, func(*rbacv1.ClusterRole) bool { return true })
 }
 
 // Ceiling returns what the controller, a user name, may grant in some namespaces and on the cluster: the rules of the
 // ClusterRoles labelled as a ceiling, where they are bound to it. Its other permissions do not count. It is incomplete
 // where reading it all would cost too much.
 func (r Reader) Ceiling(ctx context.Context, controller string, namespaces []string) (rights scope.Rights, complete bool, err error) {
-	return r.collect(ctx, keysOf(v1alpha1.Subject{User: controller}), namespaces, func(role *rbacv1.ClusterRole) bool {
+	return r.collect(ctx, Keys(v1alpha1.Subject{User: controller}), namespaces, func(role *rbacv1.ClusterRole) bool {
 		return role != nil && IsCeiling(role)
 	})
 }
@@ -66,7 +66,7 @@ func (r Reader) Ceiling(ctx context.Context, controller string, namespaces []str
 func (r Reader) Bound(
 	ctx context.Context, user, role string, namespaces []string,
 ) (rights scope.Rights, complete bool, err error) {
-	return r.collect(ctx, keysOf(v1alpha1.Subject{User: user}), namespaces, func(c *rbacv1.ClusterRole) bool {
+	return r.collect(ctx, Keys(v1alpha1.Subject{User: user}), namespaces, func(c *rbacv1.ClusterRole) bool {
 		return c != nil && c.Name == role
 	})
 }
@@ -117,16 +117,24 @@ func Implied(group string) bool {
 		group == "system:serviceaccounts" || strings.HasPrefix(group, "system:serviceaccounts:")
 }
 
-func keysOf(s v1alpha1.Subject) []string {
-	keys := []string{userKey(s.User)}
+// Keys are the index keys under which bindings can name a subject: its user name and all of its groups.
+func Keys(s v1alpha1.Subject) []string {
+	keys := []string{UserKey(s.User)}
 	for _, group := range Groups(s) {
 		keys = append(keys, groupKey(group))
 	}
 	return keys
 }
 
-func userKey(user string) string   { return "user/" + user }
-func groupKey(group string) string { return "group/" + group }
+// UserKey is the index key of a user name.
+func UserKey(user string) string { return "user/" + user }
+
+func groupKey(group string) string { return groupPrefix + group }
+
+const groupPrefix = "group/"
+
+// IsGroupKey says whether an index key is that of a group.
+func IsGroupKey(key string) bool { return strings.HasPrefix(key, groupPrefix) }
 
 // subjectKeys returns the index keys of a binding's subjects. A ServiceAccount can be named as such or by its user
 // name, with one key for both; without a namespace it is in the binding's namespace.
@@ -135,7 +143,7 @@ func subjectKeys(subjects []rbacv1.Subject, namespace string) []string {
 	for _, s := range subjects {
 		switch s.Kind {
 		case rbacv1.UserKind:
-			keys = append(keys, userKey(s.Name))
+			keys = append(keys, UserKey(s.Name))
 		case rbacv1.GroupKind:
 			keys = append(keys, groupKey(s.Name))
 		case rbacv1.ServiceAccountKind:
@@ -143,7 +151,7 @@ func subjectKeys(subjects []rbacv1.Subject, namespace string) []string {
 			if in == "" {
 				in = namespace
 			}
-			keys = append(keys, userKey(ServiceAccountUser(in, s.Name)))
+			keys = append(keys, UserKey(ServiceAccountUser(in, s.Name)))
 		}
 	}
 	slices.Sort(keys)
@@ -154,7 +162,7 @@ func subjectKeys(subjects []rbacv1.Subject, namespace string) []string {
 func UsersNamed(subjects []rbacv1.Subject, namespace string) []string {
 	var users []string
 	for _, key := range subjectKeys(subjects, namespace) {
-		if user, ok := strings.CutPrefix(key, userKey("")); ok {
+		if user, ok := strings.CutPrefix(key, UserKey("")); ok {
 			users = append(users, user)
 		}
 	}
@@ -163,5 +171,5 @@ func UsersNamed(subjects []rbacv1.Subject, namespace string) []string {
 
 // Names reports whether a binding in a namespace names the user as a subject, other than through a group.
 func Names(subjects []rbacv1.Subject, namespace, user string) bool {
-	return slices.Contains(subjectKeys(subjects, namespace), userKey(user))
+	return slices.Contains(subjectKeys(subjects, namespace), UserKey(user))
 }

@@ -129,6 +129,7 @@ func rulesOf(schema any) []string {
 var notAtAdmission = map[v1alpha1.Reason]string{
 	v1alpha1.ReasonScopeExceedsCeiling:  "the platform team may bind more to the controller; until then the hop is not granted",
 	v1alpha1.ReasonHopNamespaceNotBound: "the platform team may bind the namespace; until then the hop is not granted",
+	v1alpha1.ReasonOriginGone:           "the account may be created after the path or hop",
 	v1alpha1.ReasonSecretTaken:          "only the controller reads Secrets",
 	v1alpha1.ReasonNamespaceNotFound:    "the namespace may be created after the hop",
 	v1alpha1.ReasonNotIsolated:          "the rights in the namespace may change; until then the hop is not granted",

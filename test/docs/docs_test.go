@@ -226,7 +226,7 @@ func TestFlags(t *testing.T) {
 }
 
 // stamped are the fields that admission sets; users do not write them.
-var stamped = []string{"spec.revoked.by", "spec.revoked.at"}
+var stamped = []string{"spec.revoked.by", "spec.revoked.at", "spec.origin.uid", "spec.author.uid"}
 
 // TestSamplesShowEachField: each field that a user can write is in a sample.
 func TestSamplesShowEachField(t *testing.T) {

@@ -137,6 +137,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: activeSince
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: authorUID
+      type:
+        scalar: string
     - name: conditions
       type:
         list:
@@ -255,6 +258,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: observedGeneration
       type:
         scalar: numeric
+    - name: originUID
+      type:
+        scalar: string
     - name: withdrawal
       type:
         namedType: com.github.wayleave.wayleave.api.v1alpha1.Withdrawal
@@ -423,6 +429,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementType:
             scalar: string
           elementRelationship: atomic
+    - name: uid
+      type:
+        scalar: string
     - name: user
       type:
         scalar: string
@@ -469,6 +478,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: since
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: suspendedFor
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.Reason
     - name: uid
       type:
         scalar: string

@@ -22,6 +22,8 @@ type DelegationHopStatusApplyConfiguration struct {
 	PathUID *string `json:"pathUID,omitempty"`
 	// parentUID is the UID of the parent that the hop first resolved.
 	ParentUID *string `json:"parentUID,omitempty"`
+	// authorUID is the UID of the ServiceAccount that is the author, as it was first found, where spec.author does not say it.
+	AuthorUID *string `json:"authorUID,omitempty"`
 	// activeSince is when the hop was first allowed. Its duration counts from here. It is written once.
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
 	// expiresAt is when the hop expires: the earliest end along its chain.
@@ -86,6 +88,14 @@ func (b *DelegationHopStatusApplyConfiguration) WithPathUID(value string) *Deleg
 // If called multiple times, the ParentUID field is set to the value of the last call.
 func (b *DelegationHopStatusApplyConfiguration) WithParentUID(value string) *DelegationHopStatusApplyConfiguration {
 	b.ParentUID = &value
+	return b
+}
+
+// WithAuthorUID sets the AuthorUID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the AuthorUID field is set to the value of the last call.
+func (b *DelegationHopStatusApplyConfiguration) WithAuthorUID(value string) *DelegationHopStatusApplyConfiguration {
+	b.AuthorUID = &value
 	return b
 }
 

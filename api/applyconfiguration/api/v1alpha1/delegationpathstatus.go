@@ -17,6 +17,8 @@ type DelegationPathStatusApplyConfiguration struct {
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that the rest of the status describes.
 	ObservedGeneration *int64 `json:"observedGeneration,omitempty"`
+	// originUID is the UID of the ServiceAccount that is the origin, as it was first found, where spec.origin does not say it.
+	OriginUID *string `json:"originUID,omitempty"`
 	// activeSince is when the path first became active. Durations count from here. It is written once.
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
 	// expiresAt is when the path expires.
@@ -53,6 +55,14 @@ func (b *DelegationPathStatusApplyConfiguration) WithConditions(values ...*v1.Co
 // If called multiple times, the ObservedGeneration field is set to the value of the last call.
 func (b *DelegationPathStatusApplyConfiguration) WithObservedGeneration(value int64) *DelegationPathStatusApplyConfiguration {
 	b.ObservedGeneration = &value
+	return b
+}
+
+// WithOriginUID sets the OriginUID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the OriginUID field is set to the value of the last call.
+func (b *DelegationPathStatusApplyConfiguration) WithOriginUID(value string) *DelegationPathStatusApplyConfiguration {
+	b.OriginUID = &value
 	return b
 }
 

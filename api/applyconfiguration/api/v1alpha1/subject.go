@@ -13,6 +13,9 @@ type SubjectApplyConfiguration struct {
 	User *string `json:"user,omitempty"`
 	// groups are the groups of this subject, beyond those implied by its name.
 	Groups []string `json:"groups,omitempty"`
+	// uid is the UID of a ServiceAccount. It is stamped at admission, so that another account made under the name of one that was
+	// deleted is not taken for it. Of other users it says nothing.
+	UID *string `json:"uid,omitempty"`
 }
 
 // SubjectApplyConfiguration constructs a declarative configuration of the Subject type for use with
@@ -36,5 +39,13 @@ func (b *SubjectApplyConfiguration) WithGroups(values ...string) *SubjectApplyCo
 	for i := range values {
 		b.Groups = append(b.Groups, values[i])
 	}
+	return b
+}
+
+// WithUID sets the UID field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the UID field is set to the value of the last call.
+func (b *SubjectApplyConfiguration) WithUID(value string) *SubjectApplyConfiguration {
+	b.UID = &value
 	return b
 }

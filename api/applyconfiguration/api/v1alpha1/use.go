@@ -22,6 +22,8 @@ type UseApplyConfiguration struct {
 	Since *v1.Time `json:"since,omitempty"`
 	// by is the user on whose right to use the hop it began.
 	By *string `json:"by,omitempty"`
+	// suspendedFor is why the use is suspended while the hop is not: that user may no longer use the hop. It goes on once they may.
+	SuspendedFor *apiv1alpha1.Reason `json:"suspendedFor,omitempty"`
 }
 
 // UseApplyConfiguration constructs a declarative configuration of the Use type for use with
@@ -67,5 +69,13 @@ func (b *UseApplyConfiguration) WithSince(value v1.Time) *UseApplyConfiguration 
 // If called multiple times, the By field is set to the value of the last call.
 func (b *UseApplyConfiguration) WithBy(value string) *UseApplyConfiguration {
 	b.By = &value
+	return b
+}
+
+// WithSuspendedFor sets the SuspendedFor field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the SuspendedFor field is set to the value of the last call.
+func (b *UseApplyConfiguration) WithSuspendedFor(value apiv1alpha1.Reason) *UseApplyConfiguration {
+	b.SuspendedFor = &value
 	return b
 }
