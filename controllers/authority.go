@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"slices"
 	"sync"
 	"time"
 
@@ -30,6 +31,8 @@ type authority struct {
 	// accounts are the ServiceAccounts of the cluster.
 	accounts cache.Informers
 	hops     facts.Hops
+	// controller are the names by which RBAC can name the controller: a path uses the ceilings that are bound to it.
+	controller []string
 	// toPaths and toHops get what is to be looked at.
 	toPaths, toHops chan event.GenericEvent
 
@@ -41,9 +44,10 @@ type authority struct {
 	wake  chan struct{}
 }
 
-func newAuthority(c cache.Cache, accounts cache.Informers) *authority {
+func newAuthority(c cache.Cache, accounts cache.Informers, controller string) *authority {
 	return &authority{
-		cache: c, accounts: accounts, hops: facts.Hops{Reader: c}, wake: make(chan struct{}, 1),
+		cache: c, accounts: accounts, hops: facts.Hops{Reader: c}, controller: rbac.Keys(v1alpha1.Subject{User: controller}),
+		wake:    make(chan struct{}, 1),
 		toPaths: make(chan event.GenericEvent), toHops: make(chan event.GenericEvent),
 		touched: map[rbac.Touch]bool{}, roles: map[objectKey]client.Object{},
 	}
@@ -92,7 +96,7 @@ func (a *authority) watch(ctx context.Context, from cache.Informers, o client.Ob
 func (a *authority) updated(ctx context.Context, before, after any) {
 	old, ok := before.(client.Object)
 	changed, also := after.(client.Object)
-	if ok && also && (rbac.SameRights(old, changed) || sameAccount(old, changed)) {
+	if ok && also && (rbac.SameRights(old, changed) && rbac.SameTerms(old, changed) || sameAccount(old, changed)) {
 		return
 	}
 	a.changed(ctx, before)
@@ -168,6 +172,9 @@ func (a *authority) act(ctx context.Context) {
 // bearsOn adds the paths and hops that rest on what a subject may do, and all that is below these.
 func (a *authority) bearsOn(ctx context.Context, t rbac.Touch, paths, hops map[types.NamespacedName]bool) error {
 	ofPaths, err := a.hops.PathsOn(ctx, t)
+	if err == nil && slices.Contains(a.controller, t.Subject) {
+		ofPaths, err = a.hops.PathsIn(ctx, t.Namespace)
+	}
 	if err != nil {
 		return err
 	}

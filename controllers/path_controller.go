@@ -68,12 +68,22 @@ func (r *PathReconciler) setup(mgr ctrl.Manager) error {
 		}).
 		Watches(&v1alpha1.DelegationHop{}, handler.EnqueueRequestsFromMapFunc(r.mapTokenSecret), builder.WithPredicates(tokenMoves)).
 		Watches(&v1alpha1.DelegationPath{}, r.record.deletions(kindPath)).
+		Watches(&v1alpha1.DelegationApproval{}, handler.EnqueueRequestsFromMapFunc(mapApproval)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.mapToAll)).
 		WatchesRawSource(source.Channel(r.authority, &handler.EnqueueRequestForObject{}))
 	if r.floor != nil {
 		b = b.WatchesRawSource(source.Channel(r.floor, handler.EnqueueRequestsFromMapFunc(r.mapToAll)))
 	}
 	return b.WithOptions(queueOptions(pathConcurrency)).Complete(r)
+}
+
+// mapApproval leads from a decision to its path.
+func mapApproval(_ context.Context, o client.Object) []reconcile.Request {
+	a, ok := o.(*v1alpha1.DelegationApproval)
+	if !ok {
+		return nil
+	}
+	return requestsFor([]types.NamespacedName{{Namespace: a.Namespace, Name: a.Spec.Path.Name}})
 }
 
 // mapToAll leads to all paths: a freeze may concern any of them, and a policy concerns each.

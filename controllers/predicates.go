@@ -25,7 +25,7 @@ var upstreamChanges = predicate.Funcs{UpdateFunc: func(e event.UpdateEvent) bool
 func verdictStatus(o client.Object) []any {
 	switch upstream := o.(type) {
 	case *v1alpha1.DelegationPath:
-		return []any{upstream.Status.ActiveSince, upstream.Status.ExpiresAt}
+		return []any{upstream.Status.ActiveSince, upstream.Status.ExpiresAt, upstream.Status.Approval}
 	case *v1alpha1.DelegationHop:
 		s := upstream.Status
 		return []any{s.ActiveSince, s.ExpiresAt, s.PathUID, s.ParentUID, s.Ended}

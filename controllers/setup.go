@@ -68,7 +68,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 		return err
 	}
 	record := &recorder{status: c.Status(), objects: c, events: events, audit: o.Audit, metrics: served}
-	unbinding, rights := newUnbinding(), newAuthority(mgr.GetCache(), o.Gather.Accounts)
+	unbinding, rights := newUnbinding(), newAuthority(mgr.GetCache(), o.Gather.Accounts, o.Gather.Controller)
 	ofHops, ofPaths, err := o.watches(mgr)
 	if err != nil {
 		return err

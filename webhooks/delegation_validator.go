@@ -21,7 +21,7 @@ import (
 // delegationFacts are what the delegation validator asks for.
 type delegationFacts interface {
 	impersonation
-	Path(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input
+	PathToBeAdmitted(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input
 	ToBeAdmitted(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error)
 	Below(ctx context.Context, hop types.NamespacedName) (int, error)
 	Chain(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error)
@@ -67,7 +67,7 @@ func (v *delegationValidator) path(ctx context.Context, req admission.Request, p
 	if message := tooLarge(req); message != "" {
 		return v.record(req, delegation.Input{Path: path}, v1alpha1.ReasonScopeInvalid, invalid(req, message))
 	}
-	in := v.facts.Path(ctx, path, v.clock.Now())
+	in := v.facts.PathToBeAdmitted(ctx, path, v.clock.Now())
 	if f := v.vouched(ctx, req, "spec.origin", path.Spec.Origin); f != nil {
 		return v.record(req, in, f.Reason, forbidden(req, f.String(), causes(in.Now, fieldOf, *f)...))
 	}

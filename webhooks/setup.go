@@ -25,6 +25,8 @@ const (
 	PathMutateTemplate     = "/mutate-template"
 	PathValidateWorkload   = "/validate-workload"
 	PathWarnOfLabel        = "/warn-of-label"
+	PathMutateApproval     = "/mutate-approval"
+	PathValidateApproval   = "/validate-approval"
 )
 
 // Options are what the handlers are made from. Each takes only what it needs.
@@ -101,5 +103,7 @@ func handlers(o Options) map[string]admission.Handler {
 		PathMutateTemplate:     newTemplateMutator(o),
 		PathValidateWorkload:   newWorkloadValidator(o),
 		PathWarnOfLabel:        newLabelWarner(o),
+		PathMutateApproval:     &approvalMutator{o.recorder()},
+		PathValidateApproval:   &approvalValidator{recorder: o.recorder(), facts: o.Gather},
 	}
 }

@@ -219,6 +219,9 @@ func (v *workloadValidator) input(
 		return in, err
 	}
 	in.Workload = w.Question(made, use)
+	if !made {
+		in.Workload.By = req.UserInfo.Username
+	}
 	if _, ok := rbac.ServiceAccountOf(req.UserInfo.Username); ok { // whoever reads the Event of a controller is somebody else
 		in.Workload.Author = req.UserInfo.Username
 	}

@@ -16,12 +16,26 @@ import (
 func ForKind(kind schema.GroupVersionKind) interface{} {
 	switch kind {
 	// Group=delegation.wayleave.dev, Version=v1alpha1
+	case v1alpha1.SchemeGroupVersion.WithKind("ApprovalRule"):
+		return &apiv1alpha1.ApprovalRuleApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ApprovalStatus"):
+		return &apiv1alpha1.ApprovalStatusApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ApprovedPath"):
+		return &apiv1alpha1.ApprovedPathApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("Approver"):
+		return &apiv1alpha1.ApproverApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("ApproverRef"):
+		return &apiv1alpha1.ApproverRefApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ClusterRule"):
 		return &apiv1alpha1.ClusterRuleApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Credential"):
 		return &apiv1alpha1.CredentialApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Delegation"):
 		return &apiv1alpha1.DelegationApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("DelegationApproval"):
+		return &apiv1alpha1.DelegationApprovalApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("DelegationApprovalSpec"):
+		return &apiv1alpha1.DelegationApprovalSpecApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DelegationHop"):
 		return &apiv1alpha1.DelegationHopApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("DelegationHopSpec"):
@@ -46,6 +60,8 @@ func ForKind(kind schema.GroupVersionKind) interface{} {
 		return &apiv1alpha1.NamespacedScopeApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ObjectRef"):
 		return &apiv1alpha1.ObjectRefApplyConfiguration{}
+	case v1alpha1.SchemeGroupVersion.WithKind("RecordedDecision"):
+		return &apiv1alpha1.RecordedDecisionApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("ResourceRule"):
 		return &apiv1alpha1.ResourceRuleApplyConfiguration{}
 	case v1alpha1.SchemeGroupVersion.WithKind("Revocation"):

@@ -15,6 +15,9 @@ const (
 	// that could not be evaluated.
 	ConditionOriginAuthorized = "OriginAuthorized"
 
+	// ConditionApproved reports whether the approvals that a path requires were given, for the path as it is.
+	ConditionApproved = "Approved"
+
 	// ConditionValid reports whether the whole chain of a hop is valid. Unknown while a fact that decides is missing.
 	ConditionValid = "Valid"
 	// ConditionGranted reports whether the permissions of a hop exist in the cluster, and its identity has them. While a hop is

@@ -33,6 +33,11 @@ type DelegationPathSpec struct {
 	// +optional
 	Hops *HopBounds `json:"hops,omitempty"`
 
+	// approval says who has to approve the path before any of its hops is granted something. Accepted risks other than Streams, and the
+	// ceiling of the platform team, may require an approval where it is absent: then that of one person, of the path with its hops.
+	// +optional
+	Approval *ApprovalRule `json:"approval,omitempty"`
+
 	// isolation says whether hops of this path may be granted something where others can act as them: Required means not. Others
 	// can who may impersonate accounts of the namespace of a hop, request their tokens, or read the Secret of a hop's token. If
 	// absent, they are named in the condition Isolated of each hop.
@@ -103,7 +108,7 @@ type HopBounds struct {
 //
 // +kubebuilder:validation:MinProperties=1
 type DelegationPathStatus struct {
-	// conditions are Ready, Reconciling and Stalled with the meaning of kstatus, and OriginAuthorized. Their reasons
+	// conditions are Ready, Reconciling and Stalled with the meaning of kstatus, OriginAuthorized, and Approved. Their reasons
 	// come from the one vocabulary of this group.
 	// +optional
 	// +listType=map
@@ -130,6 +135,16 @@ type DelegationPathStatus struct {
 	// expiresAt is when the path expires.
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+
+	// digest is that of all that decides what may happen under the path, where an approval is required: what an approval has to name.
+	// +optional
+	// +kubebuilder:validation:MinLength=71
+	// +kubebuilder:validation:MaxLength=71
+	Digest string `json:"digest,omitempty"`
+
+	// approval is where the approval of the path stands; absent where none was ever required.
+	// +optional
+	Approval *ApprovalStatus `json:"approval,omitempty"`
 
 	// hops counts the path's hops by state.
 	// +optional
@@ -196,9 +211,11 @@ type Transition struct {
 // +kubebuilder:object:root=true
 // +kubebuilder:subresource:status
 // +kubebuilder:resource:shortName=dpath,categories=delegation
+// +kubebuilder:selectablefield:JSONPath=`.status.approval.state`
 // +kubebuilder:printcolumn:name="Ready",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].status`
 // +kubebuilder:printcolumn:name="Reason",type=string,JSONPath=`.status.conditions[?(@.type=="Ready")].reason`
 // +kubebuilder:printcolumn:name="Expires",type=string,JSONPath=`.status.expiresAt`
+// +kubebuilder:printcolumn:name="Approval",type=string,JSONPath=`.status.approval.state`
 // +kubebuilder:printcolumn:name="Origin",type=string,JSONPath=`.spec.origin.user`,priority=1
 // +kubebuilder:printcolumn:name="Risks",type=string,JSONPath=`.spec.scope.acceptedRisks`,priority=1
 // +kubebuilder:printcolumn:name="For",type=string,JSONPath=`.spec.reason`,priority=1

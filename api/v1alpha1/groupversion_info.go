@@ -18,6 +18,7 @@ func AddToScheme(s *runtime.Scheme) error {
 	s.AddKnownTypes(SchemeGroupVersion,
 		&DelegationPath{}, &DelegationPathList{},
 		&DelegationHop{}, &DelegationHopList{},
+		&DelegationApproval{}, &DelegationApprovalList{},
 	)
 	metav1.AddToGroupVersion(s, SchemeGroupVersion)
 	return nil

@@ -19,6 +19,13 @@ const (
 	// it is bound to the controller.
 	LabelCeiling = GroupName + "/ceiling"
 
+	// AnnotationRequiresApproval on a ceiling has each path that uses it be approved: "true", or by how many people.
+	AnnotationRequiresApproval = GroupName + "/requires-approval"
+	// AnnotationMaxLifetime on a ceiling is the longest duration of the lifetime of a path that uses it, in Go notation.
+	AnnotationMaxLifetime = GroupName + "/max-lifetime"
+	// AnnotationMaxDepth on a ceiling is how deep the chain of a path may be that uses it.
+	AnnotationMaxDepth = GroupName + "/max-depth"
+
 	// LabelRecord is on a path or hop with what its status says that must survive a restore from a backup, which brings objects
 	// back without status: since when it is active, how many uses of those that it allows have begun, and why it has ended. The
 	// controller writes it, and reads it where there is no status.
@@ -66,8 +73,8 @@ const (
 	VerbUse = "use"
 	// VerbDelegate on a delegationpath permits users other than its origin to add hops to it and to change them.
 	VerbDelegate = "delegate"
-	// VerbAccept on a delegationpath permits its origin to accept risks other than Streams.
-	VerbAccept = "accept"
+	// VerbApprove on a delegationpath permits approving and denying it.
+	VerbApprove = "approve"
 	// VerbDeploy on delegationpaths, given by the controller to hops of a path that accepts Workloads, lets the floor pass what they
 	// make without a hop.
 	VerbDeploy = "deploy"

@@ -28,6 +28,8 @@ const (
 	ReasonExpired Reason = "Expired"
 	// ReasonUsesExhausted: as many uses of the hop have begun as it allows.
 	ReasonUsesExhausted Reason = "UsesExhausted"
+	// ReasonApprovalDenied: somebody who may approve the path denied it.
+	ReasonApprovalDenied Reason = "ApprovalDenied"
 	// ReasonDurationExceeded: a use has lasted as long as the hop allows.
 	ReasonDurationExceeded Reason = "DurationExceeded"
 )
@@ -38,8 +40,6 @@ const (
 	ReasonScopeInvalid Reason = "ScopeInvalid"
 	// ReasonScopeAmplifies: a scope contains an escalation risk: with it a hop could leave its path.
 	ReasonScopeAmplifies Reason = "ScopeAmplifies"
-	// ReasonRiskNotAccepted: a path accepts a risk that its origin may not accept.
-	ReasonRiskNotAccepted Reason = "RiskNotAccepted"
 	// ReasonScopeExceedsParent: the scope of a hop exceeds that of its parent.
 	ReasonScopeExceedsParent Reason = "ScopeExceedsParent"
 	// ReasonScopeExceedsPath: the scope of a first hop exceeds that of its path.
@@ -53,12 +53,14 @@ const (
 	ReasonHopNamespaceNotBound Reason = "HopNamespaceNotBound"
 	// ReasonLifetimeExceedsParent: a hop declares a longer lifetime than its path or a hop above it.
 	ReasonLifetimeExceedsParent Reason = "LifetimeExceedsParent"
+	// ReasonLifetimeExceedsCeiling: a path declares a longer lifetime than a ceiling allows that it uses.
+	ReasonLifetimeExceedsCeiling Reason = "LifetimeExceedsCeiling"
 	// ReasonLifetimeTooShort: a hop lives less long than a token for an audience other than the API server, which cannot be
 	// revoked.
 	ReasonLifetimeTooShort Reason = "LifetimeTooShort"
 	// ReasonNamespaceNotFound: a namespace of the scope of a hop does not exist, or is being deleted.
 	ReasonNamespaceNotFound Reason = "NamespaceNotFound"
-	// ReasonDepthExceeded: the chain is longer than the path allows.
+	// ReasonDepthExceeded: the chain is longer than the path allows, or a path allows a longer one than a ceiling that it uses.
 	ReasonDepthExceeded Reason = "DepthExceeded"
 	// ReasonNamespaceNotAllowed: a hop is in a namespace that its path does not name.
 	ReasonNamespaceNotAllowed Reason = "NamespaceNotAllowed"
@@ -73,6 +75,8 @@ const (
 	ReasonNotPermittedToDelegate Reason = "NotPermittedToDelegate"
 	// ReasonNotPermittedToUse: the author of a workload does not have use on the hop.
 	ReasonNotPermittedToUse Reason = "NotPermittedToUse"
+	// ReasonNotPermittedToApprove: whoever decides on a path may not, or decides on another path than the one that exists.
+	ReasonNotPermittedToApprove Reason = "NotPermittedToApprove"
 	// ReasonWorkloadNotAllowed: the hop does not allow this kind of workload, or the workload requires more than the hop
 	// has, or asks for more than such a pod may have.
 	ReasonWorkloadNotAllowed Reason = "WorkloadNotAllowed"
@@ -111,6 +115,12 @@ const (
 	ReasonNotYetValid Reason = "NotYetValid"
 	// ReasonParentNotReady: the parent hop does not exist, or has no grant yet.
 	ReasonParentNotReady Reason = "ParentNotReady"
+	// ReasonApprovalMissing: not enough people have approved the path.
+	ReasonApprovalMissing Reason = "ApprovalMissing"
+	// ReasonApprovalStale: the path, or with covers Hops one of its hops, was changed since it was approved.
+	ReasonApprovalStale Reason = "ApprovalStale"
+	// ReasonApprovalExpired: an approval ended before the path became active.
+	ReasonApprovalExpired Reason = "ApprovalExpired"
 	// ReasonSuspended: the path is suspended.
 	ReasonSuspended Reason = "Suspended"
 	// ReasonFrozen: the cluster, the path's origin, the hop's author or its namespace is frozen.
@@ -135,6 +145,10 @@ const (
 	ReasonExclusive Reason = "Exclusive"
 	// ReasonOriginAuthorized: the path's origin may do all that the path allows.
 	ReasonOriginAuthorized Reason = "OriginAuthorized"
+	// ReasonApproved: the path was approved as it is.
+	ReasonApproved Reason = "Approved"
+	// ReasonApprovalNotRequired: the path needs no approval.
+	ReasonApprovalNotRequired Reason = "ApprovalNotRequired"
 	// ReasonUnbounded: the path's origin may do everything, so that it bounds nothing.
 	ReasonUnbounded Reason = "Unbounded"
 )
@@ -145,16 +159,17 @@ var classes = map[Reason]Class{
 
 	ReasonUsesExhausted:    ClassFinal,
 	ReasonDurationExceeded: ClassFinal,
+	ReasonApprovalDenied:   ClassFinal,
 
 	ReasonScopeInvalid:           ClassFixable,
 	ReasonScopeAmplifies:         ClassFixable,
-	ReasonRiskNotAccepted:        ClassFixable,
 	ReasonScopeExceedsParent:     ClassFixable,
 	ReasonScopeExceedsPath:       ClassFixable,
 	ReasonScopeExceedsOrigin:     ClassFixable,
 	ReasonScopeExceedsCeiling:    ClassFixable,
 	ReasonHopNamespaceNotBound:   ClassFixable,
 	ReasonLifetimeExceedsParent:  ClassFixable,
+	ReasonLifetimeExceedsCeiling: ClassFixable,
 	ReasonLifetimeTooShort:       ClassFixable,
 	ReasonNamespaceNotFound:      ClassFixable,
 	ReasonDepthExceeded:          ClassFixable,
@@ -164,6 +179,7 @@ var classes = map[Reason]Class{
 	ReasonOriginGone:             ClassFixable,
 	ReasonNotPermittedToDelegate: ClassFixable,
 	ReasonNotPermittedToUse:      ClassFixable,
+	ReasonNotPermittedToApprove:  ClassFixable,
 	ReasonWorkloadNotAllowed:     ClassFixable,
 	ReasonImageNotAllowed:        ClassFixable,
 	ReasonPodSecurityViolated:    ClassFixable,
@@ -186,6 +202,10 @@ var classes = map[Reason]Class{
 
 	ReasonTooManyLiveUses: ClassWaiting,
 
+	ReasonApprovalMissing: ClassWaiting,
+	ReasonApprovalStale:   ClassWaiting,
+	ReasonApprovalExpired: ClassWaiting,
+
 	ReasonActive:           ClassGood,
 	ReasonGranted:          ClassGood,
 	ReasonIdle:             ClassGood,
@@ -193,6 +213,9 @@ var classes = map[Reason]Class{
 	ReasonExclusive:        ClassGood,
 	ReasonOriginAuthorized: ClassGood,
 	ReasonUnbounded:        ClassGood,
+
+	ReasonApproved:            ClassGood,
+	ReasonApprovalNotRequired: ClassGood,
 }
 
 // Class returns the class of a reason. A reason outside the vocabulary is fixable, so that it is never

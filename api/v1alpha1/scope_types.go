@@ -8,7 +8,7 @@ package v1alpha1
 // +kubebuilder:validation:Enum=Streams;Exec;Workloads;CustomResources
 type Risk string
 
-// The risks that a path may accept. All but Streams take the verb accept on the path.
+// The risks that a path may accept. All but Streams have to be approved.
 const (
 	// RiskStreams is to watch, and to read logs: an open stream outlives revocation.
 	RiskStreams Risk = "Streams"
@@ -54,7 +54,7 @@ type Scope struct {
 	// allows watch and pods/log, for hops without a token: a stream that is open when the path is revoked goes on until
 	// the API server ends it. Exec allows to enter running pods, for hops without a token. Workloads allows to make and change
 	// pods and what makes them, without declaring a hop. CustomResources allows to write kinds that are not built in, ingresses
-	// and autoscalers, on which controllers of others act. For each but Streams, the path's origin needs the verb accept on the path.
+	// and autoscalers, on which controllers of others act. For each but Streams, the path has to be approved.
 	// +optional
 	// +listType=set
 	// +kubebuilder:validation:MinItems=1

@@ -22,8 +22,9 @@ import (
 
 // ourKinds are the types that this program reads and writes.
 var ourKinds = map[string]reflect.Type{
-	"DelegationPath": reflect.TypeFor[v1alpha1.DelegationPath](),
-	"DelegationHop":  reflect.TypeFor[v1alpha1.DelegationHop](),
+	"DelegationApproval": reflect.TypeFor[v1alpha1.DelegationApproval](),
+	"DelegationPath":     reflect.TypeFor[v1alpha1.DelegationPath](),
+	"DelegationHop":      reflect.TypeFor[v1alpha1.DelegationHop](),
 }
 
 // sameKinds fails unless the kinds that are installed have the fields that this program knows, and no others: a field that it does

@@ -20,7 +20,8 @@ type object = map[string]any
 func openAPI(t *testing.T, change func(hop object)) []byte {
 	t.Helper()
 	schemas := object{}
-	for kind, plural := range map[string]string{"DelegationPath": "delegationpaths", "DelegationHop": "delegationhops"} {
+	for kind, plural := range map[string]string{"DelegationPath": "delegationpaths", "DelegationHop": "delegationhops",
+		"DelegationApproval": "delegationapprovals"} {
 		raw, err := os.ReadFile("../../config/crd/bases/delegation.wayleave.dev_" + plural + ".yaml")
 		if err != nil {
 			t.Fatal(err)

@@ -27,6 +27,7 @@ type common struct {
 	exclusive      string
 	userLifetime   time.Duration
 	refuseAll      bool
+	credential     string
 	enforces       bool // it has the flag --enforce
 	enforce        string
 	metricsAddress string
@@ -72,7 +73,15 @@ func (c *common) bindOrigins(flags *pflag.FlagSet) {
 		"asked. 0 lets it live as long as it says. Set it on controller and webhook")
 	flags.BoolVar(&c.refuseAll, "refuse-unbounded-origin", false, "refuse paths whose origin may do everything (* on *), which bounds "+
 		"nothing; by default the condition OriginAuthorized says so. Set it on controller and webhook")
+	flags.StringVar(&c.credential, "approver-credential", credentialAny, "with what credential a path is approved: any, or require, which "+
+		"lets no approval count that was given with a credential of which the API server knows no id. Set it on controller and webhook")
 }
+
+// The values of --approver-credential.
+const (
+	credentialAny     = "any"
+	credentialRequire = "require"
+)
 
 // The values of --enforce.
 const (
@@ -110,6 +119,7 @@ func (c *common) gatherer(mgr ctrl.Manager) (*facts.Gatherer, error) {
 		return nil, err
 	}
 	return &facts.Gatherer{
+		Digests: facts.NewDigests(mgr.GetAPIReader()), RequireCredential: c.credential == credentialRequire,
 		Accounts: accounts, MaxUserLifetime: c.userLifetime, RefuseUnbounded: c.refuseAll,
 		Isolation: facts.NewIsolation(mgr.GetCache(), c.user()),
 		Cache:     mgr.GetCache(), Live: mgr.GetAPIReader(), Access: mgr.GetClient(),
@@ -125,6 +135,9 @@ func (c *common) validate() error {
 	}
 	if c.userLifetime < 0 {
 		return fmt.Errorf("--max-user-lifetime is %s: it must not be negative; 0 means no limit", c.userLifetime)
+	}
+	if c.credential != "" && c.credential != credentialAny && c.credential != credentialRequire {
+		return fmt.Errorf("--approver-credential is %q: use any or require", c.credential)
 	}
 	if c.exclusive != "" && c.exclusive != exclusiveReport && c.exclusive != exclusiveStrict {
 		return fmt.Errorf("--exclusive is %q: use report or strict", c.exclusive)

@@ -147,7 +147,7 @@ func (o *webhookOptions) clientCAName() (string, error) {
 // warm has the informers filled before the first request instead of by it.
 func warm(ctx context.Context, mgr ctrl.Manager) error {
 	for _, o := range []client.Object{
-		&v1alpha1.DelegationPath{}, &v1alpha1.DelegationHop{},
+		&v1alpha1.DelegationPath{}, &v1alpha1.DelegationHop{}, &v1alpha1.DelegationApproval{},
 		&corev1.ConfigMap{}, &rbacv1.Role{}, &rbacv1.RoleBinding{}, &rbacv1.ClusterRole{}, &rbacv1.ClusterRoleBinding{},
 	} {
 		if _, err := mgr.GetCache().GetInformer(ctx, o, cache.BlockUntilSynced(false)); err != nil {

@@ -43,6 +43,7 @@ var all = []template{
 		name: "crds.yaml",
 		files: []string{
 			"crd/bases/delegation.wayleave.dev_delegationpaths.yaml", "crd/bases/delegation.wayleave.dev_delegationhops.yaml",
+			"crd/bases/delegation.wayleave.dev_delegationapprovals.yaml",
 		},
 		when: map[string]string{"": ".Values.crds.install"},
 		replace: []replacement{{
@@ -53,7 +54,8 @@ var all = []template{
 	{
 		name: "rbac.yaml",
 		files: []string{
-			"rbac/controller.yaml", "rbac/webhook.yaml", "rbac/starter.yaml", "rbac/certs.yaml", "rbac/metrics.yaml", "warn/webhook.yaml",
+			"rbac/controller.yaml", "rbac/webhook.yaml", "rbac/starter.yaml", "rbac/roles.yaml",
+			"rbac/certs.yaml", "rbac/metrics.yaml", "warn/webhook.yaml",
 		},
 		when: map[string]string{
 			"rbac/certs.yaml": byRotation, "rbac/metrics.yaml": ".Values.metrics.enabled", "warn/webhook.yaml": `eq .Values.enforce "warn"`,

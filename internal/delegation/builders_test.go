@@ -171,6 +171,7 @@ var yes = Answer{Outcome: Allow}
 // ask asks about the last of the hops, or about the path if there are none; all that had to be looked up is a yes.
 func ask(p *v1alpha1.DelegationPath, hops ...*v1alpha1.DelegationHop) Input {
 	facts := Facts{Origin: yes, KnowsPath: yes, TokenSecrets: yes, TokenName: yes, Ceiling: yes, HopNamespace: yes}
+	facts.Approval = Approval{Digest: shownDigest, Decisions: []Decided{by("bob", holding(at(1000*time.Hour)))}}
 	input := Input{Now: noon, Path: p, Chain: Chain{Hops: hops}, Facts: facts}
 	for range hops {
 		input.Facts.Authors = append(input.Facts.Authors, yes)

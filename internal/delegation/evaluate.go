@@ -44,6 +44,9 @@ type evaluation struct {
 	begun     time.Time               // the same, without the duration of what has not begun
 	lifetimes []namedLifetime         // of the nodes above
 	above     *v1alpha1.DelegationHop // the hop above; nil: the path
+
+	approvals []v1alpha1.RecordedDecision
+	denied    *v1alpha1.RecordedDecision
 }
 
 // node is one node of the chain: the path, or one of its hops.
@@ -90,7 +93,8 @@ func (e *evaluation) checkPath() {
 	e.checkPathLifetime(p, n)
 	e.checkPathScope(p, n)
 	e.checkOrigin(p, n)
-	e.checkRisks(p, n)
+	e.checkTerms(p, n)
+	e.checkApproval(p, n)
 	e.checkTokenSecrets(n)
 	if p.Status.ActiveSince == nil && !n.asked {
 		e.report(Finding{Reason: v1alpha1.ReasonNotYetValid, Node: n.name, Message: "the path is not active yet"})
@@ -156,7 +160,9 @@ func (e *evaluation) verdict() Verdict {
 	if len(e.findings) > 0 && isFinal(e.findings[0]) {
 		e.findings = slices.DeleteFunc(e.findings, isOpenQuestion) // nothing depends on them any more, and they are not asked
 	}
-	v := Verdict{Outcome: Allow, Findings: e.findings, NotAfter: e.end, Scope: e.scope, Made: e.in.Facts.Made}
+	v := Verdict{
+		Outcome: Allow, Findings: e.findings, NotAfter: e.end, Scope: e.scope, Made: e.in.Facts.Made, Approvals: e.approvals, Denied: e.denied,
+	}
 	if len(e.findings) > 0 {
 		v.NotAfter = e.begun
 	}

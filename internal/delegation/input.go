@@ -44,8 +44,10 @@ type Facts struct {
 	OriginAccount Account
 	// Unbounded: may the path's origin do everything, so that it bounds nothing?
 	Unbounded Answer
-	// Risks: may the path's origin accept the risks that the path accepts? It is asked where AsksToAccept says so.
-	Risks Answer
+	// Terms are what the ceilings demand that the path uses.
+	Terms Terms
+	// Approval is what was found out about the approval of the path, where AsksForApproval says so.
+	Approval Approval
 	// TokenSecrets: are the Secrets that the path names free of the tokens of hops? A Deny has as missing the permissions on
 	// those that are not.
 	TokenSecrets Answer
@@ -114,6 +116,8 @@ type Workload struct {
 	RequiresProblem string
 	// Begins is true for what begins a use of its own if it is admitted: a Job, or a Pod that no controller makes.
 	Begins bool
+	// By is the user who declared it; empty where nobody is known.
+	By string
 	// Author is whose right to use the hop is asked for, where that is not the user who makes the request.
 	Author string
 	// Use: may the author of the workload use the hop?
@@ -139,6 +143,8 @@ type Input struct {
 	Controller string
 	// MaxUserLifetime is how long a path lives at most whose origin is a user, after it became active; zero means as long as it says.
 	MaxUserLifetime time.Duration
+	// RequireCredential has an approval not count that was given with a credential without an id.
+	RequireCredential bool
 	// RefuseUnbounded has a path not be valid whose origin may do everything.
 	RefuseUnbounded bool
 	// Workload is what wants to run under the hop; nil where the question is about the hop itself.

@@ -14,7 +14,7 @@ var (
 	// server's own check of a new Role, they are asked for when the path is written.
 	ofDelegations = []v1alpha1.Reason{
 		v1alpha1.ReasonScopeInvalid, v1alpha1.ReasonScopeAmplifies, v1alpha1.ReasonScopeExceedsOrigin,
-		v1alpha1.ReasonRiskNotAccepted, v1alpha1.ReasonOriginUnauthorized, v1alpha1.ReasonNotPermittedToDelegate, v1alpha1.ReasonUndetermined,
+		v1alpha1.ReasonOriginUnauthorized, v1alpha1.ReasonNotPermittedToDelegate, v1alpha1.ReasonUndetermined,
 	}
 	// ofWorkloads are those of pods and templates. All else is about the hop that they declare, and its chain.
 	ofWorkloads = []v1alpha1.Reason{v1alpha1.ReasonNotPermittedToUse, v1alpha1.ReasonWrongServiceAccount}

@@ -38,6 +38,7 @@ func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop, unbound tim
 	recordEnd(&next.ExpiresAt, v, next.ActiveSince, in.Now)
 	next.Hops = countHops(path, hops)
 	recordWithdrawal(next, in, v, hops, unbound)
+	setApproval(next, in, v)
 
 	reason := v.Reason(v1alpha1.ReasonActive)
 	if reason != ReadyReason(path.Status.Conditions) {
@@ -48,6 +49,7 @@ func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop, unbound tim
 	}
 	s := conditionSetter{conditions: &next.Conditions, generation: path.Generation, now: now}
 	setOriginAuthorized(s, in, v)
+	setApproved(s, in, v, next.Approval)
 	s.setSummary(reason, v.Message())
 	return next
 }
@@ -58,7 +60,7 @@ func setOriginAuthorized(s conditionSetter, in Input, v Verdict) {
 		s.set(v1alpha1.ConditionOriginAuthorized, status, f.Reason, f.BoundedString())
 	}
 	for _, reason := range []v1alpha1.Reason{
-		v1alpha1.ReasonOriginUnauthorized, v1alpha1.ReasonOriginGone, v1alpha1.ReasonScopeExceedsOrigin, v1alpha1.ReasonRiskNotAccepted,
+		v1alpha1.ReasonOriginUnauthorized, v1alpha1.ReasonOriginGone, v1alpha1.ReasonScopeExceedsOrigin,
 	} {
 		if f, found := v.Find(reason); found {
 			set(metav1.ConditionFalse, f)
@@ -134,6 +136,9 @@ func countHops(path *v1alpha1.DelegationPath, hops []*v1alpha1.DelegationHop) *v
 // PathActor is who caused the path's present state, as far as admission recorded it. A name is cut to what the schema
 // takes: a status that cannot be written would go on saying that the path is active.
 func PathActor(path *v1alpha1.DelegationPath, v Verdict) string {
+	if v.Outcome == Allow && len(v.Approvals) > 0 && !isSpent(path.Status.Approval, v) {
+		return clip(approversOf(v.Approvals), maxActor)
+	}
 	if path.Generation != path.Status.ObservedGeneration && v.actor() == "" {
 		return clip(changedBy(path), maxActor)
 	}

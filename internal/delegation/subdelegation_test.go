@@ -1,12 +1,10 @@
 package delegation
 
 import (
-	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	rbacv1 "k8s.io/api/rbac/v1"
-	"k8s.io/apimachinery/pkg/api/meta"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
@@ -80,7 +78,7 @@ func TestGrantBesideScope(t *testing.T) {
 	}
 	given := func(p *v1alpha1.DelegationPath, h *v1alpha1.DelegationHop, made ...string) map[string][]rbacv1.PolicyRule {
 		input := ask(p, h)
-		input.Facts.Risks, input.Facts.Made = yes, made
+		input.Facts.Made = made
 		v := Evaluate(input)
 		if v.Outcome != Allow {
 			t.Fatal(v.Message())
@@ -103,30 +101,5 @@ func TestGrantBesideScope(t *testing.T) {
 		if diff := cmp.Diff(test.want, test.got); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", name, diff)
 		}
-	}
-}
-
-// TestEvaluateRisks: a risk is accepted by who may accept it.
-func TestEvaluateRisks(t *testing.T) {
-	with := func(outcome Outcome, risks ...v1alpha1.Risk) Input {
-		return but(ask(path(accepts(risks...))), func(in *Input) { in.Facts.Risks = Answer{Outcome: outcome} })
-	}
-	notAccepted := []fault{{Reason: v1alpha1.ReasonRiskNotAccepted, Field: "spec.scope.acceptedRisks"}}
-	denials := map[string]denial{}
-	for _, risk := range []v1alpha1.Risk{v1alpha1.RiskExec, v1alpha1.RiskWorkloads, v1alpha1.RiskCustomResources} {
-		denials[string(risk)] = denial{in: with(Deny, risk), twin: with(Allow, risk), want: notAccepted}
-	}
-	denials["more than Streams"] = denial{
-		in: with(Deny, v1alpha1.RiskStreams, v1alpha1.RiskExec), twin: with(Deny, v1alpha1.RiskStreams), want: notAccepted,
-	}
-	checkDenials(t, denials)
-	in := with(Allow, v1alpha1.RiskStreams, v1alpha1.RiskExec)
-	conditions := PathStatus(in, Evaluate(in), nil, noon).Conditions
-	c := meta.FindStatusCondition(conditions, v1alpha1.ConditionOriginAuthorized)
-	if !strings.Contains(c.Message, "; it accepts the risks Streams, Exec") {
-		t.Errorf("the status does not say what the path accepts: %s", c.Message)
-	}
-	if v := Evaluate(with(Undetermined, v1alpha1.RiskExec)); v.Outcome != Undetermined {
-		t.Errorf("where nobody knows who may accept, the verdict is %+v", v)
 	}
 }

@@ -20,6 +20,10 @@ type Verdict struct {
 	NotAfter time.Time
 	// Scope is what the path, or the hop asked about, may do.
 	Scope scope.Set
+	// Approvals are those by which the path is approved, as far as they go.
+	Approvals []v1alpha1.RecordedDecision
+	// Denied is the decision that ended the path; nil if none did.
+	Denied *v1alpha1.RecordedDecision
 	// Made are the names of the hops that the identity of the hop asked about made, which it may use.
 	Made []string
 }
@@ -51,7 +55,11 @@ const (
 // conditions.
 func (v Verdict) Message() string {
 	if v.Outcome == Allow {
-		return "valid until " + v.NotAfter.UTC().Format(time.RFC3339)
+		message := "valid until " + v.NotAfter.UTC().Format(time.RFC3339)
+		if len(v.Approvals) > 0 {
+			message = clip(message+"; "+approvedBy(v.Approvals), maxMessage)
+		}
+		return message
 	}
 	return v.join(Finding.String)
 }

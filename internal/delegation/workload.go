@@ -20,6 +20,7 @@ func (e *evaluation) checkWorkload() {
 		e.report(Finding{Reason: v1alpha1.ReasonHopNotFound, Message: "there is no such hop in this namespace"})
 	}
 	e.checkUse(w)
+	e.checkNotApprover(w)
 	if hop == nil {
 		return
 	}
@@ -43,6 +44,14 @@ func (e *evaluation) checkUse(w *Workload) {
 		Reason:  v1alpha1.ReasonNotPermittedToUse,
 		Message: fmt.Sprintf("%s the verb %s on this delegationhop: get a Role in this namespace that gives it", who, v1alpha1.VerbUse),
 	}, whether)
+}
+
+// checkNotApprover checks that nobody declares work under a path that they approved.
+func (e *evaluation) checkNotApprover(w *Workload) {
+	if p := e.in.Path; p != nil && w.By != "" && HasApproved(p, w.By) {
+		e.report(Finding{Reason: v1alpha1.ReasonNotPermittedToUse, Message: fmt.Sprintf(
+			"%q approved the path, and nobody uses what they approved: let somebody else who may use the hop create it", w.By)})
+	}
 }
 
 const nothingMayRun = "nothing may run under this hop: it has no workload"

@@ -66,13 +66,22 @@ func authorityKeys(hop *v1alpha1.DelegationHop) []string {
 
 // PathsOn returns the paths that rest on what a subject may do in a namespace; the empty one means in the whole cluster.
 func (l Hops) PathsOn(ctx context.Context, t rbac.Touch) ([]*v1alpha1.DelegationPath, error) {
+	return l.paths(ctx, t.Namespace, client.MatchingFields{authorityIndex: t.Subject})
+}
+
+// PathsIn returns the paths that are in a namespace or name it; the empty one means all.
+func (l Hops) PathsIn(ctx context.Context, namespace string) ([]*v1alpha1.DelegationPath, error) {
+	return l.paths(ctx, namespace)
+}
+
+func (l Hops) paths(ctx context.Context, namespace string, opts ...client.ListOption) ([]*v1alpha1.DelegationPath, error) {
 	var list v1alpha1.DelegationPathList
-	if err := l.List(ctx, &list, client.MatchingFields{authorityIndex: t.Subject}, client.UnsafeDisableDeepCopy); err != nil {
-		return nil, fmt.Errorf("listing the paths of %s: %w", t.Subject, err)
+	if err := l.List(ctx, &list, append(opts, client.UnsafeDisableDeepCopy)...); err != nil {
+		return nil, fmt.Errorf("listing paths: %w", err)
 	}
 	var paths []*v1alpha1.DelegationPath
 	for i := range list.Items {
-		if path := &list.Items[i]; t.Namespace == "" || t.Namespace == path.Namespace || namesNamespace(path, t.Namespace) {
+		if path := &list.Items[i]; namespace == "" || namespace == path.Namespace || namesNamespace(path, namespace) {
 			paths = append(paths, path)
 		}
 	}

@@ -43,7 +43,7 @@ func (d Declaration) Outdated(status *v1alpha1.DelegationHopStatus) *delegation.
 // Question is the pod as a verdict looks at it, whose author may use the hop or not.
 func (d Declaration) Question(w *workload.Workload, use delegation.Answer) *delegation.Workload {
 	question := w.Question(false, use)
-	question.Kinds, question.Author = []v1alpha1.WorkloadKind{d.Kind}, d.Stamp.Author.User
+	question.Kinds, question.Author, question.By = []v1alpha1.WorkloadKind{d.Kind}, d.Stamp.Author.User, d.Stamp.Author.User
 	return question
 }
 

@@ -47,11 +47,17 @@ type Gatherer struct {
 	MaxUserLifetime time.Duration
 	// RefuseUnbounded has a path not be valid whose origin may do everything.
 	RefuseUnbounded bool
+	// RequireCredential has an approval not count that was given with a credential without an id.
+	RequireCredential bool
+	// Digests computes digests of paths.
+	Digests *Digests
 	// FloorGaps says which of the policies is not in effect; nil where none is required.
 	FloorGaps func(context.Context) string
 
 	// fresh has path and hops read from the API server.
 	fresh bool
+	// admits is true where the object asked about is that of a request.
+	admits bool
 }
 
 // maxMade bounds how many hops that it made a hop may use.
@@ -70,6 +76,7 @@ func (g *Gatherer) input(now time.Time) delegation.Input {
 	return delegation.Input{
 		Now: now, OperatorNamespace: g.OperatorNamespace, Controller: g.Controller,
 		MaxUserLifetime: g.MaxUserLifetime, RefuseUnbounded: g.RefuseUnbounded,
+		RequireCredential: g.RequireCredential,
 	}
 }
 
@@ -79,11 +86,23 @@ func (g *Gatherer) Path(ctx context.Context, path *v1alpha1.DelegationPath, now 
 	in.Path = path
 	if !delegation.HasEnded(in) {
 		in.Facts.Freeze, in.Facts.FloorGap = g.Freeze(ctx), g.floorGap(ctx)
-		in.Facts.Origin, in.Facts.Risks = g.origin(ctx, path), g.risks(ctx, path)
+		in.Facts.Origin = g.origin(ctx, path)
+		g.approval(ctx, &in, true)
 		in.Facts.OriginAccount, in.Facts.Unbounded = g.account(ctx, path.Spec.Origin), g.unbounded(ctx, path.Spec.Origin)
 		in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
 	}
 	return in
+}
+
+// PathToBeAdmitted gathers what the verdict on a path in a request depends on.
+func (g *Gatherer) PathToBeAdmitted(ctx context.Context, path *v1alpha1.DelegationPath, now time.Time) delegation.Input {
+	return g.admitting().Path(ctx, path, now)
+}
+
+func (g *Gatherer) admitting() *Gatherer {
+	admitting := *g
+	admitting.admits = true
+	return &admitting
 }
 
 // Chain gathers the objects of a hop's chain, and no other fact.
@@ -91,7 +110,7 @@ func (g *Gatherer) Chain(ctx context.Context, hop *v1alpha1.DelegationHop, now t
 	in := g.input(now)
 	group, ctx := errgroup.WithContext(ctx) // a gate waits for what is read from the API server
 	group.Go(func() (err error) {
-		in.Path, err = g.findPath(ctx, delegation.PathKey(hop))
+		in.Path, err = g.FindPath(ctx, delegation.PathKey(hop))
 		return err
 	})
 	group.Go(func() (err error) {
@@ -150,7 +169,7 @@ func (g *Gatherer) authority(ctx context.Context, hop *v1alpha1.DelegationHop, i
 			in.Facts.TokenSecrets = g.tokenSecrets(ctx, path, in.Facts.Origin)
 			return nil
 		})
-		group.Go(func() error { in.Facts.Risks = g.risks(ctx, path); return nil })
+		group.Go(func() error { g.approval(ctx, in, false); return nil })
 	}
 	group.Go(func() error { g.authors(ctx, in); return nil })
 	group.Go(func() error { in.Facts.Secrets = g.secrets(ctx, hop); return nil })
@@ -160,7 +179,7 @@ func (g *Gatherer) authority(ctx context.Context, hop *v1alpha1.DelegationHop, i
 // ToBeAdmitted gathers what the verdict on a hop in a request depends on. Who may not delegate on its path must not learn by
 // the answer what has ended, so that is asked whatever else is known.
 func (g *Gatherer) ToBeAdmitted(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error) {
-	in, err := g.Hop(ctx, hop, now)
+	in, err := g.admitting().Hop(ctx, hop, now)
 	if err == nil && delegation.HasEnded(in) {
 		g.authors(ctx, &in)
 	}
@@ -216,8 +235,8 @@ func (g *Gatherer) FindHop(ctx context.Context, key types.NamespacedName) (*v1al
 	return hop, nil
 }
 
-// findPath finds a path; nil means that there is none.
-func (g *Gatherer) findPath(ctx context.Context, key types.NamespacedName) (*v1alpha1.DelegationPath, error) {
+// FindPath finds a path; nil means that there is none.
+func (g *Gatherer) FindPath(ctx context.Context, key types.NamespacedName) (*v1alpha1.DelegationPath, error) {
 	path := &v1alpha1.DelegationPath{}
 	if err := g.find(ctx, key, path); apierrors.IsNotFound(err) {
 		return nil, nil //nolint:nilnil // nil is the answer "there is none"
@@ -300,14 +319,6 @@ func (g *Gatherer) secrets(ctx context.Context, hop *v1alpha1.DelegationHop) del
 		return delegation.Answer{Detail: "the Secrets cannot be named"}
 	}
 	return g.May(ctx, *hop.Spec.Author, set)
-}
-
-// risks answers whether a path's origin may accept the risks that the path accepts.
-func (g *Gatherer) risks(ctx context.Context, path *v1alpha1.DelegationPath) delegation.Answer {
-	if !delegation.AsksToAccept(path) {
-		return delegation.Answer{}
-	}
-	return g.May(ctx, *path.Spec.Origin, virtual(v1alpha1.VerbAccept, "delegationpaths", path.Namespace, path.Name))
 }
 
 // author answers whether a hop's author may delegate on the path: its origin may, and every holder of the verb.

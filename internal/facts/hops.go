@@ -45,6 +45,9 @@ func Index(ctx context.Context, indexer client.FieldIndexer) error {
 	if err := indexAuthority(ctx, indexer); err != nil {
 		return err
 	}
+	if err := indexApprovals(ctx, indexer); err != nil {
+		return err
+	}
 	return indexSecrets(ctx, indexer)
 }
 

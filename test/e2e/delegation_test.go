@@ -125,23 +125,20 @@ func (f *fixture) splitsNothingElse(identity client.Client, look *v1alpha1.Deleg
 	}
 }
 
-// TestRisksTakeAccept: a path accepts more than Streams only where its origin holds accept on it, and its hops lose what they have when it
-// does no more.
-func TestRisksTakeAccept(t *testing.T) {
+// TestRisksTakeApproval: what a path accepts beyond Streams has to be approved.
+func TestRisksTakeApproval(t *testing.T) {
 	f := setup(t)
 	f.ceilingOf(f.on, rule("apps", "deployments", "create,patch"))
 	f.bind(f.on, f.by, rule("apps", "deployments", "create,patch"))
-	deploys := f.scope(resources("apps", "deployments", "create,patch"))
+	f.bind(f.ns, f.by, rule("delegation.wayleave.dev", "delegationpaths", "deploy"))
 	p := f.path("deploy", func(p *v1alpha1.DelegationPath) {
-		p.Spec.Scope = deploys
+		p.Spec.Scope = f.scope(resources("apps", "deployments", "create,patch"))
 		p.Spec.Scope.AcceptedRisks = []v1alpha1.Risk{v1alpha1.RiskWorkloads}
 	})
 	h := f.hop("deploy", "deploy", "", func(h *v1alpha1.DelegationHop) { h.Spec.Scope, h.Spec.InheritScope = nil, new(true) })
-	f.wantDenied(f.as(f.by).Create(t.Context(), p.DeepCopy()), "RiskNotAccepted", "the verb accept on this delegationpath")
-
-	accept := f.bind(f.ns, f.by, rule("delegation.wayleave.dev", "delegationpaths", "accept", "deploy"))
-	f.eventually("the path to be admitted", func() error { return f.as(f.by).Create(t.Context(), p.DeepCopy(), client.DryRunAll) })
 	f.apply(f.by, p, h)
+	f.state(h, v1alpha1.ReasonApprovalMissing, v1alpha1.ReasonNotYetValid)
+	f.approve(p, f.approver("bob"))
 	f.granted(h)
 	identity := f.withToken(f.token(h))
 	deployment := &appsv1.Deployment{
@@ -155,11 +152,4 @@ func TestRisksTakeAccept(t *testing.T) {
 		},
 	}
 	f.eventually("the hop to deploy", func() error { return identity.Create(t.Context(), deployment.DeepCopy()) })
-
-	if err := suite.admin.Delete(t.Context(), accept); err != nil {
-		t.Fatal(err)
-	}
-	f.change(f.by, p, `{"spec":{"reason":"still"}}`) // origins are not asked again on each change of RBAC yet
-	f.state(h, v1alpha1.ReasonRiskNotAccepted)
-	f.state(p, v1alpha1.ReasonRiskNotAccepted)
 }

@@ -54,6 +54,7 @@ func newGallery(t *testing.T) *gallery {
 	for _, user := range []string{f.by, g.bob} {
 		f.bind(agents, user, rule(v1alpha1.GroupName, "delegationhops", "get,create,patch"))
 		f.bind(f.ns, user, rule(v1alpha1.GroupName, "delegationpaths,delegationhops", "get,create,update,patch"))
+		f.bind(f.ns, user, rule(v1alpha1.GroupName, "delegationapprovals", "create"))
 		for _, w := range everyWorkload {
 			f.bind(f.ns, user, rule(w.group, w.resources, "get,create,update,patch"))
 		}

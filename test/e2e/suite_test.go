@@ -258,16 +258,24 @@ func (f *fixture) ceiling(namespace string) {
 // ceilingOf lets the controller grant some rights in a namespace.
 func (f *fixture) ceilingOf(namespace string, rules ...rbacv1.PolicyRule) {
 	f.Helper()
+	f.annotatedCeiling(namespace, nil, rules...)
+}
+
+// annotatedCeiling lets the controller grant some rights in a namespace, on terms.
+func (f *fixture) annotatedCeiling(namespace string, terms map[string]string, rules ...rbacv1.PolicyRule) *rbacv1.ClusterRole {
+	f.Helper()
 	name := fmt.Sprintf("ceiling-%d", counter.Add(1))
-	f.make(&rbacv1.ClusterRole{
-		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelCeiling: "true"}},
+	role := &rbacv1.ClusterRole{
+		ObjectMeta: metav1.ObjectMeta{Name: name, Labels: map[string]string{v1alpha1.LabelCeiling: "true"}, Annotations: terms},
 		Rules:      rules,
-	})
+	}
+	f.make(role)
 	f.make(&rbacv1.RoleBinding{
 		ObjectMeta: metav1.ObjectMeta{Namespace: namespace, Name: name},
 		RoleRef:    rbacv1.RoleRef{APIGroup: rbacv1.GroupName, Kind: "ClusterRole", Name: name},
 		Subjects:   []rbacv1.Subject{{Kind: rbacv1.ServiceAccountKind, Namespace: operator.Namespace, Name: "wayleave-controller"}},
 	})
+	return role
 }
 
 // as is a client with a user's rights.

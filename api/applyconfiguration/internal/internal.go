@@ -23,6 +23,89 @@ func Parser() *typed.Parser {
 var parserOnce sync.Once
 var parser *typed.Parser
 var schemaYAML = typed.YAMLObject(`types:
+- name: com.github.wayleave.wayleave.api.v1alpha1.ApprovalCovers
+  scalar: string
+- name: com.github.wayleave.wayleave.api.v1alpha1.ApprovalRule
+  map:
+    fields:
+    - name: approvers
+      type:
+        list:
+          elementType:
+            namedType: com.github.wayleave.wayleave.api.v1alpha1.ApproverRef
+          elementRelationship: atomic
+    - name: count
+      type:
+        scalar: numeric
+      default: 1
+    - name: covers
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.ApprovalCovers
+      default: Hops
+    - name: within
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Duration
+- name: com.github.wayleave.wayleave.api.v1alpha1.ApprovalState
+  scalar: string
+- name: com.github.wayleave.wayleave.api.v1alpha1.ApprovalStatus
+  map:
+    fields:
+    - name: approvedDigest
+      type:
+        scalar: string
+    - name: decisions
+      type:
+        list:
+          elementType:
+            namedType: com.github.wayleave.wayleave.api.v1alpha1.RecordedDecision
+          elementRelationship: atomic
+    - name: requestedAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: requestedDigest
+      type:
+        scalar: string
+    - name: spentAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: state
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.ApprovalState
+- name: com.github.wayleave.wayleave.api.v1alpha1.ApprovedPath
+  map:
+    fields:
+    - name: name
+      type:
+        scalar: string
+    - name: uid
+      type:
+        scalar: string
+- name: com.github.wayleave.wayleave.api.v1alpha1.Approver
+  map:
+    fields:
+    - name: credentialID
+      type:
+        scalar: string
+    - name: groups
+      type:
+        list:
+          elementType:
+            scalar: string
+          elementRelationship: atomic
+    - name: user
+      type:
+        scalar: string
+- name: com.github.wayleave.wayleave.api.v1alpha1.ApproverKind
+  scalar: string
+- name: com.github.wayleave.wayleave.api.v1alpha1.ApproverRef
+  map:
+    fields:
+    - name: kind
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.ApproverKind
+    - name: name
+      type:
+        scalar: string
 - name: com.github.wayleave.wayleave.api.v1alpha1.ClusterRule
   map:
     fields:
@@ -74,12 +157,50 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: secretName
       type:
         scalar: string
+- name: com.github.wayleave.wayleave.api.v1alpha1.Decision
+  scalar: string
 - name: com.github.wayleave.wayleave.api.v1alpha1.Delegation
   map:
     fields:
     - name: maxDepth
       type:
         scalar: numeric
+- name: com.github.wayleave.wayleave.api.v1alpha1.DelegationApproval
+  map:
+    fields:
+    - name: apiVersion
+      type:
+        scalar: string
+    - name: kind
+      type:
+        scalar: string
+    - name: metadata
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta
+    - name: spec
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.DelegationApprovalSpec
+- name: com.github.wayleave.wayleave.api.v1alpha1.DelegationApprovalSpec
+  map:
+    fields:
+    - name: approver
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.Approver
+    - name: decision
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.Decision
+    - name: digest
+      type:
+        scalar: string
+    - name: expiresAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: path
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.ApprovedPath
+    - name: reason
+      type:
+        scalar: string
 - name: com.github.wayleave.wayleave.api.v1alpha1.DelegationHop
   map:
     fields:
@@ -205,6 +326,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.wayleave.wayleave.api.v1alpha1.DelegationPathSpec
   map:
     fields:
+    - name: approval
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.ApprovalRule
     - name: hops
       type:
         namedType: com.github.wayleave.wayleave.api.v1alpha1.HopBounds
@@ -235,6 +359,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: activeSince
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: approval
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.ApprovalStatus
     - name: conditions
       type:
         list:
@@ -243,6 +370,9 @@ var schemaYAML = typed.YAMLObject(`types:
           elementRelationship: associative
           keys:
           - type
+    - name: digest
+      type:
+        scalar: string
     - name: expiresAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
@@ -352,6 +482,30 @@ var schemaYAML = typed.YAMLObject(`types:
   scalar: string
 - name: com.github.wayleave.wayleave.api.v1alpha1.Reason
   scalar: string
+- name: com.github.wayleave.wayleave.api.v1alpha1.RecordedDecision
+  map:
+    fields:
+    - name: approver
+      type:
+        scalar: string
+    - name: at
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: credentialID
+      type:
+        scalar: string
+    - name: expiresAt
+      type:
+        namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time
+    - name: name
+      type:
+        scalar: string
+    - name: reason
+      type:
+        scalar: string
+    - name: uid
+      type:
+        scalar: string
 - name: com.github.wayleave.wayleave.api.v1alpha1.ResourceRule
   map:
     fields:

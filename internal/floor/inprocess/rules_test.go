@@ -33,7 +33,9 @@ type row struct {
 // policies are all that are tried, each named after its file.
 var policies = func() map[string]tried {
 	all := map[string]tried{}
-	for _, some := range []map[string]tried{controllerRules, delegationRules, hopRules, identityRules, kindRules, podRules, workloadRules} {
+	for _, some := range []map[string]tried{
+		approvalRules, controllerRules, delegationRules, hopRules, identityRules, kindRules, podRules, workloadRules,
+	} {
 		maps.Copy(all, some)
 	}
 	for policy, some := range fieldRows {

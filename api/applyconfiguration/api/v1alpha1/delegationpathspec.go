@@ -25,6 +25,9 @@ type DelegationPathSpecApplyConfiguration struct {
 	Scope *ScopeApplyConfiguration `json:"scope,omitempty"`
 	// hops bounds the chain: how deep it may grow and in which namespaces its hops may be.
 	Hops *HopBoundsApplyConfiguration `json:"hops,omitempty"`
+	// approval says who has to approve the path before any of its hops is granted something. Accepted risks other than Streams, and the
+	// ceiling of the platform team, may require an approval where it is absent: then that of one person, of the path with its hops.
+	Approval *ApprovalRuleApplyConfiguration `json:"approval,omitempty"`
 	// isolation says whether hops of this path may be granted something where others can act as them: Required means not. Others
 	// can who may impersonate accounts of the namespace of a hop, request their tokens, or read the Secret of a hop's token. If
 	// absent, they are named in the condition Isolated of each hop.
@@ -79,6 +82,14 @@ func (b *DelegationPathSpecApplyConfiguration) WithScope(value *ScopeApplyConfig
 // If called multiple times, the Hops field is set to the value of the last call.
 func (b *DelegationPathSpecApplyConfiguration) WithHops(value *HopBoundsApplyConfiguration) *DelegationPathSpecApplyConfiguration {
 	b.Hops = value
+	return b
+}
+
+// WithApproval sets the Approval field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Approval field is set to the value of the last call.
+func (b *DelegationPathSpecApplyConfiguration) WithApproval(value *ApprovalRuleApplyConfiguration) *DelegationPathSpecApplyConfiguration {
+	b.Approval = value
 	return b
 }
 

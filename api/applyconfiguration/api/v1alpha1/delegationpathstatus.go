@@ -12,7 +12,7 @@ import (
 //
 // DelegationPathStatus is the observed state of a path. Only the controller writes it.
 type DelegationPathStatusApplyConfiguration struct {
-	// conditions are Ready, Reconciling and Stalled with the meaning of kstatus, and OriginAuthorized. Their reasons
+	// conditions are Ready, Reconciling and Stalled with the meaning of kstatus, OriginAuthorized, and Approved. Their reasons
 	// come from the one vocabulary of this group.
 	Conditions []v1.ConditionApplyConfiguration `json:"conditions,omitempty"`
 	// observedGeneration is the generation of the spec that the rest of the status describes.
@@ -23,6 +23,10 @@ type DelegationPathStatusApplyConfiguration struct {
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
 	// expiresAt is when the path expires.
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// digest is that of all that decides what may happen under the path, where an approval is required: what an approval has to name.
+	Digest *string `json:"digest,omitempty"`
+	// approval is where the approval of the path stands; absent where none was ever required.
+	Approval *ApprovalStatusApplyConfiguration `json:"approval,omitempty"`
 	// hops counts the path's hops by state.
 	Hops *HopCountsApplyConfiguration `json:"hops,omitempty"`
 	// withdrawal records how what the hops of the path held was withdrawn; absent while the path is active.
@@ -79,6 +83,22 @@ func (b *DelegationPathStatusApplyConfiguration) WithActiveSince(value metav1.Ti
 // If called multiple times, the ExpiresAt field is set to the value of the last call.
 func (b *DelegationPathStatusApplyConfiguration) WithExpiresAt(value metav1.Time) *DelegationPathStatusApplyConfiguration {
 	b.ExpiresAt = &value
+	return b
+}
+
+// WithDigest sets the Digest field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Digest field is set to the value of the last call.
+func (b *DelegationPathStatusApplyConfiguration) WithDigest(value string) *DelegationPathStatusApplyConfiguration {
+	b.Digest = &value
+	return b
+}
+
+// WithApproval sets the Approval field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Approval field is set to the value of the last call.
+func (b *DelegationPathStatusApplyConfiguration) WithApproval(value *ApprovalStatusApplyConfiguration) *DelegationPathStatusApplyConfiguration {
+	b.Approval = value
 	return b
 }
 

@@ -24,7 +24,7 @@ type ScopeApplyConfiguration struct {
 	// allows watch and pods/log, for hops without a token: a stream that is open when the path is revoked goes on until
 	// the API server ends it. Exec allows to enter running pods, for hops without a token. Workloads allows to make and change
 	// pods and what makes them, without declaring a hop. CustomResources allows to write kinds that are not built in, ingresses
-	// and autoscalers, on which controllers of others act. For each but Streams, the path's origin needs the verb accept on the path.
+	// and autoscalers, on which controllers of others act. For each but Streams, the path has to be approved.
 	AcceptedRisks []apiv1alpha1.Risk `json:"acceptedRisks,omitempty"`
 }
 

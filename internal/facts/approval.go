@@ -1,0 +1,169 @@
+package facts
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"k8s.io/apimachinery/pkg/types"
+	"sigs.k8s.io/controller-runtime/pkg/client"
+
+	"github.com/wayleave/wayleave/api/v1alpha1"
+	"github.com/wayleave/wayleave/internal/delegation"
+	"github.com/wayleave/wayleave/internal/rbac"
+	"github.com/wayleave/wayleave/internal/scope"
+)
+
+// approvedIndex is the field index of approvals by the UID of their path.
+const approvedIndex = "approved-path"
+
+// maxDecisions bounds how many decisions of a path are looked at, the latest. Whoever may approve could make as many as they like.
+const maxDecisions = 64
+
+func indexApprovals(ctx context.Context, indexer client.FieldIndexer) error {
+	if err := indexer.IndexField(ctx, &v1alpha1.DelegationApproval{}, approvedIndex, func(o client.Object) []string {
+		approval, ok := o.(*v1alpha1.DelegationApproval)
+		if !ok {
+			return nil
+		}
+		return []string{approval.Spec.Path.UID}
+	}); err != nil {
+		return fmt.Errorf("indexing approvals by path: %w", err)
+	}
+	return nil
+}
+
+// approval finds out about the approval of a path. Decisions are asked for where the question is about the path itself: what hops rest on
+// is in its status.
+func (g *Gatherer) approval(ctx context.Context, in *delegation.Input, decisions bool) {
+	path := in.Path
+	in.Facts.Terms = g.terms(ctx, path)
+	if !delegation.AsksForApproval(path, in.Facts.Terms) {
+		return
+	}
+	if g.admits {
+		in.Facts.Approval.NotStored = true
+		return
+	}
+	a := &in.Facts.Approval
+	hops, err := g.hopsOf(ctx, path, in.Chain.Hops)
+	if err == nil {
+		a.Excluded = partOf(hops)
+		covered := hops
+		if delegation.Covers(path) == v1alpha1.CoversEnvelope {
+			covered = nil
+		}
+		a.Digest, err = g.Digests.Of(ctx, path, delegation.OfPeople(covered))
+	}
+	if err == nil && decisions {
+		a.Decisions, err = g.decisions(ctx, path)
+	}
+	if err != nil {
+		a.Unknown = delegation.APIMessage(err, err.Error())
+	}
+}
+
+// hopsOf are the hops of a path, with those of a chain as they were read there: the ones that name it and whose author may delegate on it.
+// Whoever may create hops anywhere can make one that names the path, and must not void its approvals.
+func (g *Gatherer) hopsOf(
+	ctx context.Context, path *v1alpha1.DelegationPath, chain []*v1alpha1.DelegationHop,
+) ([]*v1alpha1.DelegationHop, error) {
+	all, err := Hops{Reader: g.Cache}.OfPath(ctx, client.ObjectKeyFromObject(path))
+	if err != nil {
+		return nil, err
+	}
+	byUID := map[string]*v1alpha1.DelegationHop{}
+	for _, hop := range append(all, chain...) {
+		byUID[string(hop.UID)] = hop
+	}
+	answers := map[string]delegation.Answer{}
+	hops := make([]*v1alpha1.DelegationHop, 0, len(byUID))
+	for _, hop := range byUID {
+		if !hop.DeletionTimestamp.IsZero() || !slices.Contains(delegation.HopNamespaces(path), hop.Namespace) {
+			continue
+		}
+		if hop.Spec.Author != nil && delegation.IsHopAccount(hop.Spec.Author.User) {
+			hops = append(hops, hop)
+			continue
+		}
+		key := fmt.Sprintf("%+v", hop.Spec.Author)
+		answer, asked := answers[key]
+		if !asked {
+			answer = g.author(ctx, hop, path)
+			answers[key] = answer
+		}
+		switch answer.Outcome {
+		case delegation.Allow:
+			hops = append(hops, hop)
+		case delegation.Deny:
+		default:
+			return nil, fmt.Errorf("whether the author of hop %s may delegate: %s", delegation.HopKey(hop), answer.Detail)
+		}
+	}
+	return hops, nil
+}
+
+// partOf are the users who are a part of what is to be approved: who made its hops, and who declared what runs under them.
+func partOf(hops []*v1alpha1.DelegationHop) map[string]string {
+	part := map[string]string{}
+	for _, hop := range hops {
+		if hop.Spec.Author != nil {
+			part[strings.ToLower(hop.Spec.Author.User)] = fmt.Sprintf("made hop %s of the path", delegation.HopKey(hop))
+		}
+		if hop.Status.Uses == nil {
+			continue
+		}
+		for _, use := range hop.Status.Uses.Live {
+			part[strings.ToLower(use.By)] = fmt.Sprintf("declared what runs under hop %s of the path", delegation.HopKey(hop))
+		}
+	}
+	return part
+}
+
+// decisions are those on a path, the latest of them, and whether who decided may.
+func (g *Gatherer) decisions(ctx context.Context, path *v1alpha1.DelegationPath) ([]delegation.Decided, error) {
+	var list v1alpha1.DelegationApprovalList
+	of := client.MatchingFields{approvedIndex: string(path.UID)}
+	if err := g.Cache.List(ctx, &list, client.InNamespace(path.Namespace), of, client.UnsafeDisableDeepCopy); err != nil {
+		return nil, fmt.Errorf("listing the approvals of path %s/%s: %w", path.Namespace, path.Name, err)
+	}
+	slices.SortFunc(list.Items, func(a, b v1alpha1.DelegationApproval) int {
+		if byTime := b.CreationTimestamp.Compare(a.CreationTimestamp.Time); byTime != 0 {
+			return byTime
+		}
+		return strings.Compare(a.Name, b.Name)
+	})
+	var decided []delegation.Decided
+	for i := range list.Items[:min(len(list.Items), maxDecisions)] {
+		a := &list.Items[i]
+		if a.Spec.Path.Name != path.Name || a.Spec.Approver == nil || !a.DeletionTimestamp.IsZero() {
+			continue
+		}
+		decided = append(decided, delegation.Decided{
+			DelegationApproval: a, MayApprove: g.MayApprove(ctx, a.Spec.Approver, client.ObjectKeyFromObject(path)),
+		})
+	}
+	return decided, nil
+}
+
+// MayApprove answers whether somebody may approve a path, or deny it.
+func (g *Gatherer) MayApprove(ctx context.Context, who *v1alpha1.Approver, path types.NamespacedName) delegation.Answer {
+	return g.May(ctx, v1alpha1.Subject{User: who.User, Groups: who.Groups},
+		virtual(v1alpha1.VerbApprove, "delegationpaths", path.Namespace, path.Name))
+}
+
+// terms are what the ceilings demand that a path uses: those that give the controller a part of its scope.
+func (g *Gatherer) terms(ctx context.Context, path *v1alpha1.DelegationPath) delegation.Terms {
+	var terms delegation.Terms
+	set, problems := scope.Parse(path.Spec.Scope)
+	if len(problems) > 0 {
+		return terms
+	}
+	if err := (rbac.Reader{Cache: g.Cache}).Ceilings(ctx, g.Controller, set, func(role string, annotations map[string]string) {
+		terms.Add(role, annotations)
+	}); err != nil {
+		terms.Unknown = delegation.APIMessage(err, "there was no answer")
+	}
+	return terms
+}
