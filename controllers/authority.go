@@ -84,23 +84,23 @@ func (a *authority) watch(ctx context.Context, from cache.Informers, o client.Ob
 	_, err = informer.AddEventHandler(toolscache.ResourceEventHandlerDetailedFuncs{
 		AddFunc: func(o any, initial bool) {
 			if !initial { // everything is looked at when the controllers start
-				a.changed(ctx, o)
+				a.changed(o)
 			}
 		},
-		UpdateFunc: func(before, after any) { a.updated(ctx, before, after) },
-		DeleteFunc: func(o any) { a.changed(ctx, o) },
+		UpdateFunc: func(before, after any) { a.updated(before, after) },
+		DeleteFunc: func(o any) { a.changed(o) },
 	})
 	return err
 }
 
-func (a *authority) updated(ctx context.Context, before, after any) {
+func (a *authority) updated(before, after any) {
 	old, ok := before.(client.Object)
 	changed, also := after.(client.Object)
 	if ok && also && (rbac.SameRights(old, changed) && rbac.SameTerms(old, changed) || sameAccount(old, changed)) {
 		return
 	}
-	a.changed(ctx, before)
-	a.changed(ctx, after)
+	a.changed(before)
+	a.changed(after)
 }
 
 // sameAccount says whether two versions are of a ServiceAccount that exists as before.
@@ -111,7 +111,7 @@ func sameAccount(before, after client.Object) bool {
 
 // changed remembers what has changed. Whom a binding named is known from the binding; to whom a role is bound is looked up later, once
 // for all its changes. What hops are granted concerns nobody on whom anything rests.
-func (a *authority) changed(ctx context.Context, o any) {
+func (a *authority) changed(o any) {
 	if gone, ok := o.(toolscache.DeletedFinalStateUnknown); ok {
 		o = gone.Obj
 	}
@@ -129,8 +129,7 @@ func (a *authority) changed(ctx context.Context, o any) {
 	case *metav1.PartialObjectMetadata:
 		a.touched[rbac.Touch{Subject: rbac.UserKey(rbac.ServiceAccountUser(o.Namespace, o.Name))}] = true
 	default:
-		touches, _ := rbac.Reader{Cache: a.cache}.Touches(ctx, o) // of a binding nothing is read
-		for _, t := range touches {
+		for _, t := range rbac.Named(o) {
 			a.touched[t] = true
 		}
 	}

@@ -38,13 +38,20 @@ type Touch struct {
 	Subject string
 }
 
-// Touches returns whose rights a change of an object of RBAC may change: those whom a binding names, and those to whom a role is bound.
-func (r Reader) Touches(ctx context.Context, o client.Object) ([]Touch, error) {
-	switch o := o.(type) {
+// Named returns whose rights a change of a binding may change.
+func Named(binding client.Object) []Touch {
+	switch b := binding.(type) {
 	case *rbacv1.RoleBinding:
-		return touchesOf(o.Namespace, o.Subjects), nil
+		return touchesOf(b.Namespace, b.Subjects)
 	case *rbacv1.ClusterRoleBinding:
-		return touchesOf("", o.Subjects), nil
+		return touchesOf("", b.Subjects)
+	}
+	return nil
+}
+
+// Touches returns whose rights a change of a role may change: those to whom it is bound.
+func (r Reader) Touches(ctx context.Context, role client.Object) ([]Touch, error) {
+	switch o := role.(type) {
 	case *rbacv1.Role:
 		return r.bound(ctx, roleRefKey("Role", o.Name), client.InNamespace(o.Namespace))
 	case *rbacv1.ClusterRole:

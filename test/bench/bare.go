@@ -120,10 +120,21 @@ func (s *site) createBare(ctx context.Context, name string) (string, error) {
 
 // delegate creates a path with one hop and returns the hop's token.
 func (s *site) createHop(ctx context.Context, name string) (string, error) {
-	if err := s.active(ctx, name); err != nil {
+	return s.createHopOf(ctx, name, &v1alpha1.Subject{User: alice})
+}
+
+// createHopOf does so with another origin.
+func (s *site) createHopOf(ctx context.Context, name string, origin *v1alpha1.Subject) (string, error) {
+	as := s.alice
+	if origin.User != alice {
+		as = s.admin
+	}
+	path, hop := newPath(name), newHop(name, name, "", true)
+	path.Spec.Origin, hop.Spec.Author = origin, origin
+	if err := s.isActive(ctx, as, path); err != nil {
 		return "", err
 	}
-	if err := s.alice.Create(ctx, newHop(name, name, "", true)); err != nil {
+	if err := as.Create(ctx, hop); err != nil {
 		return "", fmt.Errorf("creating hop %s: %w", name, err)
 	}
 	if _, _, err := s.inState(ctx, name, v1alpha1.ReasonGranted); err != nil {

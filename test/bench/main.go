@@ -23,7 +23,7 @@ import (
 // cluster are built.
 type sizes struct {
 	revocations, tokens, grants, cascades, cascadeHops, strangers, hops, pods, algebra int
-	uses, idle, burstHops, burstPods, withdrawn, answers, writes                       int
+	paths, uses, idle, burstHops, burstPods, withdrawn, answers, writes                int
 }
 
 // options are the flags. The bench starts itself again with the last two, which are hidden; see allow.go.
@@ -53,10 +53,11 @@ func parse(args []string) options {
 	flags.IntVar(&n.hops, "hops", 10_000, "hops in the cache of the webhook while pods are admitted")
 	flags.IntVar(&n.idle, "idle", 1000, "idle hops in the cluster while gates are opened; 10000 take many minutes to become idle")
 	flags.IntVar(&n.writes, "writes", 400, "writes of each kind, with the policies and without")
+	flags.IntVar(&n.paths, "paths", 2000, "paths, of which ten have the same origin, when the rights of one of these change")
 	flags.IntVar(&n.pods, "pods", 200, "pods of each kind to admit")
 	flags.StringVar(&o.only, "only", "",
-		"regular expression of what to measure: algebra, floor, answer, revocation, tokens, grant, cascade, strangers, gate, admission; "+
-			"empty means all")
+		"regular expression of what to measure: algebra, floor, answer, revocation, tokens, grant, cascade, strangers, authority, gate, "+
+			"admission; empty means all")
 	flags.StringVar(&o.allow, "allow", "", "")
 	flags.IntVar(&o.port, "port", 0, "")
 	flags.Usage = func() {
@@ -129,6 +130,7 @@ func runStages(ctx context.Context, n sizes, chosen *regexp.Regexp, found *resul
 	for _, st := range []stage{
 		{"revocation", revocations}, {"tokens", tokens}, {"grant", grants}, {"cascade", cascades},
 		{"strangers", func(ctx context.Context, s *site, n sizes) ([]row, error) { return strangers(ctx, s, n, &found.memory) }},
+		{"authority", func(ctx context.Context, s *site, n sizes) ([]row, error) { return lostRights(ctx, s, n, &found.notes) }},
 		{"gate", func(ctx context.Context, s *site, n sizes) ([]row, error) { return gates(ctx, s, n, &found.notes) }},
 		{"admission", admissions}, // last: it kills the controller and fills the cluster
 	} {

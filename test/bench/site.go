@@ -275,8 +275,13 @@ func (s *site) inState(ctx context.Context, name string, reason v1alpha1.Reason)
 
 // active creates a path and waits until it is active.
 func (s *site) active(ctx context.Context, name string) error {
-	p := newPath(name)
-	if err := s.alice.Create(ctx, p); err != nil {
+	return s.isActive(ctx, s.alice, newPath(name))
+}
+
+// isActive does so with a path, as somebody.
+func (s *site) isActive(ctx context.Context, as client.Client, p *v1alpha1.DelegationPath) error {
+	name := p.Name
+	if err := as.Create(ctx, p); err != nil {
 		return fmt.Errorf("creating path %s: %w", name, err)
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
