@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Installs the Debian packages that a node of the local cluster needs. Prints
-# nothing if they are installed.
+# Installs the Debian packages that a node of the local cluster needs, and the
+# commands of the tutorials. Prints nothing if they are installed.
 set -euo pipefail
 
 PATH=$PATH:/usr/local/sbin:/usr/sbin:/sbin
@@ -19,6 +19,8 @@ need containernetworking-plugins cni
 need nftables command -v nft
 need iproute2 command -v ip
 need mount command -v mount
+need jq command -v jq
+need curl command -v curl
 [[ ${#missing[@]} -eq 0 ]] && exit 0
 
 if [[ $EUID -ne 0 ]]; then
