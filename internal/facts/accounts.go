@@ -24,6 +24,9 @@ func NewAccounts(mgr ctrl.Manager) (cache.Cache, error) {
 	if err != nil {
 		return nil, fmt.Errorf("setting up the cache of ServiceAccounts: %w", err)
 	}
+	if _, err := accounts.GetInformer(context.Background(), AccountMetadata(), cache.BlockUntilSynced(false)); err != nil {
+		return nil, fmt.Errorf("setting up the cache of ServiceAccounts: %w", err)
+	}
 	if err := mgr.Add(accounts); err != nil {
 		return nil, fmt.Errorf("setting up the cache of ServiceAccounts: %w", err)
 	}

@@ -26,6 +26,13 @@ func TestValues(t *testing.T) {
 				`"image":"registry.example.com/wayleave:v1"`, `"imagePullPolicy":"Always"`, `"imagePullSecrets":[{"name":"registry"}]`,
 			}},
 		},
+		"what origins and approvers are held to": {
+			values: "{origins: {maxUserLifetime: 24h, refuseUnbounded: true}, approvals: {credential: require}}",
+			has: map[string][]string{
+				deployment("controller"): {`"--max-user-lifetime=24h"`, `"--refuse-unbounded-origin"`, `"--approver-credential=require"`},
+				deployment("webhook"):    {`"--max-user-lifetime=24h"`, `"--refuse-unbounded-origin"`, `"--approver-credential=require"`},
+			},
+		},
 		"frozen": {
 			values: "frozen: true",
 			has:    map[string][]string{deployment("controller"): {`"--frozen"`}, deployment("webhook"): {`"--frozen"`}},

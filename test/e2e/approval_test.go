@@ -253,3 +253,31 @@ func TestCeilingRequiresApproval(t *testing.T) {
 	}
 	f.state(p, v1alpha1.ReasonUndetermined)
 }
+
+// TestStrangersVoidNoApproval: whoever may make hops somewhere can name a path in them, and changes nothing about what was approved.
+func TestStrangersVoidNoApproval(t *testing.T) {
+	f := hopSetup(t)
+	bob := f.approver("bob")
+	p, h := f.inNeed(v1alpha1.ApprovalRule{Count: 1})
+	mallory := f.named("mallory")
+	f.bind(f.ns, mallory, rule(v1alpha1.GroupName, "delegationhops", "create"))
+	f.approve(p, bob)
+	f.granted(h)
+	f.eventually("a stranger's hop to be refused", func() error {
+		err := f.as(mallory).Create(t.Context(), f.hop("theirs", "contain", ""))
+		if err == nil || !strings.Contains(err.Error(), "NotPermittedToDelegate") {
+			return fmt.Errorf("it is not: %w", orAllowed(err))
+		}
+		return nil
+	})
+	// One from before the path was, which was let in since the path did not exist then.
+	delegate := f.bind(f.ns, mallory, rule(v1alpha1.GroupName, "delegationpaths", "delegate"))
+	theirs := f.hop("theirs", "contain", "")
+	f.eventually("a hop of who may delegate", func() error { return f.as(mallory).Create(t.Context(), theirs) })
+	f.state(p, v1alpha1.ReasonApprovalStale)
+	if err := suite.admin.Delete(t.Context(), delegate); err != nil {
+		t.Fatal(err)
+	}
+	f.state(p, v1alpha1.ReasonActive)
+	f.state(theirs, v1alpha1.ReasonNotPermittedToDelegate)
+}
