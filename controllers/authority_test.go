@@ -132,6 +132,22 @@ func TestAuthority(t *testing.T) {
 			}
 		})
 	}
+	// What a change does not change leads nowhere; what it takes away leads to who had it.
+	before, after := bound("payments", "reads", "User", "origin-3"), bound("payments", "reads", "User", "mallory")
+	for name, tc := range map[string]struct {
+		before, after client.Object
+		want          int
+	}{
+		"the same":            {before, before.DeepCopy(), 0},
+		"taken from somebody": {before, after, 5},
+		"given to somebody":   {after, before, 5},
+	} {
+		a := restsOn(t)
+		a.updated(tc.before, tc.after)
+		if paths, _ := a.leads(t); len(paths) != tc.want {
+			t.Errorf("a binding that is %s leads to %v", name, paths)
+		}
+	}
 	a := restsOn(t)
 	twice := []client.Object{bound("payments", "reads", "User", "origin-3"), bound("payments", "other", "User", "origin-3")}
 	if paths, _ := a.leads(t, twice...); len(paths) != 5 {
