@@ -12,10 +12,13 @@ const (
 	ConditionStalled = "Stalled"
 
 	// ConditionOriginAuthorized reports whether the scope of a path lies within what its origin may do. Unknown while
-	// that could not be evaluated.
+	// that could not be evaluated. Its reasons are OriginAuthorized and Unbounded; OriginUnauthorized, OriginGone and
+	// ScopeExceedsOrigin; Undetermined; and, once the path has ended and nothing is asked any more, why it has.
 	ConditionOriginAuthorized = "OriginAuthorized"
 
-	// ConditionApproved reports whether the approvals that a path requires were given, for the path as it is.
+	// ConditionApproved reports whether the approvals that a path requires were given, for the path as it is. Its reasons are Approved
+	// and ApprovalNotRequired; ApprovalMissing, ApprovalStale, ApprovalExpired and ApprovalDenied; Undetermined; and, once the path has
+	// ended and nothing is asked any more, why it has.
 	ConditionApproved = "Approved"
 
 	// ConditionValid reports whether the whole chain of a hop is valid. Unknown while a fact that decides is missing.
