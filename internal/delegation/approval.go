@@ -47,19 +47,23 @@ func AsksForApproval(p *v1alpha1.DelegationPath, t Terms) bool {
 }
 
 // approvalRule is the rule by which a path has to be approved, if it has to be: by its own, for the risks that it accepts, or since a
-// ceiling that it uses says so.
+// ceiling that it uses says so. A denial is final also where nothing has to be approved any more.
 func approvalRule(p *v1alpha1.DelegationPath, t Terms) (v1alpha1.ApprovalRule, bool) {
 	rule := v1alpha1.ApprovalRule{}
 	if p.Spec.Approval != nil {
 		rule = *p.Spec.Approval
 	}
-	required := p.Spec.Approval != nil || len(toApprove(p)) > 0 || t.Approvals > 0
+	required := p.Spec.Approval != nil || len(toApprove(p)) > 0 || t.Approvals > 0 || isDenied(p)
 	rule.Count = min(max(1, rule.Count, t.Approvals), maxDecisions)
 	rule.Covers = cmp.Or(rule.Covers, v1alpha1.CoversHops)
 	if rule.Within == nil {
 		rule.Within = &metav1.Duration{Duration: approvalWithin}
 	}
 	return rule, required
+}
+
+func isDenied(p *v1alpha1.DelegationPath) bool {
+	return p.Status.Approval != nil && p.Status.Approval.State == v1alpha1.ApprovalDenied
 }
 
 // Covers is what an approval of a path covers.
@@ -181,7 +185,7 @@ func (e *evaluation) standing(p *v1alpha1.DelegationPath, rule v1alpha1.Approval
 
 // denial is the decision that ends a path; nil if there is none. It need not be of the path as it is.
 func (e *evaluation) denial(p *v1alpha1.DelegationPath, rule v1alpha1.ApprovalRule) *v1alpha1.RecordedDecision {
-	if a := p.Status.Approval; a != nil && a.State == v1alpha1.ApprovalDenied && len(a.Decisions) > 0 {
+	if a := p.Status.Approval; isDenied(p) && len(a.Decisions) > 0 {
 		return &a.Decisions[0]
 	}
 	for _, d := range e.in.Facts.Approval.Decisions {

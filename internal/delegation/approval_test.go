@@ -198,8 +198,9 @@ func TestDenialIsFinal(t *testing.T) {
 	p.Status = *PathStatus(in, Evaluate(in), nil, noon)
 	for name, in := range map[string]Input{
 		"its record is gone": decided(p), "it is approved": decided(p, by("bob")),
-		"it is changed":    but(decided(p, by("bob")), func(i *Input) { i.Facts.Approval.Digest = "sha256:2222" }),
-		"nothing is known": but(decided(p), func(i *Input) { i.Facts.Approval = Approval{} }),
+		"it is changed":                 but(decided(p, by("bob")), func(i *Input) { i.Facts.Approval.Digest = "sha256:2222" }),
+		"nothing is known":              but(decided(p), func(i *Input) { i.Facts.Approval = Approval{} }),
+		"it takes no approval any more": decided(altered(p, func(p *v1alpha1.DelegationPath) { p.Spec.Approval = nil })),
 	} {
 		if v := Evaluate(in); v.Reason("") != v1alpha1.ReasonApprovalDenied || v.Findings[0].Actor != "carol" {
 			t.Errorf("once %s: %s", name, v.Message())
@@ -208,6 +209,12 @@ func TestDenialIsFinal(t *testing.T) {
 	if !HasEnded(decided(p)) {
 		t.Error("a denied path has not ended")
 	}
+}
+
+func altered(p *v1alpha1.DelegationPath, change func(*v1alpha1.DelegationPath)) *v1alpha1.DelegationPath {
+	p = p.DeepCopy()
+	change(p)
+	return p
 }
 
 // TestNobodyUsesWhatTheyApproved: nor by another spelling of their name.

@@ -213,6 +213,10 @@ func TestDenialEndsAPath(t *testing.T) {
 	}
 	f.change(f.by, p, `{"spec":{"lifetime":{"duration":"30m"}}}`)
 	f.state(p, v1alpha1.ReasonApprovalDenied)
+	f.change(f.by, p, `{"spec":{"approval":null}}`) // nor does the author end that it takes approval
+	f.apply(f.by, f.hop("later", "contain", ""))
+	time.Sleep(time.Second)
+	f.state(p, v1alpha1.ReasonApprovalDenied)
 
 	f.remove(f.by, p)
 	again := f.path("contain", func(p *v1alpha1.DelegationPath) {
