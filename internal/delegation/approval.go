@@ -146,9 +146,11 @@ func ofWhom(rule v1alpha1.ApprovalRule) string {
 	return " and is among " + quoteSome(names)
 }
 
-// requestedAt is since when a path waits for approval as it is.
+// requestedAt is since when a path waits for approval as it is. One that was approved waits from when its approvals do not do any more:
+// more may be demanded by then, and the request that they answered is over.
 func (e *evaluation) requestedAt(p *v1alpha1.DelegationPath) time.Time {
-	if a := p.Status.Approval; a != nil && a.RequestedAt != nil && a.RequestedDigest == e.in.Facts.Approval.Digest {
+	a := p.Status.Approval
+	if a != nil && a.State != v1alpha1.ApprovalApproved && a.RequestedAt != nil && a.RequestedDigest == e.in.Facts.Approval.Digest {
 		return a.RequestedAt.Time
 	}
 	return e.in.Now.Truncate(time.Second)

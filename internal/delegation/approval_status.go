@@ -30,12 +30,15 @@ func setApproval(next *v1alpha1.DelegationPathStatus, in Input, v Verdict) {
 			a.State, a.Decisions = v1alpha1.ApprovalDenied, []v1alpha1.RecordedDecision{*v.Denied}
 		}
 		return
-	case digest != "" && a.RequestedDigest != digest:
+	case digest != "" && a.RequestedDigest != digest, v.waitsForApproval() && a.State == v1alpha1.ApprovalApproved:
 		a.RequestedDigest, a.RequestedAt = digest, now
 	}
 	switch {
-	case v.Outcome == Allow && !(isSpent(a, v) && a.ApprovedDigest == digest):
-		a.State, a.ApprovedDigest, a.SpentAt, a.Decisions = v1alpha1.ApprovalApproved, digest, now, v.Approvals
+	case v.Outcome == Allow:
+		a.State = v1alpha1.ApprovalApproved
+		if !isSpent(a, v) || a.ApprovedDigest != digest {
+			a.ApprovedDigest, a.SpentAt, a.Decisions = digest, now, v.Approvals
+		}
 	case v.waitsForApproval():
 		a.State = v1alpha1.ApprovalPending
 	}

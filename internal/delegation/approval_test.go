@@ -211,6 +211,31 @@ func TestDenialIsFinal(t *testing.T) {
 	}
 }
 
+// TestApprovedAgain: a path that is again what was approved says so, so that who approved it still uses nothing of it; and one of which more
+// is demanded waits anew.
+func TestApprovedAgain(t *testing.T) {
+	p := needing(v1alpha1.ApprovalRule{Count: 1})
+	next := func(in Input) { p.Status = *PathStatus(in, Evaluate(in), nil, noon) }
+	next(decided(p, by("bob")))
+	next(but(decided(p), func(i *Input) { i.Facts.Approval.Digest = "sha256:2222" }))
+	if HasApproved(p, "bob") || p.Status.Approval.State != v1alpha1.ApprovalPending {
+		t.Fatalf("what was changed says %+v", p.Status.Approval)
+	}
+	next(decided(p))
+	if !HasApproved(p, "bob") {
+		t.Errorf("what is as it was says %+v", p.Status.Approval)
+	}
+	more := but(decided(p), func(i *Input) { i.Facts.Terms.Approvals = 2 })
+	p.Status.Approval.RequestedAt, p.Status.Approval.Decisions[0].ExpiresAt = at(-100*time.Hour), *at(100 * time.Hour)
+	if v := Evaluate(more); v.Reason("") != v1alpha1.ReasonApprovalMissing {
+		t.Errorf("of which more is demanded, long after it was approved: %s", v.Message())
+	}
+	next(more)
+	if a := p.Status.Approval; !a.RequestedAt.Time.Equal(noon) || a.State != v1alpha1.ApprovalPending {
+		t.Errorf("of which more is demanded says %+v", a)
+	}
+}
+
 func altered(p *v1alpha1.DelegationPath, change func(*v1alpha1.DelegationPath)) *v1alpha1.DelegationPath {
 	p = p.DeepCopy()
 	change(p)
