@@ -27,6 +27,8 @@ type Approval struct {
 	NotStored bool
 	// Unknown is why something could not be found out; empty if all was.
 	Unknown string
+	// Newest is when the newest of the hops that the digest covers was made; zero if it covers none.
+	Newest time.Time
 	// Excluded are the users, by name in lower case, who must not approve, and why: each is a part of what is to be approved.
 	Excluded map[string]string
 	// Decisions are those of the path that are not in its status.
@@ -161,11 +163,11 @@ func (e *evaluation) requestedAt(p *v1alpha1.DelegationPath) time.Time {
 func (e *evaluation) standing(p *v1alpha1.DelegationPath, rule v1alpha1.ApprovalRule) []v1alpha1.RecordedDecision {
 	var all []v1alpha1.RecordedDecision
 	facts := e.in.Facts.Approval
-	if a := p.Status.Approval; a != nil && a.SpentAt != nil && a.ApprovedDigest == facts.Digest {
-		all = append(all, a.Decisions...)
+	if e.isAsApproved(p) {
+		all = append(all, p.Status.Approval.Decisions...)
 	}
 	for _, d := range facts.Decisions {
-		if d.Spec.Decision == v1alpha1.DecisionApproved && d.Spec.Digest == facts.Digest && d.MayApprove.Outcome == Allow &&
+		if d.Spec.Decision == v1alpha1.DecisionApproved && d.Spec.Digest == facts.Digest && d.MayApprove.Outcome == Allow && !isOver(p, d) &&
 			ineligible(e.in, d.Spec.Approver, rule) == "" && !d.CreationTimestamp.Time.After(e.requestedAt(p).Add(rule.Within.Duration)) {
 			all = append(all, recordedDecision(d.DelegationApproval))
 		}
@@ -185,6 +187,20 @@ func (e *evaluation) standing(p *v1alpha1.DelegationPath, rule v1alpha1.Approval
 	return all[:min(len(all), int(rule.Count))]
 }
 
+// isAsApproved says whether a path is as it was when its approvals were spent. A hop that was made since is another one, though it says the
+// same: its uses would begin anew.
+func (e *evaluation) isAsApproved(p *v1alpha1.DelegationPath) bool {
+	a, facts := p.Status.Approval, e.in.Facts.Approval
+	return a != nil && a.SpentAt != nil && a.ApprovedDigest == facts.Digest && !facts.Newest.After(a.SpentAt.Time)
+}
+
+// isOver says whether a decision was spent, or given before others were: it is of no use for what the path became since.
+func isOver(p *v1alpha1.DelegationPath, d Decided) bool {
+	a := p.Status.Approval
+	return a != nil && a.SpentAt != nil && (d.CreationTimestamp.Time.Before(a.SpentAt.Time) ||
+		slices.ContainsFunc(a.Decisions, func(spent v1alpha1.RecordedDecision) bool { return spent.UID == string(d.UID) }))
+}
+
 // denial is the decision that ends a path; nil if there is none. It need not be of the path as it is.
 func (e *evaluation) denial(p *v1alpha1.DelegationPath, rule v1alpha1.ApprovalRule) *v1alpha1.RecordedDecision {
 	if a := p.Status.Approval; isDenied(p) && len(a.Decisions) > 0 {
@@ -201,7 +217,7 @@ func (e *evaluation) denial(p *v1alpha1.DelegationPath, rule v1alpha1.ApprovalRu
 // whyMissing says why approvals that were given do not count. Without a reason, one could count of which something is not known.
 func (e *evaluation) whyMissing(p *v1alpha1.DelegationPath) (v1alpha1.Reason, string) {
 	facts, reason, what := e.in.Facts.Approval, v1alpha1.ReasonApprovalMissing, ""
-	if a := p.Status.Approval; a != nil && a.SpentAt != nil && a.ApprovedDigest != facts.Digest {
+	if a := p.Status.Approval; a != nil && a.SpentAt != nil && !e.isAsApproved(p) {
 		reason, what = v1alpha1.ReasonApprovalStale, "the path was changed since it was approved, or a hop of it; "
 	}
 	for _, d := range facts.Decisions {

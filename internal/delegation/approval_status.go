@@ -37,11 +37,25 @@ func setApproval(next *v1alpha1.DelegationPathStatus, in Input, v Verdict) {
 	case v.Outcome == Allow:
 		a.State = v1alpha1.ApprovalApproved
 		if !isSpent(a, v) || a.ApprovedDigest != digest {
-			a.ApprovedDigest, a.SpentAt, a.Decisions = digest, now, v.Approvals
+			a.ApprovedDigest, a.SpentAt, a.Decisions = digest, spentAt(now, in.Facts.Approval.Newest, v.Approvals), v.Approvals
 		}
 	case v.waitsForApproval():
 		a.State = v1alpha1.ApprovalPending
 	}
+}
+
+// spentAt is when approvals are spent: not before what they are of was made, nor they themselves, where the clock of the API server is ahead.
+func spentAt(now *metav1.Time, newest time.Time, approvals []v1alpha1.RecordedDecision) *metav1.Time {
+	at := now.Time
+	if newest.After(at) {
+		at = newest
+	}
+	for _, a := range approvals {
+		if a.At.After(at) {
+			at = a.At.Time
+		}
+	}
+	return new(metav1.NewTime(at))
 }
 
 // waitsForApproval says whether a path is not approved as it is.

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
@@ -233,6 +234,42 @@ func TestApprovedAgain(t *testing.T) {
 	next(more)
 	if a := p.Status.Approval; !a.RequestedAt.Time.Equal(noon) || a.State != v1alpha1.ApprovalPending {
 		t.Errorf("of which more is demanded says %+v", a)
+	}
+}
+
+// TestSpentApprovalIsNotUsedAgain: not for a hop that was made anew with the same text, nor for an earlier text that comes back after another
+// was approved.
+func TestSpentApprovalIsNotUsedAgain(t *testing.T) {
+	p := needing(v1alpha1.ApprovalRule{Count: 1})
+	uid := func(uid string, created time.Duration) func(*Decided) {
+		return func(d *Decided) { d.UID, d.CreationTimestamp = types.UID(uid), *at(created) }
+	}
+	of := func(newest time.Duration, digest string, decisions ...Decided) Input {
+		return but(decided(p, decisions...), func(i *Input) {
+			i.Facts.Approval.Newest, i.Facts.Approval.Digest, i.Now = noon.Add(newest), digest, noon.Add(time.Minute)
+		})
+	}
+	first, extra := by("bob", uid("first", -time.Minute)), by("dave", uid("extra", -time.Second))
+	in := decided(p, first)
+	p.Status = *PathStatus(in, Evaluate(in), nil, noon)
+	anew := of(time.Second, shownDigest, first, extra)
+	if v := Evaluate(anew); v.Reason("") != v1alpha1.ReasonApprovalStale {
+		t.Errorf("once a hop was made anew: %s", v.Message())
+	}
+	if v := Evaluate(of(time.Second, shownDigest, first, by("bob", uid("new", time.Second)))); v.Outcome != Allow {
+		t.Errorf("once that was approved: %s", v.Message())
+	}
+	other := of(-time.Hour, "sha256:2222", first, by("carol", ofDigest("sha256:2222"), uid("second", 30*time.Second)))
+	p.Status = *PathStatus(other, Evaluate(other), nil, noon)
+	if v := Evaluate(of(-time.Hour, shownDigest, first, extra)); v.Reason("") != v1alpha1.ReasonApprovalStale {
+		t.Errorf("once the first text comes back: %s", v.Message())
+	}
+	ahead := needing(v1alpha1.ApprovalRule{Count: 1})
+	in = but(decided(ahead, by("bob", uid("ahead", 4*time.Second))), func(i *Input) { i.Facts.Approval.Newest = noon.Add(3 * time.Second) })
+	ahead.Status = *PathStatus(in, Evaluate(in), nil, noon)
+	in.Path = ahead
+	if v := Evaluate(in); v.Outcome != Allow || !ahead.Status.Approval.SpentAt.Time.Equal(noon.Add(4*time.Second)) {
+		t.Errorf("where the clock of the API server is ahead: %s", v.Message())
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -54,7 +55,9 @@ func (g *Gatherer) approval(ctx context.Context, in *delegation.Input, decisions
 		if delegation.Covers(path) == v1alpha1.CoversEnvelope {
 			covered = nil
 		}
-		a.Digest, err = g.Digests.Of(ctx, path, delegation.OfPeople(covered))
+		covered = delegation.OfPeople(covered)
+		a.Newest = newest(covered)
+		a.Digest, err = g.Digests.Of(ctx, path, covered)
 	}
 	if err == nil && decisions {
 		a.Decisions, err = g.decisions(ctx, path)
@@ -102,6 +105,16 @@ func (g *Gatherer) hopsOf(
 		}
 	}
 	return hops, nil
+}
+
+// newest is when the newest of some hops was made.
+func newest(hops []*v1alpha1.DelegationHop) (at time.Time) {
+	for _, hop := range hops {
+		if made := hop.CreationTimestamp.Time; made.After(at) {
+			at = made
+		}
+	}
+	return at
 }
 
 // partOf are the users who are a part of what is to be approved: who made its hops, and who declared what runs under them.

@@ -124,6 +124,24 @@ func TestApproval(t *testing.T) {
 	}
 }
 
+// TestHopMadeAnewIsNotApproved: a hop that is deleted and made anew says what was approved, but its uses would begin anew.
+func TestHopMadeAnewIsNotApproved(t *testing.T) {
+	f := hopSetup(t)
+	bob := f.approver("bob")
+	p, h := f.inNeed(v1alpha1.ApprovalRule{Count: 1})
+	f.approve(p, bob)
+	f.granted(h)
+	time.Sleep(1100 * time.Millisecond)
+	f.remove(f.by, h)
+	h = f.hop("isolate", "contain", "")
+	f.apply(f.by, h)
+	time.Sleep(time.Second)
+	f.state(h, v1alpha1.ReasonApprovalStale)
+	f.state(p, v1alpha1.ReasonApprovalStale)
+	f.approve(p, bob)
+	f.granted(h)
+}
+
 // TestApprovalIsRefused: what must not count is told to who tries it, each with its reason.
 func TestApprovalIsRefused(t *testing.T) {
 	f := hopSetup(t)
