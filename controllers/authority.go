@@ -12,10 +12,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
@@ -208,6 +211,21 @@ func (a *authority) bearsOn(ctx context.Context, t rbac.Touch, paths, hops map[t
 		}
 	}
 	return nil
+}
+
+// lookAgainAfter is when what rests on a right that changed is looked at once more. What the cache does not answer is asked of an API server,
+// which may learn of the change later than this process: it would say for the last time what was true before.
+const lookAgainAfter = 2 * time.Second
+
+// lookTwice has what an event is about be looked at now, and once more a little later.
+func lookTwice() handler.EventHandler {
+	return handler.Funcs{GenericFunc: func(
+		_ context.Context, e event.GenericEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request],
+	) {
+		request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)}
+		q.Add(request)
+		q.AddAfter(request, lookAgainAfter)
+	}}
 }
 
 func send(ctx context.Context, to chan<- event.GenericEvent, o client.Object) {

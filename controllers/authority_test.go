@@ -4,16 +4,19 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/facts"
@@ -136,5 +139,20 @@ func TestAuthority(t *testing.T) {
 	twice := []client.Object{bound("payments", "reads", "User", "origin-3"), bound("payments", "other", "User", "origin-3")}
 	if paths, _ := a.leads(t, twice...); len(paths) != 5 {
 		t.Errorf("two changes lead to %v: a burst leads to each path once", paths)
+	}
+}
+
+// TestLooksTwice: an API server that is asked right after a change may not know of it yet.
+func TestLooksTwice(t *testing.T) {
+	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	defer q.ShutDown()
+	lookTwice().Generic(t.Context(), event.GenericEvent{Object: bound("payments", "reads", "User", "origin-3")}, q)
+	begun := time.Now()
+	for range 2 {
+		request, _ := q.Get()
+		q.Done(request)
+	}
+	if took := time.Since(begun); took < lookAgainAfter/2 {
+		t.Errorf("it is looked at again after %s", took)
 	}
 }
