@@ -180,8 +180,8 @@ func (e *evaluation) standing(p *v1alpha1.DelegationPath, rule v1alpha1.Approval
 	})
 	people := map[string]bool{}
 	all = slices.DeleteFunc(all, func(d v1alpha1.RecordedDecision) bool {
-		again := people[person(d.Approver)]
-		people[person(d.Approver)] = true
+		again := people[Person(d.Approver)]
+		people[Person(d.Approver)] = true
 		return again
 	})
 	return all[:min(len(all), int(rule.Count))]
@@ -234,18 +234,18 @@ func (e *evaluation) whyMissing(p *v1alpha1.DelegationPath) (v1alpha1.Reason, st
 	return reason, what
 }
 
-// person is a user as somebody who decides: names that differ in case alone are not two people.
-func person(user string) string { return strings.ToLower(strings.TrimSpace(user)) }
+// Person is a user as somebody who decides: names that differ in case alone are not two people.
+func Person(user string) string { return strings.ToLower(strings.TrimSpace(user)) }
 
 // excluded says why a user must not approve a path of which they are a part; empty if they may.
 func excluded(in Input, user string) string {
 	switch origin := in.Path.Spec.Origin; {
-	case origin != nil && person(origin.User) == person(user):
+	case origin != nil && Person(origin.User) == Person(user):
 		return "is the origin of the path"
 	case IsHopAccount(user):
 		return "is the identity of a hop"
 	}
-	return in.Facts.Approval.Excluded[person(user)]
+	return in.Facts.Approval.Excluded[Person(user)]
 }
 
 // ineligible says why the decision of somebody does not count; empty if it does.
@@ -281,7 +281,7 @@ func recordedDecision(a *v1alpha1.DelegationApproval) v1alpha1.RecordedDecision 
 func HasApproved(p *v1alpha1.DelegationPath, user string) bool {
 	a := p.Status.Approval
 	return a != nil && a.State == v1alpha1.ApprovalApproved && slices.ContainsFunc(a.Decisions, func(d v1alpha1.RecordedDecision) bool {
-		return person(d.Approver) == person(user)
+		return Person(d.Approver) == Person(user)
 	})
 }
 
