@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -163,6 +164,13 @@ func (a *authority) act(ctx context.Context) {
 			ctrl.LoggerFrom(ctx).Error(err, "cannot find what rests on the rights of a subject", "subject", t.Subject)
 		}
 	}
+	ofGroups, err := a.hops.InUse(ctx, whereGroups(touched))
+	if err == nil {
+		err = a.withBelow(ctx, ofGroups, paths, hops)
+	}
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot find what rests on the rights of groups")
+	}
 	for key := range paths { // first: a path removes the bindings of all its hops at the same time
 		send(ctx, a.toPaths, &v1alpha1.DelegationPath{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}})
 	}
@@ -198,7 +206,24 @@ func (a *authority) bearsOn(ctx context.Context, t rbac.Touch, paths, hops map[t
 	if err != nil {
 		return err
 	}
-	for _, hop := range ofHops {
+	return a.withBelow(ctx, ofHops, paths, hops)
+}
+
+// whereGroups are the namespaces where the rights of groups may have changed. One binding can name thousands of groups, and what they lead to
+// is looked up once for all.
+func whereGroups(touched map[rbac.Touch]bool) []string {
+	in := map[string]bool{}
+	for t := range touched {
+		if rbac.IsGroupKey(t.Subject) {
+			in[t.Namespace] = true
+		}
+	}
+	return slices.Collect(maps.Keys(in))
+}
+
+// withBelow adds some hops, and all that is below these.
+func (a *authority) withBelow(ctx context.Context, some []*v1alpha1.DelegationHop, paths, hops map[types.NamespacedName]bool) error {
+	for _, hop := range some {
 		if hops[delegation.HopKey(hop)] && paths[delegation.PathKey(hop)] {
 			continue
 		}

@@ -1,8 +1,10 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -155,4 +157,39 @@ func TestLooksTwice(t *testing.T) {
 	if took := time.Since(begun); took < lookAgainAfter/2 {
 		t.Errorf("it is looked at again after %s", took)
 	}
+}
+
+// TestManyGroups: a binding that names thousands of groups, in whatever namespace, looks up the hops in use once.
+func TestManyGroups(t *testing.T) {
+	hop := &v1alpha1.DelegationHop{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "in-use"}}
+	hop.Spec.PathRef.Name = "p0"
+	hop.Status.Uses = &v1alpha1.Uses{Live: []v1alpha1.Use{{UID: "u", By: "carol"}}}
+	a, lists := restsOn(t, hop), 0
+	a.hops.Reader = counted{a.hops.Reader, &lists}
+	b := bound("team", "reads", "Group", "g")
+	for i := range 1000 {
+		b.Subjects = append(b.Subjects, rbacv1.Subject{Kind: "Group", Name: fmt.Sprintf("g%d", i)})
+	}
+	if _, hops := a.leads(t, b); !slices.Equal(hops, []string{"in-use"}) {
+		t.Errorf("it leads to the hops %v", hops)
+	}
+	if lists != 1 {
+		t.Errorf("the hops in use were listed %d times", lists)
+	}
+}
+
+// counted counts the lists of hops in use.
+type counted struct {
+	client.Reader
+
+	lists *int
+}
+
+func (c counted) List(ctx context.Context, into client.ObjectList, opts ...client.ListOption) error {
+	var o client.ListOptions
+	o.ApplyOptions(opts)
+	if o.FieldSelector != nil && strings.HasPrefix(o.FieldSelector.String(), "in-use=") {
+		*c.lists++
+	}
+	return c.Reader.List(ctx, into, opts...)
 }
