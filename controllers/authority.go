@@ -3,6 +3,7 @@ package controllers
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -12,10 +13,13 @@ import (
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/apimachinery/pkg/util/wait"
 	toolscache "k8s.io/client-go/tools/cache"
+	"k8s.io/client-go/util/workqueue"
 	ctrl "sigs.k8s.io/controller-runtime"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/handler"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
@@ -160,6 +164,13 @@ func (a *authority) act(ctx context.Context) {
 			ctrl.LoggerFrom(ctx).Error(err, "cannot find what rests on the rights of a subject", "subject", t.Subject)
 		}
 	}
+	ofGroups, err := a.hops.InUse(ctx, whereGroups(touched))
+	if err == nil {
+		err = a.withBelow(ctx, ofGroups, paths, hops)
+	}
+	if err != nil {
+		ctrl.LoggerFrom(ctx).Error(err, "cannot find what rests on the rights of groups")
+	}
 	for key := range paths { // first: a path removes the bindings of all its hops at the same time
 		send(ctx, a.toPaths, &v1alpha1.DelegationPath{ObjectMeta: metav1.ObjectMeta{Namespace: key.Namespace, Name: key.Name}})
 	}
@@ -195,7 +206,24 @@ func (a *authority) bearsOn(ctx context.Context, t rbac.Touch, paths, hops map[t
 	if err != nil {
 		return err
 	}
-	for _, hop := range ofHops {
+	return a.withBelow(ctx, ofHops, paths, hops)
+}
+
+// whereGroups are the namespaces where the rights of groups may have changed. One binding can name thousands of groups, and what they lead to
+// is looked up once for all.
+func whereGroups(touched map[rbac.Touch]bool) []string {
+	in := map[string]bool{}
+	for t := range touched {
+		if rbac.IsGroupKey(t.Subject) {
+			in[t.Namespace] = true
+		}
+	}
+	return slices.Collect(maps.Keys(in))
+}
+
+// withBelow adds some hops, and all that is below these.
+func (a *authority) withBelow(ctx context.Context, some []*v1alpha1.DelegationHop, paths, hops map[types.NamespacedName]bool) error {
+	for _, hop := range some {
 		if hops[delegation.HopKey(hop)] && paths[delegation.PathKey(hop)] {
 			continue
 		}
@@ -208,6 +236,21 @@ func (a *authority) bearsOn(ctx context.Context, t rbac.Touch, paths, hops map[t
 		}
 	}
 	return nil
+}
+
+// lookAgainAfter is when what rests on a right that changed is looked at once more. What the cache does not answer is asked of an API server,
+// which may learn of the change later than this process: it would say for the last time what was true before.
+const lookAgainAfter = 2 * time.Second
+
+// lookTwice has what an event is about be looked at now, and once more a little later.
+func lookTwice() handler.EventHandler {
+	return handler.Funcs{GenericFunc: func(
+		_ context.Context, e event.GenericEvent, q workqueue.TypedRateLimitingInterface[reconcile.Request],
+	) {
+		request := reconcile.Request{NamespacedName: client.ObjectKeyFromObject(e.Object)}
+		q.Add(request)
+		q.AddAfter(request, lookAgainAfter)
+	}}
 }
 
 func send(ctx context.Context, to chan<- event.GenericEvent, o client.Object) {

@@ -1,19 +1,24 @@
 package controllers
 
 import (
+	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
+	"time"
 
 	rbacv1 "k8s.io/api/rbac/v1"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/runtime"
 	utilruntime "k8s.io/apimachinery/pkg/util/runtime"
 	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"k8s.io/client-go/util/workqueue"
 	"sigs.k8s.io/controller-runtime/pkg/cache"
 	"sigs.k8s.io/controller-runtime/pkg/client"
 	"sigs.k8s.io/controller-runtime/pkg/client/fake"
 	"sigs.k8s.io/controller-runtime/pkg/event"
+	"sigs.k8s.io/controller-runtime/pkg/reconcile"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/facts"
@@ -153,4 +158,54 @@ func TestAuthority(t *testing.T) {
 	if paths, _ := a.leads(t, twice...); len(paths) != 5 {
 		t.Errorf("two changes lead to %v: a burst leads to each path once", paths)
 	}
+}
+
+// TestLooksTwice: an API server that is asked right after a change may not know of it yet.
+func TestLooksTwice(t *testing.T) {
+	q := workqueue.NewTypedRateLimitingQueue(workqueue.DefaultTypedControllerRateLimiter[reconcile.Request]())
+	defer q.ShutDown()
+	lookTwice().Generic(t.Context(), event.GenericEvent{Object: bound("payments", "reads", "User", "origin-3")}, q)
+	begun := time.Now()
+	for range 2 {
+		request, _ := q.Get()
+		q.Done(request)
+	}
+	if took := time.Since(begun); took < lookAgainAfter/2 {
+		t.Errorf("it is looked at again after %s", took)
+	}
+}
+
+// TestManyGroups: a binding that names thousands of groups, in whatever namespace, looks up the hops in use once.
+func TestManyGroups(t *testing.T) {
+	hop := &v1alpha1.DelegationHop{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "in-use"}}
+	hop.Spec.PathRef.Name = "p0"
+	hop.Status.Uses = &v1alpha1.Uses{Live: []v1alpha1.Use{{UID: "u", By: "carol"}}}
+	a, lists := restsOn(t, hop), 0
+	a.hops.Reader = counted{a.hops.Reader, &lists}
+	b := bound("team", "reads", "Group", "g")
+	for i := range 1000 {
+		b.Subjects = append(b.Subjects, rbacv1.Subject{Kind: "Group", Name: fmt.Sprintf("g%d", i)})
+	}
+	if _, hops := a.leads(t, b); !slices.Equal(hops, []string{"in-use"}) {
+		t.Errorf("it leads to the hops %v", hops)
+	}
+	if lists != 1 {
+		t.Errorf("the hops in use were listed %d times", lists)
+	}
+}
+
+// counted counts the lists of hops in use.
+type counted struct {
+	client.Reader
+
+	lists *int
+}
+
+func (c counted) List(ctx context.Context, into client.ObjectList, opts ...client.ListOption) error {
+	var o client.ListOptions
+	o.ApplyOptions(opts)
+	if o.FieldSelector != nil && strings.HasPrefix(o.FieldSelector.String(), "in-use=") {
+		*c.lists++
+	}
+	return c.Reader.List(ctx, into, opts...)
 }

@@ -40,6 +40,8 @@ type HopReconciler struct {
 	deleted    deletedHops
 	// floor gets something when a policy came or went; nil where none is required.
 	floor <-chan event.GenericEvent
+	// authority gets the hops that rest on rights which have changed.
+	authority <-chan event.GenericEvent
 	// recheck is how often a hop is looked at again.
 	recheck time.Duration
 }

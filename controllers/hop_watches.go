@@ -54,6 +54,7 @@ func (r *HopReconciler) setup(mgr ctrl.Manager, concurrency int, found ...<-chan
 				return r.mapToHopsIn(ctx, o.GetNamespace())
 			})))
 	}
+	b = b.WatchesRawSource(source.Channel(r.authority, lookTwice()))
 	for _, hops := range append(found, r.unbinding.over) {
 		b = b.WatchesRawSource(source.Channel(hops, &handler.EnqueueRequestForObject{}))
 	}

@@ -70,7 +70,7 @@ func (r *PathReconciler) setup(mgr ctrl.Manager) error {
 		Watches(&v1alpha1.DelegationPath{}, r.record.deletions(kindPath)).
 		Watches(&v1alpha1.DelegationApproval{}, handler.EnqueueRequestsFromMapFunc(mapApproval)).
 		Watches(&corev1.ConfigMap{}, handler.EnqueueRequestsFromMapFunc(r.mapToAll)).
-		WatchesRawSource(source.Channel(r.authority, &handler.EnqueueRequestForObject{}))
+		WatchesRawSource(source.Channel(r.authority, lookTwice()))
 	if r.floor != nil {
 		b = b.WatchesRawSource(source.Channel(r.floor, handler.EnqueueRequestsFromMapFunc(r.mapToAll)))
 	}

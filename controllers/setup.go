@@ -83,7 +83,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	hop := &HopReconciler{
 		hops: facts.Hops{Reader: c}, live: live, gather: o.Gather, grants: granter, record: record, clock: o.Clock, maxFactAge: o.MaxFactAge,
 		stopper: newWorkloadStopper(c, live, events, o.ReportOnly), waits: newWaits(), declarers: newDeclarers(),
-		unbinding: unbinding, floor: ofHops, recheck: o.RecheckEvery,
+		unbinding: unbinding, floor: ofHops, authority: rights.toHops, recheck: o.RecheckEvery,
 	}
 	standby := &Standby{
 		hops: facts.Hops{Reader: c}, gather: o.Gather, grants: granter, clock: o.Clock, elected: mgr.Elected(), stopper: hop.stopper,
@@ -93,7 +93,7 @@ func Setup(ctx context.Context, mgr ctrl.Manager, o Options) error {
 	}
 	tokens := newTokenChecker(facts.Hops{Reader: c}, granter)
 	superseded := newSupersededJobs(facts.Hops{Reader: c}, live, hop.waits)
-	if err := hop.setup(mgr, o.Concurrency, tokens.lost, superseded.found, rights.toHops); err != nil {
+	if err := hop.setup(mgr, o.Concurrency, tokens.lost, superseded.found); err != nil {
 		return fmt.Errorf("setting up the hop controller: %w", err)
 	}
 	return addAll(mgr, rights, superseded, tokens, &Sweeper{cache: c, live: live, grants: granter, every: o.SweepEvery})

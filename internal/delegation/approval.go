@@ -27,6 +27,8 @@ type Approval struct {
 	NotStored bool
 	// Unknown is why something could not be found out; empty if all was.
 	Unknown string
+	// Newest is when the newest of the hops that the digest covers was made; zero if it covers none.
+	Newest time.Time
 	// Excluded are the users, by name in lower case, who must not approve, and why: each is a part of what is to be approved.
 	Excluded map[string]string
 	// Decisions are those of the path that are not in its status.
@@ -47,19 +49,23 @@ func AsksForApproval(p *v1alpha1.DelegationPath, t Terms) bool {
 }
 
 // approvalRule is the rule by which a path has to be approved, if it has to be: by its own, for the risks that it accepts, or since a
-// ceiling that it uses says so.
+// ceiling that it uses says so. A denial is final also where nothing has to be approved any more.
 func approvalRule(p *v1alpha1.DelegationPath, t Terms) (v1alpha1.ApprovalRule, bool) {
 	rule := v1alpha1.ApprovalRule{}
 	if p.Spec.Approval != nil {
 		rule = *p.Spec.Approval
 	}
-	required := p.Spec.Approval != nil || len(toApprove(p)) > 0 || t.Approvals > 0
+	required := p.Spec.Approval != nil || len(toApprove(p)) > 0 || t.Approvals > 0 || isDenied(p)
 	rule.Count = min(max(1, rule.Count, t.Approvals), maxDecisions)
 	rule.Covers = cmp.Or(rule.Covers, v1alpha1.CoversHops)
 	if rule.Within == nil {
 		rule.Within = &metav1.Duration{Duration: approvalWithin}
 	}
 	return rule, required
+}
+
+func isDenied(p *v1alpha1.DelegationPath) bool {
+	return p.Status.Approval != nil && p.Status.Approval.State == v1alpha1.ApprovalDenied
 }
 
 // Covers is what an approval of a path covers.
@@ -142,9 +148,11 @@ func ofWhom(rule v1alpha1.ApprovalRule) string {
 	return " and is among " + quoteSome(names)
 }
 
-// requestedAt is since when a path waits for approval as it is.
+// requestedAt is since when a path waits for approval as it is. One that was approved waits from when its approvals do not do any more:
+// more may be demanded by then, and the request that they answered is over.
 func (e *evaluation) requestedAt(p *v1alpha1.DelegationPath) time.Time {
-	if a := p.Status.Approval; a != nil && a.RequestedAt != nil && a.RequestedDigest == e.in.Facts.Approval.Digest {
+	a := p.Status.Approval
+	if a != nil && a.State != v1alpha1.ApprovalApproved && a.RequestedAt != nil && a.RequestedDigest == e.in.Facts.Approval.Digest {
 		return a.RequestedAt.Time
 	}
 	return e.in.Now.Truncate(time.Second)
@@ -155,11 +163,11 @@ func (e *evaluation) requestedAt(p *v1alpha1.DelegationPath) time.Time {
 func (e *evaluation) standing(p *v1alpha1.DelegationPath, rule v1alpha1.ApprovalRule) []v1alpha1.RecordedDecision {
 	var all []v1alpha1.RecordedDecision
 	facts := e.in.Facts.Approval
-	if a := p.Status.Approval; a != nil && a.SpentAt != nil && a.ApprovedDigest == facts.Digest {
-		all = append(all, a.Decisions...)
+	if e.isAsApproved(p) {
+		all = append(all, p.Status.Approval.Decisions...)
 	}
 	for _, d := range facts.Decisions {
-		if d.Spec.Decision == v1alpha1.DecisionApproved && d.Spec.Digest == facts.Digest && d.MayApprove.Outcome == Allow &&
+		if d.Spec.Decision == v1alpha1.DecisionApproved && d.Spec.Digest == facts.Digest && d.MayApprove.Outcome == Allow && !isOver(p, d) &&
 			ineligible(e.in, d.Spec.Approver, rule) == "" && !d.CreationTimestamp.Time.After(e.requestedAt(p).Add(rule.Within.Duration)) {
 			all = append(all, recordedDecision(d.DelegationApproval))
 		}
@@ -172,16 +180,30 @@ func (e *evaluation) standing(p *v1alpha1.DelegationPath, rule v1alpha1.Approval
 	})
 	people := map[string]bool{}
 	all = slices.DeleteFunc(all, func(d v1alpha1.RecordedDecision) bool {
-		again := people[person(d.Approver)]
-		people[person(d.Approver)] = true
+		again := people[Person(d.Approver)]
+		people[Person(d.Approver)] = true
 		return again
 	})
 	return all[:min(len(all), int(rule.Count))]
 }
 
+// isAsApproved says whether a path is as it was when its approvals were spent. A hop that was made since is another one, though it says the
+// same: its uses would begin anew.
+func (e *evaluation) isAsApproved(p *v1alpha1.DelegationPath) bool {
+	a, facts := p.Status.Approval, e.in.Facts.Approval
+	return a != nil && a.SpentAt != nil && a.ApprovedDigest == facts.Digest && !facts.Newest.After(a.SpentAt.Time)
+}
+
+// isOver says whether a decision was spent, or given before others were: it is of no use for what the path became since.
+func isOver(p *v1alpha1.DelegationPath, d Decided) bool {
+	a := p.Status.Approval
+	return a != nil && a.SpentAt != nil && (d.CreationTimestamp.Time.Before(a.SpentAt.Time) ||
+		slices.ContainsFunc(a.Decisions, func(spent v1alpha1.RecordedDecision) bool { return spent.UID == string(d.UID) }))
+}
+
 // denial is the decision that ends a path; nil if there is none. It need not be of the path as it is.
 func (e *evaluation) denial(p *v1alpha1.DelegationPath, rule v1alpha1.ApprovalRule) *v1alpha1.RecordedDecision {
-	if a := p.Status.Approval; a != nil && a.State == v1alpha1.ApprovalDenied && len(a.Decisions) > 0 {
+	if a := p.Status.Approval; isDenied(p) && len(a.Decisions) > 0 {
 		return &a.Decisions[0]
 	}
 	for _, d := range e.in.Facts.Approval.Decisions {
@@ -195,7 +217,7 @@ func (e *evaluation) denial(p *v1alpha1.DelegationPath, rule v1alpha1.ApprovalRu
 // whyMissing says why approvals that were given do not count. Without a reason, one could count of which something is not known.
 func (e *evaluation) whyMissing(p *v1alpha1.DelegationPath) (v1alpha1.Reason, string) {
 	facts, reason, what := e.in.Facts.Approval, v1alpha1.ReasonApprovalMissing, ""
-	if a := p.Status.Approval; a != nil && a.SpentAt != nil && a.ApprovedDigest != facts.Digest {
+	if a := p.Status.Approval; a != nil && a.SpentAt != nil && !e.isAsApproved(p) {
 		reason, what = v1alpha1.ReasonApprovalStale, "the path was changed since it was approved, or a hop of it; "
 	}
 	for _, d := range facts.Decisions {
@@ -212,18 +234,18 @@ func (e *evaluation) whyMissing(p *v1alpha1.DelegationPath) (v1alpha1.Reason, st
 	return reason, what
 }
 
-// person is a user as somebody who decides: names that differ in case alone are not two people.
-func person(user string) string { return strings.ToLower(strings.TrimSpace(user)) }
+// Person is a user as somebody who decides: names that differ in case alone are not two people.
+func Person(user string) string { return strings.ToLower(strings.TrimSpace(user)) }
 
 // excluded says why a user must not approve a path of which they are a part; empty if they may.
 func excluded(in Input, user string) string {
 	switch origin := in.Path.Spec.Origin; {
-	case origin != nil && person(origin.User) == person(user):
+	case origin != nil && Person(origin.User) == Person(user):
 		return "is the origin of the path"
 	case IsHopAccount(user):
 		return "is the identity of a hop"
 	}
-	return in.Facts.Approval.Excluded[person(user)]
+	return in.Facts.Approval.Excluded[Person(user)]
 }
 
 // ineligible says why the decision of somebody does not count; empty if it does.
@@ -259,7 +281,7 @@ func recordedDecision(a *v1alpha1.DelegationApproval) v1alpha1.RecordedDecision 
 func HasApproved(p *v1alpha1.DelegationPath, user string) bool {
 	a := p.Status.Approval
 	return a != nil && a.State == v1alpha1.ApprovalApproved && slices.ContainsFunc(a.Decisions, func(d v1alpha1.RecordedDecision) bool {
-		return person(d.Approver) == person(user)
+		return Person(d.Approver) == Person(user)
 	})
 }
 

@@ -30,15 +30,32 @@ func setApproval(next *v1alpha1.DelegationPathStatus, in Input, v Verdict) {
 			a.State, a.Decisions = v1alpha1.ApprovalDenied, []v1alpha1.RecordedDecision{*v.Denied}
 		}
 		return
-	case digest != "" && a.RequestedDigest != digest:
+	case digest != "" && a.RequestedDigest != digest, v.waitsForApproval() && a.State == v1alpha1.ApprovalApproved:
 		a.RequestedDigest, a.RequestedAt = digest, now
 	}
 	switch {
-	case v.Outcome == Allow && !(isSpent(a, v) && a.ApprovedDigest == digest):
-		a.State, a.ApprovedDigest, a.SpentAt, a.Decisions = v1alpha1.ApprovalApproved, digest, now, v.Approvals
+	case v.Outcome == Allow:
+		a.State = v1alpha1.ApprovalApproved
+		if !isSpent(a, v) || a.ApprovedDigest != digest {
+			a.ApprovedDigest, a.SpentAt, a.Decisions = digest, spentAt(now, in.Facts.Approval.Newest, v.Approvals), v.Approvals
+		}
 	case v.waitsForApproval():
 		a.State = v1alpha1.ApprovalPending
 	}
+}
+
+// spentAt is when approvals are spent: not before what they are of was made, nor they themselves, where the clock of the API server is ahead.
+func spentAt(now *metav1.Time, newest time.Time, approvals []v1alpha1.RecordedDecision) *metav1.Time {
+	at := now.Time
+	if newest.After(at) {
+		at = newest
+	}
+	for _, a := range approvals {
+		if a.At.After(at) {
+			at = a.At.Time
+		}
+	}
+	return new(metav1.NewTime(at))
 }
 
 // waitsForApproval says whether a path is not approved as it is.

@@ -7,6 +7,7 @@ import (
 
 	"k8s.io/apimachinery/pkg/api/meta"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	"k8s.io/apimachinery/pkg/types"
 
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
@@ -198,8 +199,9 @@ func TestDenialIsFinal(t *testing.T) {
 	p.Status = *PathStatus(in, Evaluate(in), nil, noon)
 	for name, in := range map[string]Input{
 		"its record is gone": decided(p), "it is approved": decided(p, by("bob")),
-		"it is changed":    but(decided(p, by("bob")), func(i *Input) { i.Facts.Approval.Digest = "sha256:2222" }),
-		"nothing is known": but(decided(p), func(i *Input) { i.Facts.Approval = Approval{} }),
+		"it is changed":                 but(decided(p, by("bob")), func(i *Input) { i.Facts.Approval.Digest = "sha256:2222" }),
+		"nothing is known":              but(decided(p), func(i *Input) { i.Facts.Approval = Approval{} }),
+		"it takes no approval any more": decided(altered(p, func(p *v1alpha1.DelegationPath) { p.Spec.Approval = nil })),
 	} {
 		if v := Evaluate(in); v.Reason("") != v1alpha1.ReasonApprovalDenied || v.Findings[0].Actor != "carol" {
 			t.Errorf("once %s: %s", name, v.Message())
@@ -208,6 +210,73 @@ func TestDenialIsFinal(t *testing.T) {
 	if !HasEnded(decided(p)) {
 		t.Error("a denied path has not ended")
 	}
+}
+
+// TestApprovedAgain: a path that is again what was approved says so, so that who approved it still uses nothing of it; and one of which more
+// is demanded waits anew.
+func TestApprovedAgain(t *testing.T) {
+	p := needing(v1alpha1.ApprovalRule{Count: 1})
+	next := func(in Input) { p.Status = *PathStatus(in, Evaluate(in), nil, noon) }
+	next(decided(p, by("bob")))
+	next(but(decided(p), func(i *Input) { i.Facts.Approval.Digest = "sha256:2222" }))
+	if HasApproved(p, "bob") || p.Status.Approval.State != v1alpha1.ApprovalPending {
+		t.Fatalf("what was changed says %+v", p.Status.Approval)
+	}
+	next(decided(p))
+	if !HasApproved(p, "bob") {
+		t.Errorf("what is as it was says %+v", p.Status.Approval)
+	}
+	more := but(decided(p), func(i *Input) { i.Facts.Terms.Approvals = 2 })
+	p.Status.Approval.RequestedAt, p.Status.Approval.Decisions[0].ExpiresAt = at(-100*time.Hour), *at(100 * time.Hour)
+	if v := Evaluate(more); v.Reason("") != v1alpha1.ReasonApprovalMissing {
+		t.Errorf("of which more is demanded, long after it was approved: %s", v.Message())
+	}
+	next(more)
+	if a := p.Status.Approval; !a.RequestedAt.Time.Equal(noon) || a.State != v1alpha1.ApprovalPending {
+		t.Errorf("of which more is demanded says %+v", a)
+	}
+}
+
+// TestSpentApprovalIsNotUsedAgain: not for a hop that was made anew with the same text, nor for an earlier text that comes back after another
+// was approved.
+func TestSpentApprovalIsNotUsedAgain(t *testing.T) {
+	p := needing(v1alpha1.ApprovalRule{Count: 1})
+	uid := func(uid string, created time.Duration) func(*Decided) {
+		return func(d *Decided) { d.UID, d.CreationTimestamp = types.UID(uid), *at(created) }
+	}
+	of := func(newest time.Duration, digest string, decisions ...Decided) Input {
+		return but(decided(p, decisions...), func(i *Input) {
+			i.Facts.Approval.Newest, i.Facts.Approval.Digest, i.Now = noon.Add(newest), digest, noon.Add(time.Minute)
+		})
+	}
+	first, extra := by("bob", uid("first", -time.Minute)), by("dave", uid("extra", -time.Second))
+	in := decided(p, first)
+	p.Status = *PathStatus(in, Evaluate(in), nil, noon)
+	anew := of(time.Second, shownDigest, first, extra)
+	if v := Evaluate(anew); v.Reason("") != v1alpha1.ReasonApprovalStale {
+		t.Errorf("once a hop was made anew: %s", v.Message())
+	}
+	if v := Evaluate(of(time.Second, shownDigest, first, by("bob", uid("new", time.Second)))); v.Outcome != Allow {
+		t.Errorf("once that was approved: %s", v.Message())
+	}
+	other := of(-time.Hour, "sha256:2222", first, by("carol", ofDigest("sha256:2222"), uid("second", 30*time.Second)))
+	p.Status = *PathStatus(other, Evaluate(other), nil, noon)
+	if v := Evaluate(of(-time.Hour, shownDigest, first, extra)); v.Reason("") != v1alpha1.ReasonApprovalStale {
+		t.Errorf("once the first text comes back: %s", v.Message())
+	}
+	ahead := needing(v1alpha1.ApprovalRule{Count: 1})
+	in = but(decided(ahead, by("bob", uid("ahead", 4*time.Second))), func(i *Input) { i.Facts.Approval.Newest = noon.Add(3 * time.Second) })
+	ahead.Status = *PathStatus(in, Evaluate(in), nil, noon)
+	in.Path = ahead
+	if v := Evaluate(in); v.Outcome != Allow || !ahead.Status.Approval.SpentAt.Time.Equal(noon.Add(4*time.Second)) {
+		t.Errorf("where the clock of the API server is ahead: %s", v.Message())
+	}
+}
+
+func altered(p *v1alpha1.DelegationPath, change func(*v1alpha1.DelegationPath)) *v1alpha1.DelegationPath {
+	p = p.DeepCopy()
+	change(p)
+	return p
 }
 
 // TestNobodyUsesWhatTheyApproved: nor by another spelling of their name.

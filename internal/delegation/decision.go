@@ -60,7 +60,7 @@ func judgeApproval(
 			in.Path.Name, facts.Digest)
 	case !in.Now.Before(spec.ExpiresAt.Time):
 		return refuse(v1alpha1.ReasonApprovalExpired, "spec.expiresAt", "it has passed: name a time to come")
-	case slices.ContainsFunc(v.Approvals, func(d v1alpha1.RecordedDecision) bool { return person(d.Approver) == person(spec.Approver.User) }):
+	case slices.ContainsFunc(v.Approvals, func(d v1alpha1.RecordedDecision) bool { return Person(d.Approver) == Person(spec.Approver.User) }):
 		return refuse(v1alpha1.ReasonNotPermittedToApprove, "spec.approver", "%q has approved path %q already: it takes somebody else",
 			spec.Approver.User, in.Path.Name)
 	case !v.waitsForApproval():

@@ -3,8 +3,10 @@ package facts
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
+	"time"
 
 	"k8s.io/apimachinery/pkg/types"
 	"sigs.k8s.io/controller-runtime/pkg/client"
@@ -54,7 +56,9 @@ func (g *Gatherer) approval(ctx context.Context, in *delegation.Input, decisions
 		if delegation.Covers(path) == v1alpha1.CoversEnvelope {
 			covered = nil
 		}
-		a.Digest, err = g.Digests.Of(ctx, path, delegation.OfPeople(covered))
+		covered = delegation.OfPeople(covered)
+		a.Newest = newest(covered)
+		a.Digest, err = g.Digests.Of(ctx, path, covered)
 	}
 	if err == nil && decisions {
 		a.Decisions, err = g.decisions(ctx, path)
@@ -77,23 +81,21 @@ func (g *Gatherer) hopsOf(
 	for _, hop := range append(all, chain...) {
 		byUID[string(hop.UID)] = hop
 	}
-	answers := map[string]delegation.Answer{}
-	hops := make([]*v1alpha1.DelegationHop, 0, len(byUID))
+	d := delegators{gather: g, path: path, all: map[string]*v1alpha1.Subject{}, answers: map[string]delegation.Answer{}}
+	maps.DeleteFunc(byUID, func(_ string, hop *v1alpha1.DelegationHop) bool {
+		return !hop.DeletionTimestamp.IsZero() || !slices.Contains(delegation.HopNamespaces(path), hop.Namespace)
+	})
 	for _, hop := range byUID {
-		if !hop.DeletionTimestamp.IsZero() || !slices.Contains(delegation.HopNamespaces(path), hop.Namespace) {
-			continue
-		}
+		d.add(hop.Spec.Author)
+	}
+	hops := make([]*v1alpha1.DelegationHop, 0, len(byUID))
+	for uid, hop := range byUID {
 		if hop.Spec.Author != nil && delegation.IsHopAccount(hop.Spec.Author.User) {
 			hops = append(hops, hop)
 			continue
 		}
-		key := fmt.Sprintf("%+v", hop.Spec.Author)
-		answer, asked := answers[key]
-		if !asked {
-			answer = g.author(ctx, hop, path)
-			answers[key] = answer
-		}
-		switch answer.Outcome {
+		inChain := slices.ContainsFunc(chain, func(h *v1alpha1.DelegationHop) bool { return string(h.UID) == uid })
+		switch answer := d.may(ctx, hop.Spec.Author, inChain); answer.Outcome {
 		case delegation.Allow:
 			hops = append(hops, hop)
 		case delegation.Deny:
@@ -104,18 +106,71 @@ func (g *Gatherer) hopsOf(
 	return hops, nil
 }
 
+// delegators answers who may delegate on a path.
+type delegators struct {
+	gather *Gatherer
+	path   *v1alpha1.DelegationPath
+	// all are the users with all the groups that any of their hops names.
+	all     map[string]*v1alpha1.Subject
+	answers map[string]delegation.Answer
+}
+
+func (d *delegators) add(author *v1alpha1.Subject) {
+	if author == nil {
+		return
+	}
+	if d.all[author.User] == nil {
+		d.all[author.User] = &v1alpha1.Subject{User: author.User}
+	}
+	all := d.all[author.User]
+	all.Groups = append(all.Groups, author.Groups...)
+	slices.Sort(all.Groups)
+	all.Groups = slices.Compact(all.Groups)
+}
+
+// may answers whether an author may delegate. One who may not with all of their groups may not with some of them: whoever may create hops
+// can name their groups in as many ways as they like, and must not cost a question each time. That is asked of authors of a chain alone.
+func (d *delegators) may(ctx context.Context, author *v1alpha1.Subject, alone bool) delegation.Answer {
+	if author != nil && !alone {
+		if answer := d.ask(ctx, d.all[author.User]); answer.Outcome == delegation.Deny {
+			return answer
+		}
+	}
+	return d.ask(ctx, author)
+}
+
+func (d *delegators) ask(ctx context.Context, author *v1alpha1.Subject) delegation.Answer {
+	key := fmt.Sprintf("%+v", author)
+	answer, asked := d.answers[key]
+	if !asked {
+		answer = d.gather.author(ctx, &v1alpha1.DelegationHop{Spec: v1alpha1.DelegationHopSpec{Author: author}}, d.path)
+		d.answers[key] = answer
+	}
+	return answer
+}
+
+// newest is when the newest of some hops was made.
+func newest(hops []*v1alpha1.DelegationHop) (at time.Time) {
+	for _, hop := range hops {
+		if made := hop.CreationTimestamp.Time; made.After(at) {
+			at = made
+		}
+	}
+	return at
+}
+
 // partOf are the users who are a part of what is to be approved: who made its hops, and who declared what runs under them.
 func partOf(hops []*v1alpha1.DelegationHop) map[string]string {
 	part := map[string]string{}
 	for _, hop := range hops {
 		if hop.Spec.Author != nil {
-			part[strings.ToLower(hop.Spec.Author.User)] = fmt.Sprintf("made hop %s of the path", delegation.HopKey(hop))
+			part[delegation.Person(hop.Spec.Author.User)] = fmt.Sprintf("made hop %s of the path", delegation.HopKey(hop))
 		}
 		if hop.Status.Uses == nil {
 			continue
 		}
 		for _, use := range hop.Status.Uses.Live {
-			part[strings.ToLower(use.By)] = fmt.Sprintf("declared what runs under hop %s of the path", delegation.HopKey(hop))
+			part[delegation.Person(use.By)] = fmt.Sprintf("declared what runs under hop %s of the path", delegation.HopKey(hop))
 		}
 	}
 	return part
@@ -128,6 +183,9 @@ func (g *Gatherer) decisions(ctx context.Context, path *v1alpha1.DelegationPath)
 	if err := g.Cache.List(ctx, &list, client.InNamespace(path.Namespace), of, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing the approvals of path %s/%s: %w", path.Namespace, path.Name, err)
 	}
+	list.Items = slices.DeleteFunc(list.Items, func(a v1alpha1.DelegationApproval) bool { // first: none of these may take the place of another
+		return a.Spec.Path.Name != path.Name || a.Spec.Approver == nil || !a.DeletionTimestamp.IsZero()
+	})
 	slices.SortFunc(list.Items, func(a, b v1alpha1.DelegationApproval) int {
 		if byTime := b.CreationTimestamp.Compare(a.CreationTimestamp.Time); byTime != 0 {
 			return byTime
@@ -137,9 +195,6 @@ func (g *Gatherer) decisions(ctx context.Context, path *v1alpha1.DelegationPath)
 	var decided []delegation.Decided
 	for i := range list.Items[:min(len(list.Items), maxDecisions)] {
 		a := &list.Items[i]
-		if a.Spec.Path.Name != path.Name || a.Spec.Approver == nil || !a.DeletionTimestamp.IsZero() {
-			continue
-		}
 		decided = append(decided, delegation.Decided{
 			DelegationApproval: a, MayApprove: g.MayApprove(ctx, a.Spec.Approver, client.ObjectKeyFromObject(path)),
 		})

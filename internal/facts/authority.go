@@ -94,21 +94,25 @@ func namesNamespace(path *v1alpha1.DelegationPath, namespace string) bool {
 	})
 }
 
-// HopsOn returns the hops that rest on what a subject may do in a namespace: their author, or who declared what runs under them. Of a
-// group, every hop in use may be one.
+// HopsOn returns the hops that rest on what a subject may do in a namespace: their author, or who declared what runs under them, where it is
+// a user.
 func (l Hops) HopsOn(ctx context.Context, t rbac.Touch) ([]*v1alpha1.DelegationHop, error) {
 	hops, err := l.All(ctx, client.MatchingFields{authorityIndex: t.Subject})
-	if err != nil {
-		return nil, err
+	return slices.DeleteFunc(hops, func(h *v1alpha1.DelegationHop) bool { return !isIn(h, t.Namespace) }), err
+}
+
+// InUse returns the hops in use in some namespaces. What runs under each of them may rest on any group.
+func (l Hops) InUse(ctx context.Context, namespaces []string) ([]*v1alpha1.DelegationHop, error) {
+	if len(namespaces) == 0 {
+		return nil, nil
 	}
-	if rbac.IsGroupKey(t.Subject) {
-		inUse, err := l.All(ctx, client.MatchingFields{inUseIndex: "yes"})
-		if err != nil {
-			return nil, err
-		}
-		hops = append(hops, inUse...)
-	}
+	hops, err := l.All(ctx, client.MatchingFields{inUseIndex: "yes"})
 	return slices.DeleteFunc(hops, func(h *v1alpha1.DelegationHop) bool {
-		return t.Namespace != "" && t.Namespace != h.Namespace && t.Namespace != delegation.PathKey(h).Namespace
-	}), nil
+		return !slices.ContainsFunc(namespaces, func(namespace string) bool { return isIn(h, namespace) })
+	}), err
+}
+
+// isIn says whether a hop or its path is in a namespace; the empty one means the whole cluster.
+func isIn(h *v1alpha1.DelegationHop, namespace string) bool {
+	return namespace == "" || namespace == h.Namespace || namespace == delegation.PathKey(h).Namespace
 }

@@ -2,6 +2,7 @@ package rbac
 
 import (
 	"context"
+	"errors"
 	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -23,28 +24,36 @@ func SameTerms(before, after client.Object) bool {
 	})
 }
 
-// Ceilings visits the ceilings with annotations that demand something, and that give the controller, a user name, a part of a set.
+// errNotAllRead says that there may be a ceiling that was not read, and what it demands is not known.
+var errNotAllRead = errors.New("more roles are bound to the controller than are read for one answer")
+
+// Ceilings visits the ceilings with annotations that demand something, and that give the controller, a user name, a part of a set. It fails
+// where not all could be read: whoever administers a namespace can bind the controller there as often as they like.
 func (r Reader) Ceilings(
 	ctx context.Context, controller string, set scope.Set, visit func(role string, annotations map[string]string),
 ) error {
 	whole := len(set.MissingFrom(scope.Rights{}))
 	demands := map[string]*rbacv1.ClusterRole{}
-	if _, _, err := r.collect(ctx, Keys(v1alpha1.Subject{User: controller}), set.Namespaces(), func(role *rbacv1.ClusterRole) bool {
+	_, complete, err := r.collect(ctx, Keys(v1alpha1.Subject{User: controller}), set.Namespaces(), func(role *rbacv1.ClusterRole) bool {
 		if role != nil && IsCeiling(role) && slices.ContainsFunc(terms, func(key string) bool { _, ok := role.Annotations[key]; return ok }) {
 			demands[role.Name] = role
 		}
 		return false
-	}); err != nil {
+	})
+	if err != nil {
 		return err
 	}
+	if !complete {
+		return errNotAllRead
+	}
 	for name, role := range demands {
-		rights, _, err := r.collect(ctx, Keys(v1alpha1.Subject{User: controller}), set.Namespaces(), func(c *rbacv1.ClusterRole) bool {
+		rights, complete, err := r.collect(ctx, Keys(v1alpha1.Subject{User: controller}), set.Namespaces(), func(c *rbacv1.ClusterRole) bool {
 			return c != nil && c.Name == name
 		})
 		if err != nil {
 			return err
 		}
-		if len(set.MissingFrom(rights)) < whole {
+		if !complete || len(set.MissingFrom(rights)) < whole {
 			visit(name, role.Annotations)
 		}
 	}

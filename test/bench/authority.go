@@ -59,11 +59,12 @@ func lostRights(ctx context.Context, s *site, n sizes, notes *[]string) ([]row, 
 func (s *site) ofOrigins(ctx context.Context, what string, n int) (lost, revoked []string, err error) {
 	progress("%s: creating %d paths with a hop, of as many origins, and as many of one", what, n)
 	lost, revoked = make([]string, n), make([]string, n)
+	if err := parallel(ctx, 8, n, func(ctx context.Context, i int) error { return s.rights(ctx, nth(what, i)) }); err != nil {
+		return nil, nil, err
+	}
+	time.Sleep(time.Second) // for the authorizers to know them
 	err = parallel(ctx, 8, n, func(ctx context.Context, i int) (err error) {
 		name := nth(what, i)
-		if err := s.rights(ctx, name); err != nil {
-			return err
-		}
 		if lost[i], err = s.createHopOf(ctx, name, &v1alpha1.Subject{User: name}); err != nil {
 			return err
 		}

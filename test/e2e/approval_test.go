@@ -124,6 +124,24 @@ func TestApproval(t *testing.T) {
 	}
 }
 
+// TestHopMadeAnewIsNotApproved: a hop that is deleted and made anew says what was approved, but its uses would begin anew.
+func TestHopMadeAnewIsNotApproved(t *testing.T) {
+	f := hopSetup(t)
+	bob := f.approver("bob")
+	p, h := f.inNeed(v1alpha1.ApprovalRule{Count: 1})
+	f.approve(p, bob)
+	f.granted(h)
+	time.Sleep(1100 * time.Millisecond)
+	f.remove(f.by, h)
+	h = f.hop("isolate", "contain", "")
+	f.apply(f.by, h)
+	time.Sleep(time.Second)
+	f.state(h, v1alpha1.ReasonApprovalStale)
+	f.state(p, v1alpha1.ReasonApprovalStale)
+	f.approve(p, bob)
+	f.granted(h)
+}
+
 // TestApprovalIsRefused: what must not count is told to who tries it, each with its reason.
 func TestApprovalIsRefused(t *testing.T) {
 	f := hopSetup(t)
@@ -212,6 +230,10 @@ func TestDenialEndsAPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.change(f.by, p, `{"spec":{"lifetime":{"duration":"30m"}}}`)
+	f.state(p, v1alpha1.ReasonApprovalDenied)
+	f.change(f.by, p, `{"spec":{"approval":null}}`) // nor does the author end that it takes approval
+	f.apply(f.by, f.hop("later", "contain", ""))
+	time.Sleep(time.Second)
 	f.state(p, v1alpha1.ReasonApprovalDenied)
 
 	f.remove(f.by, p)
