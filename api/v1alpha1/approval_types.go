@@ -75,7 +75,7 @@ const (
 
 // ApprovalState is where the approval of a path stands, for field selectors.
 //
-// +kubebuilder:validation:Enum=Pending;Approved;Denied
+// +kubebuilder:validation:Enum=Pending;Approved;Denied;Closed
 type ApprovalState string
 
 const (
@@ -85,11 +85,13 @@ const (
 	ApprovalApproved ApprovalState = "Approved"
 	// ApprovalDenied says that somebody denied the path.
 	ApprovalDenied ApprovalState = "Denied"
+	// ApprovalClosed says that the path ended before it was approved.
+	ApprovalClosed ApprovalState = "Closed"
 )
 
 // ApprovalStatus is where the approval of a path stands.
 type ApprovalStatus struct {
-	// state is Pending, Approved or Denied.
+	// state is Pending, Approved or Denied; or Closed, where the path ended before it was approved.
 	// +required
 	State ApprovalState `json:"state,omitempty"`
 

@@ -13,24 +13,30 @@ import (
 
 // setApproval states where the approval of a path stands. Approvals are spent by the write that makes the path active.
 func setApproval(next *v1alpha1.DelegationPathStatus, in Input, v Verdict) {
+	if a := next.Approval; v.Class() == v1alpha1.ClassFinal && a != nil && a.State == v1alpha1.ApprovalPending && v.Denied == nil {
+		a.State = v1alpha1.ApprovalClosed // nobody can approve it any more
+		return
+	}
 	if !AsksForApproval(in.Path, in.Facts.Terms) || in.Facts.Approval.Digest == "" && v.Denied == nil {
 		return
 	}
-	now, digest := toTheSecond(in.Now), in.Facts.Approval.Digest
 	if next.Approval == nil {
 		next.Approval = &v1alpha1.ApprovalStatus{State: v1alpha1.ApprovalPending}
 	}
-	a := next.Approval
-	if digest != "" {
-		next.Digest = digest
+	if in.Facts.Approval.Digest != "" {
+		next.Digest = in.Facts.Approval.Digest
 	}
-	switch {
-	case v.Denied != nil:
-		if a.State != v1alpha1.ApprovalDenied {
-			a.State, a.Decisions = v1alpha1.ApprovalDenied, []v1alpha1.RecordedDecision{*v.Denied}
-		}
-		return
-	case digest != "" && a.RequestedDigest != digest, v.waitsForApproval() && a.State == v1alpha1.ApprovalApproved:
+	if v.Denied == nil {
+		spend(next.Approval, in, v)
+	} else if next.Approval.State != v1alpha1.ApprovalDenied {
+		next.Approval.State, next.Approval.Decisions = v1alpha1.ApprovalDenied, []v1alpha1.RecordedDecision{*v.Denied}
+	}
+}
+
+// spend states for which text a path waits, or by which approvals it is approved.
+func spend(a *v1alpha1.ApprovalStatus, in Input, v Verdict) {
+	now, digest := toTheSecond(in.Now), in.Facts.Approval.Digest
+	if a.RequestedDigest != digest || v.waitsForApproval() && a.State == v1alpha1.ApprovalApproved {
 		a.RequestedDigest, a.RequestedAt = digest, now
 	}
 	switch {
@@ -44,7 +50,8 @@ func setApproval(next *v1alpha1.DelegationPathStatus, in Input, v Verdict) {
 	}
 }
 
-// spentAt is when approvals are spent: not before what they are of was made, nor they themselves, where the clock of the API server is ahead.
+// spentAt is when approvals are spent: not before what they are of was made, nor they themselves, where the clock of the API server is
+// ahead.
 func spentAt(now *metav1.Time, newest time.Time, approvals []v1alpha1.RecordedDecision) *metav1.Time {
 	at := now.Time
 	if newest.After(at) {
@@ -86,7 +93,11 @@ var approvalReasons = []v1alpha1.Reason{
 
 // setApproved states whether a path is approved as it is.
 func setApproved(s conditionSetter, in Input, v Verdict, a *v1alpha1.ApprovalStatus) {
-	if !AsksForApproval(in.Path, in.Facts.Terms) {
+	if a != nil && a.State == v1alpha1.ApprovalClosed {
+		s.set(v1alpha1.ConditionApproved, metav1.ConditionFalse, v.Reason(v1alpha1.ReasonUndetermined), "the path ended before it was approved")
+		return
+	}
+	if !AsksForApproval(in.Path, in.Facts.Terms) && (a == nil || v.Class() != v1alpha1.ClassFinal) {
 		s.set(v1alpha1.ConditionApproved, metav1.ConditionTrue, v1alpha1.ReasonApprovalNotRequired, "the path needs no approval")
 		return
 	}

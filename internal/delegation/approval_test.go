@@ -212,8 +212,8 @@ func TestDenialIsFinal(t *testing.T) {
 	}
 }
 
-// TestApprovedAgain: a path that is again what was approved says so, so that who approved it still uses nothing of it; and one of which more
-// is demanded waits anew.
+// TestApprovedAgain: a path that is again what was approved says so, so that who approved it still uses nothing of it; and one of which
+// more is demanded waits anew.
 func TestApprovedAgain(t *testing.T) {
 	p := needing(v1alpha1.ApprovalRule{Count: 1})
 	next := func(in Input) { p.Status = *PathStatus(in, Evaluate(in), nil, noon) }
@@ -237,8 +237,8 @@ func TestApprovedAgain(t *testing.T) {
 	}
 }
 
-// TestSpentApprovalIsNotUsedAgain: not for a hop that was made anew with the same text, nor for an earlier text that comes back after another
-// was approved.
+// TestSpentApprovalIsNotUsedAgain: not for a hop that was made anew with the same text, nor for an earlier text that comes back after
+// another was approved.
 func TestSpentApprovalIsNotUsedAgain(t *testing.T) {
 	p := needing(v1alpha1.ApprovalRule{Count: 1})
 	uid := func(uid string, created time.Duration) func(*Decided) {
@@ -390,5 +390,35 @@ func TestDigest(t *testing.T) {
 		if digest == base {
 			t.Errorf("%s has the same digest", name)
 		}
+	}
+}
+
+// TestClosedRequests: what has ended waits for nobody any more, and is not among what waits.
+func TestClosedRequests(t *testing.T) {
+	for name, end := range map[string]func(*v1alpha1.DelegationPath){
+		"revoked": func(p *v1alpha1.DelegationPath) { p.Spec.Revoked = revoked("enough") },
+		"expired": func(p *v1alpha1.DelegationPath) { p.Status.Approval.RequestedAt = at(-73 * time.Hour) },
+	} {
+		p := waiting(v1alpha1.ApprovalRule{Count: 1}, -time.Hour)
+		end(p)
+		in := decided(p)
+		next := PathStatus(in, Evaluate(in), nil, noon)
+		c := meta.FindStatusCondition(next.Conditions, v1alpha1.ConditionApproved)
+		if next.Approval.State != v1alpha1.ApprovalClosed || c.Status != metav1.ConditionFalse {
+			t.Errorf("once it was %s: %+v, %+v", name, next.Approval, c)
+		}
+	}
+	// Who approved a path is told, also once it was revoked and nothing is asked any more.
+	p := path(func(p *v1alpha1.DelegationPath) {
+		p.Spec.Revoked = revoked("enough")
+		p.Status.Approval = &v1alpha1.ApprovalStatus{
+			State: v1alpha1.ApprovalApproved, SpentAt: at(-time.Minute), ApprovedDigest: shownDigest,
+			Decisions: []v1alpha1.RecordedDecision{{UID: "1", Approver: "carol", ExpiresAt: *at(time.Hour)}},
+		}
+	})
+	in := Input{Now: noon, Path: p}
+	next := PathStatus(in, Evaluate(in), nil, noon)
+	if c := meta.FindStatusCondition(next.Conditions, v1alpha1.ConditionApproved); c.Reason != string(v1alpha1.ReasonApproved) {
+		t.Errorf("once it was revoked: %+v", c)
 	}
 }

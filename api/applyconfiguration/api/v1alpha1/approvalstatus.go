@@ -12,7 +12,7 @@ import (
 //
 // ApprovalStatus is where the approval of a path stands.
 type ApprovalStatusApplyConfiguration struct {
-	// state is Pending, Approved or Denied.
+	// state is Pending, Approved or Denied; or Closed, where the path ended before it was approved.
 	State *apiv1alpha1.ApprovalState `json:"state,omitempty"`
 	// requestedDigest is the digest of the path as it waits, or waited.
 	RequestedDigest *string `json:"requestedDigest,omitempty"`
