@@ -62,7 +62,7 @@ func (r *HopReconciler) judgeUses(ctx context.Context, p *pass) error {
 			errs = append(errs, err)
 			continue
 		}
-		key := fmt.Sprintf("%q", append([]string{d.who.User}, d.who.Groups...))
+		key := subjectKey(d.who)
 		answer, asked := answers[key]
 		if !asked {
 			answer = p.gather.MayUse(ctx, d.who, delegation.HopKey(p.hop()))

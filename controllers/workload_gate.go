@@ -111,7 +111,7 @@ func (r *HopReconciler) judge(ctx context.Context, p *pass, g gatedPod) (*delega
 
 // mayUse answers whether an author may still use the hop. Each author is asked about once in a pass.
 func (p *pass) mayUse(ctx context.Context, author v1alpha1.Subject) delegation.Answer {
-	key := fmt.Sprintf("%q", append([]string{author.User}, author.Groups...))
+	key := subjectKey(author)
 	answer, known := p.authors[key]
 	if !known {
 		answer = p.gather.StillMayUse(ctx, author, delegation.HopKey(p.hop()))
@@ -122,6 +122,9 @@ func (p *pass) mayUse(ctx context.Context, author v1alpha1.Subject) delegation.A
 	}
 	return answer
 }
+
+// subjectKey tells subjects apart.
+func subjectKey(s v1alpha1.Subject) string { return fmt.Sprintf("%q", append([]string{s.User}, s.Groups...)) }
 
 // heldBack says why a pod does not start that nothing else has to be asked about; nil if something has.
 func (r *HopReconciler) heldBack(p *pass, g gatedPod) *delegation.Finding {
