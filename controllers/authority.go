@@ -209,8 +209,8 @@ func (a *authority) bearsOn(ctx context.Context, t rbac.Touch, paths, hops map[t
 	return a.withBelow(ctx, ofHops, paths, hops)
 }
 
-// whereGroups are the namespaces where the rights of groups may have changed. One binding can name thousands of groups, and what they lead to
-// is looked up once for all.
+// whereGroups are the namespaces where the rights of groups may have changed. One binding can name thousands of groups, and what they lead
+// to is looked up once for all.
 func whereGroups(touched map[rbac.Touch]bool) []string {
 	in := map[string]bool{}
 	for t := range touched {
@@ -238,8 +238,8 @@ func (a *authority) withBelow(ctx context.Context, some []*v1alpha1.DelegationHo
 	return nil
 }
 
-// lookAgainAfter is when what rests on a right that changed is looked at once more. What the cache does not answer is asked of an API server,
-// which may learn of the change later than this process: it would say for the last time what was true before.
+// lookAgainAfter is when what rests on a right that changed is looked at once more. What the cache does not answer is asked of an API
+// server, which may learn of the change later than this process: it would say for the last time what was true before.
 const lookAgainAfter = 2 * time.Second
 
 // lookTwice has what an event is about be looked at now, and once more a little later.

@@ -44,7 +44,8 @@ func setApproval(next *v1alpha1.DelegationPathStatus, in Input, v Verdict) {
 	}
 }
 
-// spentAt is when approvals are spent: not before what they are of was made, nor they themselves, where the clock of the API server is ahead.
+// spentAt is when approvals are spent: not before what they are of was made, nor they themselves, where the clock of the API server is
+// ahead.
 func spentAt(now *metav1.Time, newest time.Time, approvals []v1alpha1.RecordedDecision) *metav1.Time {
 	at := now.Time
 	if newest.After(at) {

@@ -130,9 +130,11 @@ func TestEvaluateApproval(t *testing.T) {
 	}
 	for name, in := range map[string]Input{
 		"an unanswered approver": decided(needing(one), by("bob", may(Answer{Detail: "away"}))),
-		"an unknown digest":      but(good, func(i *Input) { i.Facts.Approval.Digest = "" }),
-		"an unknown fact":        but(good, func(i *Input) { i.Facts.Approval.Unknown = "away" }),
-		"unknown terms":          but(good, func(i *Input) { i.Facts.Terms.Unknown = "away" }),
+		"an unanswered denial": decided(needing(one), by("bob"),
+			by("carol", decides(v1alpha1.DecisionDenied), may(Answer{Detail: "away"}))),
+		"an unknown digest": but(good, func(i *Input) { i.Facts.Approval.Digest = "" }),
+		"an unknown fact":   but(good, func(i *Input) { i.Facts.Approval.Unknown = "away" }),
+		"unknown terms":     but(good, func(i *Input) { i.Facts.Terms.Unknown = "away" }),
 	} {
 		if v := Evaluate(in); v.Outcome != Undetermined {
 			t.Errorf("%s: %s", name, v.Message())
@@ -212,8 +214,8 @@ func TestDenialIsFinal(t *testing.T) {
 	}
 }
 
-// TestApprovedAgain: a path that is again what was approved says so, so that who approved it still uses nothing of it; and one of which more
-// is demanded waits anew.
+// TestApprovedAgain: a path that is again what was approved says so, so that who approved it still uses nothing of it; and one of which
+// more is demanded waits anew.
 func TestApprovedAgain(t *testing.T) {
 	p := needing(v1alpha1.ApprovalRule{Count: 1})
 	next := func(in Input) { p.Status = *PathStatus(in, Evaluate(in), nil, noon) }
@@ -237,8 +239,8 @@ func TestApprovedAgain(t *testing.T) {
 	}
 }
 
-// TestSpentApprovalIsNotUsedAgain: not for a hop that was made anew with the same text, nor for an earlier text that comes back after another
-// was approved.
+// TestSpentApprovalIsNotUsedAgain: not for a hop that was made anew with the same text, nor for an earlier text that comes back after
+// another was approved.
 func TestSpentApprovalIsNotUsedAgain(t *testing.T) {
 	p := needing(v1alpha1.ApprovalRule{Count: 1})
 	uid := func(uid string, created time.Duration) func(*Decided) {

@@ -94,8 +94,8 @@ func namesNamespace(path *v1alpha1.DelegationPath, namespace string) bool {
 	})
 }
 
-// HopsOn returns the hops that rest on what a subject may do in a namespace: their author, or who declared what runs under them, where it is
-// a user.
+// HopsOn returns the hops that rest on what a subject may do in a namespace: their author, or who declared what runs under them, where it
+// is a user.
 func (l Hops) HopsOn(ctx context.Context, t rbac.Touch) ([]*v1alpha1.DelegationHop, error) {
 	hops, err := l.All(ctx, client.MatchingFields{authorityIndex: t.Subject})
 	return slices.DeleteFunc(hops, func(h *v1alpha1.DelegationHop) bool { return !isIn(h, t.Namespace) }), err

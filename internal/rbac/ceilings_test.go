@@ -11,7 +11,8 @@ import (
 	"github.com/wayleave/wayleave/internal/scope"
 )
 
-// TestCeilingsThatAreNotAllRead: whoever may bind the controller in a namespace, as often as they like, does not hide what a ceiling demands.
+// TestCeilingsThatAreNotAllRead: whoever may bind the controller in a namespace, as often as they like, does not hide what a ceiling
+// demands.
 func TestCeilingsThatAreNotAllRead(t *testing.T) {
 	user := rbacv1.Subject{Kind: rbacv1.UserKind, Name: "wayleave"}
 	ceiling := clusterRole("strict", "get", "true")
