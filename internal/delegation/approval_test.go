@@ -343,6 +343,14 @@ func TestTerms(t *testing.T) {
 			}
 		}
 	}
+	for range 20 {
+		var unreadable Terms
+		unreadable.Add("a", map[string]string{v1alpha1.AnnotationRequiresApproval: "?", v1alpha1.AnnotationMaxLifetime: "?"})
+		unreadable.Add("b", map[string]string{v1alpha1.AnnotationMaxDepth: "?"})
+		if !strings.Contains(unreadable.Unknown, "requires-approval of ClusterRole a") {
+			t.Fatalf("of three that cannot be read, it says %q", unreadable.Unknown)
+		}
+	}
 	var strictest Terms
 	strictest.Add("a", map[string]string{v1alpha1.AnnotationRequiresApproval: "2", v1alpha1.AnnotationMaxLifetime: "2h"})
 	strictest.Add("b", map[string]string{v1alpha1.AnnotationRequiresApproval: "true", v1alpha1.AnnotationMaxLifetime: "1h"})

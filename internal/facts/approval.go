@@ -90,7 +90,8 @@ func (g *Gatherer) hopsOf(
 		d.add(hop.Spec.Author)
 	}
 	hops := make([]*v1alpha1.DelegationHop, 0, len(byUID))
-	for uid, hop := range byUID {
+	for _, uid := range slices.Sorted(maps.Keys(byUID)) { // what is said of a path must be the same each time
+		hop := byUID[uid]
 		if hop.Spec.Author != nil && delegation.IsHopAccount(hop.Spec.Author.User) {
 			hops = append(hops, hop)
 			continue
