@@ -209,8 +209,8 @@ func (a *authority) bearsOn(ctx context.Context, t rbac.Touch, paths, hops map[t
 	return a.withBelow(ctx, ofHops, paths, hops)
 }
 
-// whereGroups are the namespaces where the rights of groups may have changed. One binding can name thousands of groups, and what they
-// lead to is looked up once for all.
+// whereGroups are the namespaces where the rights of groups may have changed. One binding can name thousands of groups, and what they lead
+// to is looked up once for all.
 func whereGroups(touched map[rbac.Touch]bool) []string {
 	in := map[string]bool{}
 	for t := range touched {

@@ -124,7 +124,9 @@ func (p *pass) mayUse(ctx context.Context, author v1alpha1.Subject) delegation.A
 }
 
 // subjectKey tells subjects apart.
-func subjectKey(s v1alpha1.Subject) string { return fmt.Sprintf("%q", append([]string{s.User}, s.Groups...)) }
+func subjectKey(s v1alpha1.Subject) string {
+	return fmt.Sprintf("%q", append([]string{s.User}, s.Groups...))
+}
 
 // heldBack says why a pod does not start that nothing else has to be asked about; nil if something has.
 func (r *HopReconciler) heldBack(p *pass, g gatedPod) *delegation.Finding {

@@ -9,16 +9,33 @@ import (
 	"github.com/wayleave/wayleave/internal/delegation"
 )
 
-// keepUID gives a declared origin or author the UID that it has, where nothing else of it changes: what people and GitOps tools apply does
-// not say it.
-func keepUID(declared, old any) {
+// stamps are the fields of an origin or author that people do not write.
+var stamps = []string{"uid", "declaredBy"}
+
+// keepStamps gives a declared origin or author the stamps that it has, where nothing else of it changes: what people and GitOps tools apply
+// does not say them.
+func keepStamps(declared, old any) {
 	subject, ok := declared.(map[string]any)
 	before, also := old.(map[string]any)
-	if !ok || !also || subject["uid"] != nil || before["uid"] == nil {
+	if !ok || !also || !equality.Semantic.DeepEqual(without(subject, stamps), without(before, stamps)) {
 		return
 	}
-	if equality.Semantic.DeepEqual(without(subject, []string{"uid"}), without(before, []string{"uid"})) {
-		subject["uid"] = before["uid"]
+	for _, field := range stamps {
+		if before[field] != nil && (field == "declaredBy" || subject[field] == nil) {
+			subject[field] = before[field]
+		}
+	}
+}
+
+// stampDeclarer names who declares an origin or author that they are not themselves: they must not approve what it begins.
+func stampDeclarer(who, by string, stamped any, changed bool) {
+	raw, ok := stamped.(map[string]any)
+	if !ok || !changed {
+		return
+	}
+	delete(raw, "declaredBy")
+	if raw["user"] != who && by != "" {
+		raw["declaredBy"] = by
 	}
 }
 

@@ -103,12 +103,15 @@ func (m *delegationMutator) stamp(
 	if delegation.AsksForAccount(&who) {
 		who.UID = req.UserInfo.UID
 	}
-	keepUID(spec[kind.subject], oldSpec[kind.subject])
+	keepStamps(spec[kind.subject], oldSpec[kind.subject])
 	if err := m.stampSubject(ctx, kind, who, spec, oldSpec, old == nil); err != nil {
 		return err
 	}
-	m.stampUID(ctx, who, spec[kind.subject], oldSpec[kind.subject])
+	subject, oldSubject := spec[kind.subject], oldSpec[kind.subject]
+	changed := !equality.Semantic.DeepEqual(subject, oldSubject) || matters(kind, spec, oldSpec)
+	m.stampUID(ctx, who, subject, oldSubject)
 	by := nameToNote(req)
+	stampDeclarer(who.User, by, subject, changed)
 	m.stampRevocation(by, spec, oldSpec)
 	stampChange(by, object, old, !equality.Semantic.DeepEqual(spec, oldSpec))
 	object.Object["spec"] = spec

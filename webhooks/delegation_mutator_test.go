@@ -16,7 +16,7 @@ import (
 func TestStamp(t *testing.T) {
 	alice, bob := object{"user": "alice"}, object{"user": "bob"}
 	spec := object{"reason": "Alert", "lifetime": object{"duration": "10m"}, "scope": object{"audiences": []any{"vault"}}}
-	owned := with(spec, object{"origin": alice})
+	owned, byBob := with(spec, object{"origin": alice}), object{"user": "alice", "declaredBy": "bob"}
 	revoked := func(r object) object { return with(owned, object{"revoked": r}) }
 	revokedBefore := object{"reason": "false alarm", "by": "alice", "at": "2026-01-01T00:00:00Z"}
 	changedBy := func(who string) object { return object{v1alpha1.AnnotationChangedBy: who} }
@@ -35,7 +35,7 @@ func TestStamp(t *testing.T) {
 		"a path with null as origin": {
 			user: "bob", spec: with(spec, object{"revoked": nil}), wantSubject: bob, wantChangedBy: "bob",
 		},
-		"a path with an origin, to be validated": {user: "bob", spec: owned, wantSubject: alice, wantChangedBy: "bob"},
+		"a path with an origin, to be validated": {user: "bob", spec: owned, wantSubject: byBob, wantChangedBy: "bob"},
 		"a forged note of who changed it": {
 			user: "bob", spec: spec, notes: changedBy("alice"), wantSubject: bob, wantChangedBy: "bob",
 		},
@@ -63,11 +63,21 @@ func TestStamp(t *testing.T) {
 		},
 		"the lifetime, by one who may be alice": {
 			user: "bob", mayImpersonate: "alice", spec: with(owned, object{"lifetime": object{"duration": "1h"}}), old: owned,
-			wantSubject: alice, wantChangedBy: "bob",
+			wantSubject: byBob, wantChangedBy: "bob",
 		},
 		"the lifetime, and the origin left out": {
 			user: "bob", mayImpersonate: "alice", spec: with(spec, object{"lifetime": object{"duration": "1h"}}), old: owned,
 			wantSubject: bob, wantChangedBy: "bob",
+		},
+		"who declared the origin, claimed by somebody": {
+			user: "bob", spec: with(owned, object{"origin": with(alice, object{"declaredBy": "carol"})}), wantSubject: byBob, wantChangedBy: "bob",
+		},
+		"who declared the origin, changed": {
+			user: "bob", spec: with(owned, object{"origin": with(alice, object{"declaredBy": "carol"})}), old: with(owned, object{"origin": byBob}),
+			wantSubject: byBob,
+		},
+		"an origin that was declared, as it was applied": {
+			user: "carol", spec: owned, old: with(owned, object{"origin": byBob}), wantSubject: byBob,
 		},
 		"the lifetime, by the origin": {
 			user: "alice", spec: with(owned, object{"lifetime": object{"duration": "1h"}}), old: owned, wantSubject: alice,
@@ -78,7 +88,7 @@ func TestStamp(t *testing.T) {
 		},
 		"the origin, to be validated": {
 			user: "bob", spec: with(owned, object{"origin": object{"user": "carol"}}), old: owned,
-			wantSubject: object{"user": "carol"}, wantChangedBy: "bob",
+			wantSubject: object{"user": "carol", "declaredBy": "bob"}, wantChangedBy: "bob",
 		},
 		"a path without an origin, as it was": {user: "bob", spec: spec, old: spec, wantSubject: bob, wantChangedBy: "bob"},
 		"a path without an origin, revoked": {user: "bob", spec: with(spec, object{"revoked": object{"reason": "x"}}), old: spec,
@@ -104,7 +114,7 @@ func TestStamp(t *testing.T) {
 		},
 		"a spec of another type, which the schema denies": {user: "bob", spec: object{"": "text"}},
 		"a revocation of another type": {
-			user: "bob", spec: with(owned, object{"revoked": "yes"}), wantSubject: alice, wantRevoked: "yes",
+			user: "bob", spec: with(owned, object{"revoked": "yes"}), wantSubject: byBob, wantRevoked: "yes",
 			wantChangedBy: "bob",
 		},
 		"an origin of another type": {

@@ -27,6 +27,12 @@ type Subject struct {
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=128
 	UID string `json:"uid,omitempty"`
+
+	// declaredBy is the user who named this subject, where that was somebody else, who may impersonate it. It is stamped at admission.
+	// +optional
+	// +kubebuilder:validation:MinLength=1
+	// +kubebuilder:validation:MaxLength=1024
+	DeclaredBy string `json:"declaredBy,omitempty"`
 }
 
 // Lifetime bounds how long an object is valid. If both duration and notAfter are set, the earlier end wins.

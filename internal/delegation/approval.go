@@ -99,6 +99,10 @@ func (e *evaluation) checkApproval(p *v1alpha1.DelegationPath, n node) {
 		e.reportUnapproved(n, cmp.Or(facts.Unknown, "it was not looked up"))
 		return
 	}
+	if unknown := e.mayBeDenied(rule); unknown != "" {
+		e.reportUnapproved(n, unknown)
+		return
+	}
 	if !e.approved(p, rule, n) {
 		return
 	}
@@ -214,6 +218,16 @@ func (e *evaluation) denial(p *v1alpha1.DelegationPath, rule v1alpha1.ApprovalRu
 	return nil
 }
 
+// mayBeDenied says what is not known of somebody who denied the path; empty if nothing is.
+func (e *evaluation) mayBeDenied(rule v1alpha1.ApprovalRule) string {
+	for _, d := range e.in.Facts.Approval.Decisions {
+		if d.Spec.Decision == v1alpha1.DecisionDenied && d.MayApprove.Outcome == Undetermined && ineligible(e.in, d.Spec.Approver, rule) == "" {
+			return cmp.Or(d.MayApprove.Detail, "whether who denied it may was not looked up")
+		}
+	}
+	return ""
+}
+
 // whyMissing says why approvals that were given do not count. Without a reason, one could count of which something is not known.
 func (e *evaluation) whyMissing(p *v1alpha1.DelegationPath) (v1alpha1.Reason, string) {
 	facts, reason, what := e.in.Facts.Approval, v1alpha1.ReasonApprovalMissing, ""
@@ -242,6 +256,8 @@ func excluded(in Input, user string) string {
 	switch origin := in.Path.Spec.Origin; {
 	case origin != nil && Person(origin.User) == Person(user):
 		return "is the origin of the path"
+	case origin != nil && origin.DeclaredBy != "" && Person(origin.DeclaredBy) == Person(user):
+		return "named the origin of the path"
 	case IsHopAccount(user):
 		return "is the identity of a hop"
 	}

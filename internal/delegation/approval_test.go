@@ -64,6 +64,7 @@ func TestEvaluateApproval(t *testing.T) {
 	enough := decided(needing(two), by("bob"), by("carol"))
 	missing := []fault{{Reason: v1alpha1.ReasonApprovalMissing}}
 	good := decided(needing(one), by("bob"))
+	throughAnother := decided(needing(one, func(p *v1alpha1.DelegationPath) { p.Spec.Origin.DeclaredBy = "BOB" }), by("bob"))
 	bot := "system:serviceaccount:portal:bot"
 	named := v1alpha1.ApprovalRule{Count: 1, Approvers: []v1alpha1.ApproverRef{user(bot), {Kind: v1alpha1.ApproverGroup, Name: "leads"}}}
 	lead := decided(needing(named), by("bob", inGroup("leads")))
@@ -77,6 +78,7 @@ func TestEvaluateApproval(t *testing.T) {
 		"the origin":                      {in: decided(needing(one), by("alice@example.com")), twin: good, want: missing},
 		"the origin, spelled another way": {in: decided(needing(one), by("Alice@Example.COM")), twin: good, want: missing},
 		"who made a hop":                  {in: excludes("bob", good), twin: good, want: missing},
+		"who named the origin":            {in: throughAnother, twin: good, want: missing},
 		"the identity of a hop":           {in: decided(needing(one), by("system:serviceaccount:agents:dhop-x.1.2")), twin: good, want: missing},
 		"a machine":                       {in: decided(needing(one), by(bot)), twin: decided(needing(named), by(bot)), want: missing},
 		"a node":                          {in: decided(needing(one), by("system:node:a")), twin: good, want: missing},
@@ -130,9 +132,11 @@ func TestEvaluateApproval(t *testing.T) {
 	}
 	for name, in := range map[string]Input{
 		"an unanswered approver": decided(needing(one), by("bob", may(Answer{Detail: "away"}))),
-		"an unknown digest":      but(good, func(i *Input) { i.Facts.Approval.Digest = "" }),
-		"an unknown fact":        but(good, func(i *Input) { i.Facts.Approval.Unknown = "away" }),
-		"unknown terms":          but(good, func(i *Input) { i.Facts.Terms.Unknown = "away" }),
+		"an unanswered denial": decided(needing(one), by("bob"),
+			by("carol", decides(v1alpha1.DecisionDenied), may(Answer{Detail: "away"}))),
+		"an unknown digest": but(good, func(i *Input) { i.Facts.Approval.Digest = "" }),
+		"an unknown fact":   but(good, func(i *Input) { i.Facts.Approval.Unknown = "away" }),
+		"unknown terms":     but(good, func(i *Input) { i.Facts.Terms.Unknown = "away" }),
 	} {
 		if v := Evaluate(in); v.Outcome != Undetermined {
 			t.Errorf("%s: %s", name, v.Message())
@@ -339,6 +343,14 @@ func TestTerms(t *testing.T) {
 			if v := Evaluate(with(map[string]string{key: value})); v.Outcome != Undetermined {
 				t.Errorf("%s: %q is taken for %s", key, value, v.Message())
 			}
+		}
+	}
+	for range 20 {
+		var unreadable Terms
+		unreadable.Add("a", map[string]string{v1alpha1.AnnotationRequiresApproval: "?", v1alpha1.AnnotationMaxLifetime: "?"})
+		unreadable.Add("b", map[string]string{v1alpha1.AnnotationMaxDepth: "?"})
+		if !strings.Contains(unreadable.Unknown, "requires-approval of ClusterRole a") {
+			t.Fatalf("of three that cannot be read, it says %q", unreadable.Unknown)
 		}
 	}
 	var strictest Terms

@@ -22,19 +22,22 @@ type Terms struct {
 	Unknown string
 }
 
-// Add adds what a ceiling demands, by its name and annotations: the strictest counts.
+// Add adds what a ceiling demands, by its name and annotations: the strictest counts, and of several the first.
 func (t *Terms) Add(role string, annotations map[string]string) {
-	for key, read := range map[string]func(role, value string) (wants string){
-		v1alpha1.AnnotationRequiresApproval: t.addApprovals,
-		v1alpha1.AnnotationMaxLifetime:      t.addLifetime,
-		v1alpha1.AnnotationMaxDepth:         t.addDepth,
+	for _, term := range []struct {
+		key  string
+		read func(role, value string) (wants string)
+	}{
+		{v1alpha1.AnnotationRequiresApproval, t.addApprovals},
+		{v1alpha1.AnnotationMaxLifetime, t.addLifetime},
+		{v1alpha1.AnnotationMaxDepth, t.addDepth},
 	} {
-		value, ok := annotations[key]
+		value, ok := annotations[term.key]
 		if !ok {
 			continue
 		}
-		if wants := read(role, value); wants != "" {
-			t.Unknown = fmt.Sprintf("annotation %s of ClusterRole %s is %q: name %s", key, role, value, wants)
+		if wants := term.read(role, value); wants != "" && t.Unknown == "" {
+			t.Unknown = fmt.Sprintf("annotation %s of ClusterRole %s is %q: name %s", term.key, role, value, wants)
 		}
 	}
 }

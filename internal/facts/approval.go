@@ -1,6 +1,7 @@
 package facts
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -36,9 +37,9 @@ func indexApprovals(ctx context.Context, indexer client.FieldIndexer) error {
 	return nil
 }
 
-// approval finds out about the approval of a path. Decisions are asked for where the question is about the path itself: what hops rest on
-// is in its status.
-func (g *Gatherer) approval(ctx context.Context, in *delegation.Input, decisions bool) {
+// approval finds out about the approval of a path. Approvals are asked for where the question is about the path itself: what hops rest on
+// is in its status. A denial ends hops before it is there.
+func (g *Gatherer) approval(ctx context.Context, in *delegation.Input, approvals bool) {
 	path := in.Path
 	in.Facts.Terms = g.terms(ctx, path)
 	if !delegation.AsksForApproval(path, in.Facts.Terms) {
@@ -60,8 +61,8 @@ func (g *Gatherer) approval(ctx context.Context, in *delegation.Input, decisions
 		a.Newest = newest(covered)
 		a.Digest, err = g.Digests.Of(ctx, path, covered)
 	}
-	if err == nil && decisions {
-		a.Decisions, err = g.decisions(ctx, path)
+	if err == nil {
+		a.Decisions, err = g.decisions(ctx, path, approvals)
 	}
 	if err != nil {
 		a.Unknown = delegation.APIMessage(err, err.Error())
@@ -89,7 +90,8 @@ func (g *Gatherer) hopsOf(
 		d.add(hop.Spec.Author)
 	}
 	hops := make([]*v1alpha1.DelegationHop, 0, len(byUID))
-	for uid, hop := range byUID {
+	for _, uid := range slices.Sorted(maps.Keys(byUID)) { // what is said of a path must be the same each time
+		hop := byUID[uid]
 		if hop.Spec.Author != nil && delegation.IsHopAccount(hop.Spec.Author.User) {
 			hops = append(hops, hop)
 			continue
@@ -163,8 +165,11 @@ func newest(hops []*v1alpha1.DelegationHop) (at time.Time) {
 func partOf(hops []*v1alpha1.DelegationHop) map[string]string {
 	part := map[string]string{}
 	for _, hop := range hops {
-		if hop.Spec.Author != nil {
-			part[delegation.Person(hop.Spec.Author.User)] = fmt.Sprintf("made hop %s of the path", delegation.HopKey(hop))
+		if author := hop.Spec.Author; author != nil {
+			part[delegation.Person(author.User)] = fmt.Sprintf("made hop %s of the path", delegation.HopKey(hop))
+			if author.DeclaredBy != "" {
+				part[delegation.Person(author.DeclaredBy)] = fmt.Sprintf("named the author of hop %s of the path", delegation.HopKey(hop))
+			}
 		}
 		if hop.Status.Uses == nil {
 			continue
@@ -176,21 +181,24 @@ func partOf(hops []*v1alpha1.DelegationHop) map[string]string {
 	return part
 }
 
-// decisions are those on a path, the latest of them, and whether who decided may.
-func (g *Gatherer) decisions(ctx context.Context, path *v1alpha1.DelegationPath) ([]delegation.Decided, error) {
+// decisions are those on a path, the latest of them, and whether who decided may. Denials come first.
+func (g *Gatherer) decisions(ctx context.Context, path *v1alpha1.DelegationPath, approvals bool) ([]delegation.Decided, error) {
 	var list v1alpha1.DelegationApprovalList
 	of := client.MatchingFields{approvedIndex: string(path.UID)}
 	if err := g.Cache.List(ctx, &list, client.InNamespace(path.Namespace), of, client.UnsafeDisableDeepCopy); err != nil {
 		return nil, fmt.Errorf("listing the approvals of path %s/%s: %w", path.Namespace, path.Name, err)
 	}
 	list.Items = slices.DeleteFunc(list.Items, func(a v1alpha1.DelegationApproval) bool { // first: none of these may take the place of another
-		return a.Spec.Path.Name != path.Name || a.Spec.Approver == nil || !a.DeletionTimestamp.IsZero()
+		return a.Spec.Path.Name != path.Name || a.Spec.Approver == nil || !a.DeletionTimestamp.IsZero() || !approvals && approves(a)
 	})
 	slices.SortFunc(list.Items, func(a, b v1alpha1.DelegationApproval) int {
-		if byTime := b.CreationTimestamp.Compare(a.CreationTimestamp.Time); byTime != 0 {
-			return byTime
+		switch {
+		case approves(a) && !approves(b):
+			return 1
+		case approves(b) && !approves(a):
+			return -1
 		}
-		return strings.Compare(a.Name, b.Name)
+		return cmp.Or(b.CreationTimestamp.Compare(a.CreationTimestamp.Time), strings.Compare(a.Name, b.Name))
 	})
 	var decided []delegation.Decided
 	for i := range list.Items[:min(len(list.Items), maxDecisions)] {
@@ -200,6 +208,10 @@ func (g *Gatherer) decisions(ctx context.Context, path *v1alpha1.DelegationPath)
 		})
 	}
 	return decided, nil
+}
+
+func approves(a v1alpha1.DelegationApproval) bool {
+	return a.Spec.Decision == v1alpha1.DecisionApproved
 }
 
 // MayApprove answers whether somebody may approve a path, or deny it.

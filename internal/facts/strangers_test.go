@@ -43,11 +43,12 @@ func TestStrangersCostOneQuestion(t *testing.T) {
 // TestDecisionsOfOthersTakeNoPlace: a record that names the UID of a path, and another name, was not asked about that path.
 func TestDecisionsOfOthersTakeNoPlace(t *testing.T) {
 	path, asked, now := pathOf("alice"), 0, time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
-	decision := func(name, of string, at time.Time) client.Object {
+	decision := func(name, of string, at time.Time) *v1alpha1.DelegationApproval {
 		return &v1alpha1.DelegationApproval{
 			ObjectMeta: metav1.ObjectMeta{Namespace: "agents", Name: name, CreationTimestamp: metav1.NewTime(at)},
 			Spec: v1alpha1.DelegationApprovalSpec{
 				Path: v1alpha1.ApprovedPath{Name: of, UID: "path"}, Approver: &v1alpha1.Approver{User: "bob"},
+				Decision: v1alpha1.DecisionApproved,
 			},
 		}
 	}
@@ -55,9 +56,22 @@ func TestDecisionsOfOthersTakeNoPlace(t *testing.T) {
 	for i := range maxDecisions {
 		objects = append(objects, decision(fmt.Sprintf("d%d", i), "other", now.Add(time.Second)))
 	}
-	decided, err := gathererOn(t, &asked, objects...).decisions(t.Context(), path)
+	decided, err := gathererOn(t, &asked, objects...).decisions(t.Context(), path, true)
 	if err != nil || len(decided) != 1 || decided[0].Name != "real" {
 		t.Errorf("%d decisions (%v)", len(decided), err)
+	}
+	denial := decision("denial", path.Name, now.Add(-time.Minute))
+	denial.Spec.Decision = v1alpha1.DecisionDenied
+	objects = append(objects, denial)
+	for i := range maxDecisions {
+		objects = append(objects, decision(fmt.Sprintf("a%d", i), path.Name, now))
+	}
+	g := gathererOn(t, &asked, objects...)
+	for _, approvals := range []bool{true, false} { // of a path, and of a hop
+		decided, err := g.decisions(t.Context(), path, approvals)
+		if err != nil || len(decided) == 0 || decided[0].Name != "denial" || len(decided) > 1 != approvals {
+			t.Errorf("%d decisions with a denial among them (%v)", len(decided), err)
+		}
 	}
 }
 

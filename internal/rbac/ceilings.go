@@ -3,6 +3,7 @@ package rbac
 import (
 	"context"
 	"errors"
+	"maps"
 	"slices"
 
 	rbacv1 "k8s.io/api/rbac/v1"
@@ -46,7 +47,7 @@ func (r Reader) Ceilings(
 	if !complete {
 		return errNotAllRead
 	}
-	for name, role := range demands {
+	for _, name := range slices.Sorted(maps.Keys(demands)) { // what is said of a path must be the same each time
 		rights, complete, err := r.collect(ctx, Keys(v1alpha1.Subject{User: controller}), set.Namespaces(), func(c *rbacv1.ClusterRole) bool {
 			return c != nil && c.Name == name
 		})
@@ -54,7 +55,7 @@ func (r Reader) Ceilings(
 			return err
 		}
 		if !complete || len(set.MissingFrom(rights)) < whole {
-			visit(name, role.Annotations)
+			visit(name, demands[name].Annotations)
 		}
 	}
 	return nil

@@ -229,7 +229,8 @@ func TestFlags(t *testing.T) {
 }
 
 // stamped are the fields that admission sets; users do not write them.
-var stamped = []string{"spec.revoked.by", "spec.revoked.at", "spec.origin.uid", "spec.author.uid"}
+var stamped = []string{"spec.revoked.by", "spec.revoked.at", "spec.origin.uid", "spec.author.uid",
+	"spec.origin.declaredBy", "spec.author.declaredBy"}
 
 // TestSamplesShowEachField: each field that a user can write is in a sample.
 func TestSamplesShowEachField(t *testing.T) {

@@ -577,6 +577,9 @@ var schemaYAML = typed.YAMLObject(`types:
 - name: com.github.wayleave.wayleave.api.v1alpha1.Subject
   map:
     fields:
+    - name: declaredBy
+      type:
+        scalar: string
     - name: groups
       type:
         list:

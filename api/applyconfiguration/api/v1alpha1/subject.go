@@ -16,6 +16,8 @@ type SubjectApplyConfiguration struct {
 	// uid is the UID of a ServiceAccount. It is stamped at admission, so that another account made under the name of one that was
 	// deleted is not taken for it. Of other users it says nothing.
 	UID *string `json:"uid,omitempty"`
+	// declaredBy is the user who named this subject, where that was somebody else, who may impersonate it. It is stamped at admission.
+	DeclaredBy *string `json:"declaredBy,omitempty"`
 }
 
 // SubjectApplyConfiguration constructs a declarative configuration of the Subject type for use with
@@ -47,5 +49,13 @@ func (b *SubjectApplyConfiguration) WithGroups(values ...string) *SubjectApplyCo
 // If called multiple times, the UID field is set to the value of the last call.
 func (b *SubjectApplyConfiguration) WithUID(value string) *SubjectApplyConfiguration {
 	b.UID = &value
+	return b
+}
+
+// WithDeclaredBy sets the DeclaredBy field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the DeclaredBy field is set to the value of the last call.
+func (b *SubjectApplyConfiguration) WithDeclaredBy(value string) *SubjectApplyConfiguration {
+	b.DeclaredBy = &value
 	return b
 }
