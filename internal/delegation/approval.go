@@ -78,15 +78,15 @@ func Covers(p *v1alpha1.DelegationPath) v1alpha1.ApprovalCovers {
 // approval without which there are not enough.
 func (e *evaluation) checkApproval(p *v1alpha1.DelegationPath, n node) {
 	rule, required := approvalRule(p, e.in.Facts.Terms)
-	if !required {
-		return
-	}
 	if denial := e.denial(p, rule); denial != nil {
 		e.denied = denial
 		e.report(Finding{
 			Reason: v1alpha1.ReasonApprovalDenied, Node: n.name, Actor: denial.Approver, At: denial.At.Time,
 			Message: fmt.Sprintf("%q; this is final: make a new path", denial.Reason),
 		})
+		return
+	}
+	if !required {
 		return
 	}
 	if e.in.Facts.Approval.NotStored {

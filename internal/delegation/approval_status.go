@@ -17,7 +17,7 @@ func setApproval(next *v1alpha1.DelegationPathStatus, in Input, v Verdict) {
 		a.State = v1alpha1.ApprovalClosed // nobody can approve it any more
 		return
 	}
-	if !AsksForApproval(in.Path, in.Facts.Terms) || in.Facts.Approval.Digest == "" && v.Denied == nil {
+	if v.Denied == nil && (!AsksForApproval(in.Path, in.Facts.Terms) || in.Facts.Approval.Digest == "") {
 		return
 	}
 	if next.Approval == nil {

@@ -214,6 +214,15 @@ func TestDenialIsFinal(t *testing.T) {
 	if !HasEnded(decided(p)) {
 		t.Error("a denied path has not ended")
 	}
+	// Whoever takes the approval out of a path before the denial is in its status comes too late.
+	without := but(ask(path(neverActive)), func(i *Input) {
+		i.Facts.Approval.Decisions = []Decided{by("carol", decides(v1alpha1.DecisionDenied))}
+	})
+	v := Evaluate(without)
+	a := PathStatus(without, v, nil, noon).Approval
+	if v.Reason("") != v1alpha1.ReasonApprovalDenied || a == nil || a.State != v1alpha1.ApprovalDenied {
+		t.Errorf("a denial of a path that needs no approval any more: %s, %+v", v.Message(), a)
+	}
 }
 
 // TestApprovedAgain: a path that is again what was approved says so, so that who approved it still uses nothing of it; and one of which

@@ -42,14 +42,16 @@ func indexApprovals(ctx context.Context, indexer client.FieldIndexer) error {
 func (g *Gatherer) approval(ctx context.Context, in *delegation.Input, approvals bool) {
 	path := in.Path
 	in.Facts.Terms = g.terms(ctx, path)
-	if !delegation.AsksForApproval(path, in.Facts.Terms) {
-		return
-	}
+	a, asks := &in.Facts.Approval, delegation.AsksForApproval(path, in.Facts.Terms)
 	if g.admits {
-		in.Facts.Approval.NotStored = true
+		a.NotStored = asks
 		return
 	}
-	a := &in.Facts.Approval
+	if !asks { // a denial counts all the same: whoever takes the approval out of a path after it comes too late
+		if a.Decisions, _ = g.decisions(ctx, path, false); len(a.Decisions) == 0 {
+			return
+		}
+	}
 	hops, err := g.hopsOf(ctx, path, in.Chain.Hops)
 	if err == nil {
 		a.Excluded = partOf(hops)
