@@ -91,8 +91,8 @@ func (e *evaluation) checkApproval(p *v1alpha1.DelegationPath, n node) {
 	}
 	if e.in.Facts.Approval.NotStored {
 		e.report(Finding{Reason: v1alpha1.ReasonApprovalMissing, Node: n.name, Message: fmt.Sprintf(
-			"%d people%s who hold the verb %s on the path have to approve it: its status.digest is going to say what",
-			rule.Count, ofWhom(rule), v1alpha1.VerbApprove)})
+			"it takes the approval of %d, of those who hold the verb %s on the path%s: its status.digest is going to say what they approve",
+			rule.Count, v1alpha1.VerbApprove, ofWhom(rule))})
 		return
 	}
 	if facts := e.in.Facts.Approval; facts.Unknown != "" || facts.Digest == "" {
@@ -135,8 +135,8 @@ func (e *evaluation) approved(p *v1alpha1.DelegationPath, rule v1alpha1.Approval
 	}
 	e.begun = earlier(e.begun, until) // to look again then
 	e.report(Finding{Reason: reason, Node: n.name, Message: fmt.Sprintf(
-		"%s%d of %d people have approved: until %s, who holds the verb %s on the path%s may create a DelegationApproval of digest %s",
-		what, len(e.approvals), rule.Count, until.UTC().Format(time.RFC3339), v1alpha1.VerbApprove, ofWhom(rule), e.in.Facts.Approval.Digest)})
+		"%s%d of %d approvals were given: until %s, who holds the verb %s on the path%s may create a DelegationApproval of its status.digest",
+		what, len(e.approvals), rule.Count, until.UTC().Format(time.RFC3339), v1alpha1.VerbApprove, ofWhom(rule))})
 	return false
 }
 

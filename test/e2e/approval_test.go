@@ -90,8 +90,8 @@ func TestApproval(t *testing.T) {
 		return err
 	})
 	first := f.approve(p, bob)
-	if says := f.state(p, v1alpha1.ReasonApprovalMissing); !strings.Contains(says, "1 of 2 people have approved") &&
-		!strings.Contains(says, "0 of 2 people have approved") || !strings.Contains(says, "holds the verb approve") {
+	if says := f.state(p, v1alpha1.ReasonApprovalMissing); !strings.Contains(says, "1 of 2 approvals were given") &&
+		!strings.Contains(says, "0 of 2 approvals were given") || !strings.Contains(says, "holds the verb approve") {
 		t.Errorf("the path says %q", says)
 	}
 	f.wantDenied(f.as(bob).Create(t.Context(), f.decision(p)), "NotPermittedToApprove", "has approved path")
