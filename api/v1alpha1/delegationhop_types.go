@@ -354,7 +354,7 @@ type Ended struct {
 	// +required
 	At metav1.Time `json:"at,omitempty,omitzero"`
 
-	// message says what ended the hop.
+	// message says what ended it.
 	// +optional
 	// +kubebuilder:validation:MinLength=1
 	// +kubebuilder:validation:MaxLength=1024

@@ -136,6 +136,10 @@ type DelegationPathStatus struct {
 	// +optional
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
 
+	// ended is why the path ended for good, once it has: it stays ended whatever a clock or a spec says later.
+	// +optional
+	Ended *Ended `json:"ended,omitempty"`
+
 	// digest is that of all that decides what may happen under the path, where an approval is required: what an approval has to name.
 	// +optional
 	// +kubebuilder:validation:MinLength=71

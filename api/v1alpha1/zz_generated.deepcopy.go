@@ -559,6 +559,11 @@ func (in *DelegationPathStatus) DeepCopyInto(out *DelegationPathStatus) {
 		in, out := &in.ExpiresAt, &out.ExpiresAt
 		*out = (*in).DeepCopy()
 	}
+	if in.Ended != nil {
+		in, out := &in.Ended, &out.Ended
+		*out = new(Ended)
+		(*in).DeepCopyInto(*out)
+	}
 	if in.Approval != nil {
 		in, out := &in.Approval, &out.Approval
 		*out = new(ApprovalStatus)

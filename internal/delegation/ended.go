@@ -9,10 +9,17 @@ import (
 	"github.com/wayleave/wayleave/api/v1alpha1"
 )
 
-// checkEnded reports what a hop of the chain has ended for earlier, where nothing says so now: the object that the final
-// reason was derived from may be deleted, or changed.
+// checkEnded reports what the path or a hop of the chain has ended for earlier, where nothing says so now: the object that the final
+// reason was derived from may be deleted, or changed, or the clock may have been set back.
 func (e *evaluation) checkEnded() {
 	if slices.ContainsFunc(e.findings, isFinal) {
+		return
+	}
+	if p := e.in.Path; p != nil && p.Status.Ended != nil {
+		ended := p.Status.Ended
+		e.report(Finding{
+			Reason: ended.Reason, Node: e.pathNode().name, Field: "status.ended", At: ended.At.Time, Message: ended.Message,
+		})
 		return
 	}
 	for i, h := range e.in.Chain.Hops {

@@ -83,3 +83,21 @@ func TestHasEnded(t *testing.T) {
 		}
 	}
 }
+
+// TestEndedPathsStayEnded: a clock that is set back brings nothing back, neither a lifetime nor an approval that has ended.
+func TestEndedPathsStayEnded(t *testing.T) {
+	spent := needing(v1alpha1.ApprovalRule{Count: 1})
+	approved := decided(spent, by("bob"))
+	spent.Status = *PathStatus(approved, Evaluate(approved), nil, noon)
+	for name, p := range map[string]*v1alpha1.DelegationPath{"its lifetime": path(), "its approval": spent} {
+		late := but(decided(p), func(i *Input) { i.Now = noon.Add(2 * time.Hour) })
+		v := Evaluate(late)
+		p.Status = *PathStatus(late, v, nil, late.Now)
+		if v.Reason("") != v1alpha1.ReasonExpired || p.Status.Ended == nil {
+			t.Fatalf("at the end of %s: %s, %+v", name, v.Message(), p.Status.Ended)
+		}
+		if back := Evaluate(decided(p)); back.Reason("") != v1alpha1.ReasonExpired {
+			t.Errorf("after the end of %s, with a clock that was set back: %s", name, back.Message())
+		}
+	}
+}

@@ -33,6 +33,7 @@ func PathStatus(in Input, v Verdict, hops []*v1alpha1.DelegationHop, unbound tim
 	path, now := in.Path, metav1.NewTime(in.Now)
 	next := path.Status.DeepCopy()
 	next.ObservedGeneration = path.Generation
+	latchEnd(&next.Ended, v, in.Now)
 	next.OriginUID = pinAccount(next.OriginUID, path.Spec.Origin, in.Facts.OriginAccount)
 	begin(&next.ActiveSince, v, in.Now)
 	recordEnd(&next.ExpiresAt, v, next.ActiveSince, in.Now)

@@ -373,6 +373,9 @@ var schemaYAML = typed.YAMLObject(`types:
     - name: digest
       type:
         scalar: string
+    - name: ended
+      type:
+        namedType: com.github.wayleave.wayleave.api.v1alpha1.Ended
     - name: expiresAt
       type:
         namedType: io.k8s.apimachinery.pkg.apis.meta.v1.Time

@@ -23,6 +23,8 @@ type DelegationPathStatusApplyConfiguration struct {
 	ActiveSince *metav1.Time `json:"activeSince,omitempty"`
 	// expiresAt is when the path expires.
 	ExpiresAt *metav1.Time `json:"expiresAt,omitempty"`
+	// ended is why the path ended for good, once it has: it stays ended whatever a clock or a spec says later.
+	Ended *EndedApplyConfiguration `json:"ended,omitempty"`
 	// digest is that of all that decides what may happen under the path, where an approval is required: what an approval has to name.
 	Digest *string `json:"digest,omitempty"`
 	// approval is where the approval of the path stands; absent where none was ever required.
@@ -83,6 +85,14 @@ func (b *DelegationPathStatusApplyConfiguration) WithActiveSince(value metav1.Ti
 // If called multiple times, the ExpiresAt field is set to the value of the last call.
 func (b *DelegationPathStatusApplyConfiguration) WithExpiresAt(value metav1.Time) *DelegationPathStatusApplyConfiguration {
 	b.ExpiresAt = &value
+	return b
+}
+
+// WithEnded sets the Ended field in the declarative configuration to the given value
+// and returns the receiver, so that objects can be built by chaining "With" function invocations.
+// If called multiple times, the Ended field is set to the value of the last call.
+func (b *DelegationPathStatusApplyConfiguration) WithEnded(value *EndedApplyConfiguration) *DelegationPathStatusApplyConfiguration {
+	b.Ended = value
 	return b
 }
 

@@ -16,7 +16,7 @@ type EndedApplyConfiguration struct {
 	Reason *apiv1alpha1.Reason `json:"reason,omitempty"`
 	// at is when the controller found it.
 	At *v1.Time `json:"at,omitempty"`
-	// message says what ended the hop.
+	// message says what ended it.
 	Message *string `json:"message,omitempty"`
 }
 
