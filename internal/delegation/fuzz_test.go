@@ -205,6 +205,10 @@ func (s *source) question() Input {
 		Origin: s.answer(), KnowsPath: s.answer(), TokenSecrets: s.answer(), TokenName: s.answer(),
 		Ceiling: s.answer(), HopNamespace: s.answer(),
 	}
+	if s.seldom() {
+		input.Path.Spec.Approval = &v1alpha1.ApprovalRule{Count: 1}
+		input.Facts.Approval = Approval{Digest: shownDigest, Decisions: []Decided{by("bob", may(s.answer()))}}
+	}
 	if last == nil {
 		return input
 	}
@@ -343,6 +347,12 @@ func unknowns(input Input) map[string]Input {
 		})
 		without["the hop's namespace"] = but(input, func(i *Input) { i.Facts.HopNamespace = Answer{} })
 		without["the ceiling"] = but(input, func(i *Input) { i.Facts.Ceiling = Answer{} })
+	}
+	if input.Path.Spec.Approval != nil {
+		without["the approval"] = but(input, func(i *Input) { i.Facts.Approval = Approval{} })
+		without["who may approve"] = but(input, func(i *Input) {
+			i.Facts.Approval.Decisions = []Decided{by("bob", may(Answer{}))}
+		})
 	}
 	if input.Workload != nil {
 		without["the use"] = but(input, func(i *Input) {
