@@ -59,7 +59,10 @@ func TestApprovalsAreSpentOnce(t *testing.T) {
 		t.Errorf("the second spends it, too: %v", err)
 	}
 	stored := &v1alpha1.DelegationPath{}
-	if err := c.Get(t.Context(), client.ObjectKeyFromObject(path), stored); err != nil || stored.Status.Approval == nil || stored.Status.Approval.SpentAt == nil {
-		t.Errorf("it is stored as %+v (%v)", stored.Status.Approval, err)
+	if err := c.Get(t.Context(), client.ObjectKeyFromObject(path), stored); err != nil {
+		t.Fatal(err)
+	}
+	if a := stored.Status.Approval; a == nil || a.SpentAt == nil {
+		t.Errorf("it is stored as %+v", a)
 	}
 }

@@ -159,6 +159,7 @@ func (g *Gatherer) Hop(ctx context.Context, hop *v1alpha1.DelegationHop, now tim
 // authority asks on whose rights a hop rests, of all of them at the same time: a gate waits for the answers.
 func (g *Gatherer) authority(ctx context.Context, hop *v1alpha1.DelegationHop, in *delegation.Input) {
 	var group errgroup.Group
+	knows := delegation.AsksToKnowPath(*in) // each question writes its own answers, and reads no other one
 	if path := in.Path; path != nil {
 		group.Go(func() error {
 			in.Facts.OriginAccount = g.account(ctx, path.Spec.Origin)
@@ -171,7 +172,7 @@ func (g *Gatherer) authority(ctx context.Context, hop *v1alpha1.DelegationHop, i
 		})
 		group.Go(func() error { g.approval(ctx, in, false); return nil })
 	}
-	group.Go(func() error { g.authors(ctx, in); return nil })
+	group.Go(func() error { g.authors(ctx, in, knows); return nil })
 	group.Go(func() error { in.Facts.Secrets = g.secrets(ctx, hop); return nil })
 	_ = group.Wait() // each question has an answer of its own
 }
@@ -181,7 +182,7 @@ func (g *Gatherer) authority(ctx context.Context, hop *v1alpha1.DelegationHop, i
 func (g *Gatherer) ToBeAdmitted(ctx context.Context, hop *v1alpha1.DelegationHop, now time.Time) (delegation.Input, error) {
 	in, err := g.admitting().Hop(ctx, hop, now)
 	if err == nil && delegation.HasEnded(in) {
-		g.authors(ctx, &in)
+		g.authors(ctx, &in, delegation.AsksToKnowPath(in))
 	}
 	return in, err
 }
@@ -205,8 +206,8 @@ func (g *Gatherer) made(ctx context.Context, hop *v1alpha1.DelegationHop) ([]str
 	return names[:min(len(names), maxMade)], nil
 }
 
-// authors asks about the authors of a chain.
-func (g *Gatherer) authors(ctx context.Context, in *delegation.Input) {
+// authors asks about the authors of a chain, and whether that of its last hop may know whether the path exists.
+func (g *Gatherer) authors(ctx context.Context, in *delegation.Input, knows bool) {
 	hop := in.Chain.Last()
 	if in.Path != nil {
 		for _, h := range in.Chain.Hops {
@@ -214,7 +215,7 @@ func (g *Gatherer) authors(ctx context.Context, in *delegation.Input) {
 			in.Facts.AuthorAccounts = append(in.Facts.AuthorAccounts, g.account(ctx, h.Spec.Author))
 		}
 	}
-	if delegation.AsksToKnowPath(*in) {
+	if knows {
 		in.Facts.KnowsPath = g.knowsPath(ctx, *hop.Spec.Author, delegation.PathKey(hop))
 	}
 }

@@ -2,6 +2,7 @@ package facts
 
 import (
 	"context"
+	"sync"
 	"testing"
 	"time"
 
@@ -67,16 +68,22 @@ func gathererOn(t *testing.T, asked *int, objects ...client.Object) *Gatherer {
 			t.Fatal(err)
 		}
 	}
+	var mu sync.Mutex // questions come several at a time
+	count := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		*asked++
+	}
 	builder := fake.NewClientBuilder().WithScheme(scheme).WithObjects(objects...).WithInterceptorFuncs(interceptor.Funcs{
 		List: func(ctx context.Context, c client.WithWatch, l client.ObjectList, o ...client.ListOption) error {
 			switch l.(type) {
 			case *rbacv1.RoleBindingList, *rbacv1.ClusterRoleBindingList:
-				*asked++
+				count()
 			}
 			return c.List(ctx, l, o...)
 		},
 		Create: func(context.Context, client.WithWatch, client.Object, ...client.CreateOption) error {
-			*asked++
+			count()
 			return nil
 		},
 	})
