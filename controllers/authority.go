@@ -32,7 +32,7 @@ import (
 // gathered.
 type authority struct {
 	cache cache.Cache
-	// accounts are the ServiceAccounts of the cluster.
+	// accounts are the ServiceAccounts of the cluster; nil where nobody watches them.
 	accounts cache.Informers
 	hops     facts.Hops
 	// controller are the names by which RBAC can name the controller: a path uses the ceilings that are bound to it.
@@ -67,8 +67,10 @@ func (a *authority) Start(ctx context.Context) error {
 			return fmt.Errorf("watching RBAC: %w", err)
 		}
 	}
-	if err := a.watch(ctx, a.accounts, facts.AccountMetadata()); err != nil {
-		return fmt.Errorf("watching ServiceAccounts: %w", err)
+	if a.accounts != nil {
+		if err := a.watch(ctx, a.accounts, facts.AccountMetadata()); err != nil {
+			return fmt.Errorf("watching ServiceAccounts: %w", err)
+		}
 	}
 	wait.UntilWithContext(ctx, func(ctx context.Context) {
 		select {

@@ -249,7 +249,12 @@ func startProcess(t *testing.T, cfg *rest.Config) *process {
 	if err != nil {
 		t.Fatal(err)
 	}
+	accounts, err := facts.NewAccounts(mgr)
+	if err != nil {
+		t.Fatal(err)
+	}
 	gatherer := &facts.Gatherer{
+		Accounts: accounts, Digests: facts.NewDigests(mgr.GetAPIReader()),
 		Cache: mgr.GetCache(), Live: mgr.GetAPIReader(), Access: mgr.GetClient(),
 		Controller: rbac.ServiceAccountUser(operator.Namespace, "wayleave-controller"), OperatorNamespace: operator.Namespace,
 	}
