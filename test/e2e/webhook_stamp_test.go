@@ -39,6 +39,14 @@ func (f *fixture) wantSubject(got *v1alpha1.Subject, user string, groups ...stri
 	}
 }
 
+// wantDeclared demands a subject that somebody else named.
+func (f *fixture) wantDeclared(got *v1alpha1.Subject, by, user string, groups ...string) {
+	f.Helper()
+	if diff := cmp.Diff(&v1alpha1.Subject{User: user, Groups: groups, DeclaredBy: by}, got); diff != "" {
+		f.Error(diff)
+	}
+}
+
 func (f *fixture) changedBy(o client.Object) string {
 	f.Helper()
 	return f.stored(o).GetAnnotations()[v1alpha1.AnnotationChangedBy]
@@ -91,7 +99,7 @@ func TestWebhookStampsOrigin(t *testing.T) {
 	// A user who may impersonate the origin changes the path in its name.
 	f.impersonator(bob, "users", f.by)
 	f.eventually("bob to be let act as the origin", func() error { return f.patch(bob, p, `{"spec":{"lifetime":{"duration":"40m"}}}`) })
-	f.wantSubject(f.origin(p), f.by)
+	f.wantDeclared(f.origin(p), bob, f.by)
 }
 
 // TestWebhookLetsDeclare: an origin is declared by who may impersonate the user and each of its groups.
@@ -109,17 +117,17 @@ func TestWebhookLetsDeclare(t *testing.T) {
 	f.wantDenied(try(declares("user", f.by)), "OriginUnauthorized", "impersonate users")
 	f.impersonator(gitops, "users", f.by)
 	f.eventually("the user to be declared", func() error { return try(declares("user", f.by)) })
-	f.wantSubject(f.origin(declares("user", "")), f.by)
+	f.wantDeclared(f.origin(declares("user", "")), gitops, f.by)
 
 	f.wantDenied(try(declares("group", f.by, team)), "OriginUnauthorized", "impersonate groups")
 	f.impersonator(gitops, "groups", team)
 	f.eventually("the group to be declared", func() error { return try(declares("group", f.by, team)) })
-	f.wantSubject(f.origin(declares("group", "")), f.by, team)
+	f.wantDeclared(f.origin(declares("group", "")), gitops, f.by, team)
 
 	f.wantDenied(try(declares("account", robot)), "OriginUnauthorized", "impersonate serviceaccounts")
 	f.bind(f.ns, gitops, rule("", "serviceaccounts", "impersonate", "robot"))
 	f.eventually("the account to be declared", func() error { return try(declares("account", robot)) })
-	f.wantSubject(f.origin(declares("account", "")), robot)
+	f.wantDeclared(f.origin(declares("account", "")), gitops, robot)
 
 	// What a subject's name implies needs no right of its own, and is no right of another name.
 	f.wantAllowed(try(declares("implied", robot, "system:serviceaccounts:"+f.ns)))
@@ -141,7 +149,7 @@ func TestWebhookLetsDeclare(t *testing.T) {
 	other := f.colleague("other")
 	f.wantDenied(f.patch(other, declares("user", f.by), `{"spec":{"lifetime":{"duration":"30m"}}}`), "ScopeExceedsOrigin", other)
 	f.wantAllowed(f.patch(gitops, declares("user", f.by), `{"spec":{"lifetime":{"duration":"30m"}}}`))
-	f.wantSubject(f.origin(declares("user", "")), f.by)
+	f.wantDeclared(f.origin(declares("user", "")), gitops, f.by)
 }
 
 // TestWebhookStampsAuthor: a hop is its author's, who is the path's origin or holds delegate on the path.
