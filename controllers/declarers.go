@@ -26,23 +26,23 @@ const maxDeclarers = 8192
 
 func newDeclarers() declarers { return declarers{lru.New(maxDeclarers)} }
 
-// declarer is who declared a use, and since when it is not known whether they may.
+// declarer is who declared a use, nil where its stamp is gone, and since when it is not known whether they may.
 type declarer struct {
-	who     v1alpha1.Subject
+	who     *v1alpha1.Subject
 	unknown time.Time
 }
 
-// of is who declared a use; nil where its stamp is gone.
+// of is who declared a use.
 func (d declarers) of(ctx context.Context, found *facts.Declarations, hop *v1alpha1.DelegationHop, use v1alpha1.Use) (*declarer, error) {
 	known, _ := d.known.Get(use.UID)
 	if one, ok := known.(*declarer); ok {
 		return one, nil
 	}
 	who, err := found.OfUse(ctx, hop, use)
-	if err != nil || who == nil {
+	if err != nil {
 		return nil, err
 	}
-	one := &declarer{who: *who}
+	one := &declarer{who: who}
 	d.known.Add(use.UID, one)
 	return one, nil
 }
@@ -58,15 +58,17 @@ func (r *HopReconciler) judgeUses(ctx context.Context, p *pass) error {
 	for i := range p.next.Uses.Live {
 		use := &p.next.Uses.Live[i]
 		d, err := r.declarers.of(ctx, found, p.hop(), *use)
-		if err != nil || d == nil { // a use without a stamp ends with what it is of
+		if err != nil {
 			errs = append(errs, err)
 			continue
 		}
-		key := subjectKey(d.who)
-		answer, asked := answers[key]
-		if !asked {
-			answer = p.gather.MayUse(ctx, d.who, delegation.HopKey(p.hop()))
-			answers[key] = answer
+		answer := delegation.Answer{} // without a stamp nobody is known who may
+		if d.who != nil {
+			key := subjectKey(*d.who)
+			if _, asked := answers[key]; !asked {
+				answers[key] = p.gather.MayUse(ctx, *d.who, delegation.HopKey(p.hop()))
+			}
+			answer = answers[key]
 		}
 		r.judgeUse(p, use, d, answer)
 		if use.SuspendedFor == "" {

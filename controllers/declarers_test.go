@@ -4,6 +4,10 @@ import (
 	"testing"
 	"time"
 
+	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
+	clientgoscheme "k8s.io/client-go/kubernetes/scheme"
+	"sigs.k8s.io/controller-runtime/pkg/client/fake"
+
 	"github.com/wayleave/wayleave/api/v1alpha1"
 	"github.com/wayleave/wayleave/internal/delegation"
 )
@@ -33,6 +37,29 @@ func TestJudgeUse(t *testing.T) {
 			if use.SuspendedFor != s.want {
 				t.Errorf("%s, after %s: suspended for %q, want %q", name, s.after, use.SuspendedFor, s.want)
 			}
+		}
+	}
+}
+
+// TestUseWithoutStamp: a use of which nobody says who declared it is not known to be anybody's, and does not go on for ever.
+func TestUseWithoutStamp(t *testing.T) {
+	live := fake.NewClientBuilder().WithScheme(clientgoscheme.Scheme).Build()
+	hop := &v1alpha1.DelegationHop{ObjectMeta: metav1.ObjectMeta{Namespace: "team", Name: "look", UID: "hop"}}
+	next := &v1alpha1.DelegationHopStatus{Uses: &v1alpha1.Uses{Live: []v1alpha1.Use{
+		{Kind: v1alpha1.WorkloadJob, Name: "gone", UID: "job", By: "bob"},
+	}}}
+	begin := time.Date(2026, 7, 1, 12, 0, 0, 0, time.UTC)
+	r := &HopReconciler{live: live, declarers: newDeclarers(), maxFactAge: time.Minute}
+	for _, step := range []struct {
+		after time.Duration
+		want  v1alpha1.Reason
+	}{{0, ""}, {time.Minute, v1alpha1.ReasonUndetermined}} {
+		in := delegation.Input{Now: begin.Add(step.after), Chain: delegation.Chain{Hops: []*v1alpha1.DelegationHop{hop}}}
+		if err := r.judgeUses(t.Context(), &pass{in: in, next: next}); err != nil {
+			t.Fatal(err)
+		}
+		if got := next.Uses.Live[0].SuspendedFor; got != step.want {
+			t.Errorf("after %s it is suspended for %q, want %q", step.after, got, step.want)
 		}
 	}
 }
